@@ -1,0 +1,32 @@
+"""h5stream: stream training data out of HDF5 files into PyTorch."""
+
+from h5stream.block import Block
+from h5stream.collate import collate
+from h5stream.data import example_file
+from h5stream.errors import (
+    ConfigError,
+    DecodeError,
+    FetchError,
+    H5StreamError,
+    LayoutError,
+    StateError,
+    UnsupportedError,
+)
+from h5stream.pipes import Pipe, open_files
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Block",
+    "ConfigError",
+    "DecodeError",
+    "FetchError",
+    "H5StreamError",
+    "LayoutError",
+    "Pipe",
+    "StateError",
+    "UnsupportedError",
+    "collate",
+    "example_file",
+    "open_files",
+]

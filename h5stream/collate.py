@@ -1,0 +1,78 @@
+"""Blocks and samples -> tensors.
+
+Numbers become tensors of the same type without a copy, fixed-length strings become `str`, a
+compound becomes a dict of its members. What torch has no type for is refused by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import torch
+
+from h5stream.errors import UnsupportedError
+
+__all__ = ["collate", "to_tensor"]
+
+_TENSOR_DTYPES = frozenset(
+    np.dtype(name)
+    for name in (
+        "bool uint8 uint16 uint32 uint64 int8 int16 int32 int64 float16 float32 float64 "
+        "complex64 complex128"
+    ).split()
+)
+
+
+def collate(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn the columns of a block, or the values of a sample, into tensors.
+
+    Parameters
+    ----------
+    item : mapping of str to array or value
+        Arrays of shape (rows, ...), or single values.
+
+    Returns
+    -------
+    dict
+        Tensors of the same shapes; lists of `str` for strings; dicts for compounds.
+
+    Raises
+    ------
+    UnsupportedError
+        If torch has no such type.
+
+    Examples
+    --------
+    >>> collate({"x": np.zeros((2, 3), np.float32), "name": np.array([b"a", b"b"])})
+    {'x': tensor([[0., 0., 0.],
+            [0., 0., 0.]]), 'name': ['a', 'b']}
+    """
+    return {name: to_tensor(value, name) for name, value in item.items()}
+
+
+def to_tensor(value: Any, name: str = "value") -> Any:
+    """Turn one column or value into a tensor, strings or a dict; see `collate`."""
+    if isinstance(value, torch.Tensor | str):
+        return value
+    array = np.asarray(value)
+    if array.dtype in _TENSOR_DTYPES:
+        return torch.from_numpy(array)
+    if array.dtype == ml_dtypes.bfloat16:
+        bits = torch.from_numpy(np.ascontiguousarray(array).reshape(-1).view(np.int16))
+        return bits.view(torch.bfloat16).reshape(array.shape)
+    if array.dtype.names is not None:
+        return {
+            member: to_tensor(np.ascontiguousarray(array[member]), f"{name}[{member}]")
+            for member in array.dtype.names
+        }
+    if array.dtype.kind == "S":
+        return np.strings.decode(array, "utf-8").tolist()
+    if array.dtype.kind in "UO":
+        return array.tolist()
+    raise UnsupportedError(
+        f"torch has no type for field {name!r} of {array.dtype}; convert it with map(), or stream "
+        'it with output="numpy"'
+    )

@@ -1,0 +1,11 @@
+"""Bytes -> arrays: `filters` is a table of decoders, `chunks` runs a dataset's pipeline of them.
+
+No I/O happens here, and nothing is known of files but what messages need. Every decoder releases
+the interpreter lock while it works.
+"""
+
+from h5stream.decode.chunks import Pipeline
+from h5stream.decode.filters import DECODERS, describe_filter
+from h5stream.decode.scratch import Scratch
+
+__all__ = ["DECODERS", "Pipeline", "Scratch", "describe_filter"]

@@ -1,0 +1,119 @@
+"""Reads byte ranges of a local file straight into place.
+
+A `LocalFile` owns one descriptor, opened at the first read and closed with the last reference.
+It refuses to hand out bytes of a file that is no longer the one its layout describes.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from h5stream.errors import FetchError
+from h5stream.layout import Fingerprint
+
+__all__ = ["LocalFile"]
+
+_MOST_BUFFERS = 1024
+"""IOV_MAX of Linux and macOS."""
+
+
+class LocalFile:
+    """A local file, read by many threads at once.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    fingerprint : Fingerprint
+        The version of it that may be read.
+    """
+
+    def __init__(self, path: str, fingerprint: Fingerprint) -> None:
+        self.path = path
+        self._fingerprint = fingerprint
+        self._descriptor = -1
+        self._opening = threading.Lock()
+
+    def read_into(self, offset: int, buffers: Sequence[np.ndarray]) -> int:
+        """Fill `buffers`, one after the other, with the bytes from `offset` on.
+
+        Returns
+        -------
+        int
+            How many bytes were read: all that the buffers hold.
+
+        Raises
+        ------
+        FetchError
+            If the file cannot be read or ends too early.
+        """
+        descriptor = self._open()
+        total = sum(b.nbytes for b in buffers)
+        done = 0
+        while done < total:
+            rest = _rest_of(buffers, done)[:_MOST_BUFFERS] if done else buffers[:_MOST_BUFFERS]
+            try:
+                got = os.preadv(descriptor, rest, offset + done)
+            except OSError as error:
+                raise self._failure(f"read failed: {error.strerror}", offset, total) from error
+            if not got:
+                raise self._failure(f"the file ended after {done} bytes", offset, total)
+            done += got
+        return total
+
+    def check_unchanged(self) -> None:
+        """Raise unless the file is still the one that was scanned.
+
+        Raises
+        ------
+        FetchError
+            If its size, its time of modification or its inode differ.
+        """
+        found = os.fstat(self._open())
+        now = Fingerprint(found.st_size, found.st_mtime_ns, found.st_ino)
+        if now != self._fingerprint:
+            raise FetchError(
+                f"{self.path}: the file changed while it was being read (found {now}, expected "
+                f"{self._fingerprint}); nothing may write to it: make a new stream once the "
+                "writer is done",
+                url=self.path,
+            )
+
+    def _open(self) -> int:
+        with self._opening:
+            if self._descriptor < 0:
+                try:
+                    self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+                except OSError as error:
+                    raise FetchError(
+                        f"{self.path}: cannot be opened ({error.strerror}); it was there when it "
+                        "was scanned",
+                        url=self.path,
+                    ) from error
+                weakref.finalize(self, os.close, self._descriptor).atexit = False
+            return self._descriptor
+
+    def _failure(self, what: str, offset: int, total: int) -> FetchError:
+        return FetchError(
+            f"{self.path}: {what}, expected {total} bytes from byte {offset} on; check the disk "
+            "and whether something truncates the file",
+            url=self.path,
+            byte_range=(offset, offset + total),
+        )
+
+
+def _rest_of(buffers: Sequence[np.ndarray], done: int) -> list[Any]:
+    """Return what is left to fill after `done` bytes."""
+    rest = []
+    for buffer in buffers:
+        flat = buffer.reshape(-1).view(np.uint8)
+        if done < flat.nbytes:
+            rest.append(flat[done:])
+        done = max(0, done - flat.nbytes)
+    return rest

@@ -1,0 +1,47 @@
+"""list_chunks: cuts the files into row chunks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from h5stream.pipes.stage import Items, Stage
+from h5stream.plan import RowChunks, cut_row_chunks, rows_per_row_chunk
+from h5stream.reader import Catalog
+
+__all__ = ["ListChunks"]
+
+
+@dataclass(frozen=True)
+class ListChunks(Stage):
+    """Cut files on the chunk boundaries of their heaviest field.
+
+    Parameters
+    ----------
+    target_bytes : int
+        Neighbouring chunks are joined up to this many decoded bytes of that field.
+    """
+
+    target_bytes: int
+
+    method: ClassVar[str] = "list_chunks"
+    takes: ClassVar[frozenset[Items]] = frozenset({Items.FILES})
+
+    def gives(self, taken: Items) -> Items:
+        """Row chunks."""
+        return Items.ROW_CHUNKS
+
+    def cut(self, catalog: Catalog) -> RowChunks:
+        """Cut the files of a catalog."""
+        heaviest = [file.heaviest.layout for file in catalog.files]
+        return cut_row_chunks(
+            [file.n_rows for file in catalog.files],
+            [
+                rows_per_row_chunk(
+                    chunk_rows=layout.chunk_rows,
+                    row_nbytes=layout.row_nbytes,
+                    target_bytes=self.target_bytes,
+                )
+                for layout in heaviest
+            ],
+        )

@@ -1,0 +1,70 @@
+"""open_files: names the files and the fields. Scanned once, when first needed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from h5stream.errors import ConfigError
+from h5stream.pipes.stage import Items, Stage
+from h5stream.reader import Catalog, open_catalog
+from h5stream.reader.catalog import Sources
+
+__all__ = ["OpenFiles"]
+
+
+class OpenFiles(Stage):
+    """The files and fields of a pipe.
+
+    Parameters
+    ----------
+    sources : path or sequence of paths
+        Files and glob patterns.
+    fields : mapping, sequence or None
+        Key of the column -> dataset path; or dataset paths; or None for the default fields.
+    """
+
+    method: ClassVar[str] = "open_files"
+    takes: ClassVar[frozenset[Items]] = frozenset({Items.NOTHING})
+
+    def __init__(
+        self, sources: Sources, fields: Mapping[str, str] | Sequence[str] | None = None
+    ) -> None:
+        self.sources = sources
+        self.fields = _named(fields)
+        self._catalog: Catalog | None = None
+        self._scanning = threading.Lock()
+
+    def gives(self, taken: Items) -> Items:
+        """Files."""
+        return Items.FILES
+
+    @property
+    def catalog(self) -> Catalog:
+        """What the files hold; scans them if that has not been done."""
+        with self._scanning:
+            if self._catalog is None:
+                self._catalog = open_catalog(self.sources, self.fields)
+            return self._catalog
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"sources": self.sources, "fields": self.fields, "catalog": self._catalog}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["sources"], state["fields"])  # type: ignore[misc]
+        self._catalog = state["catalog"]
+
+
+def _named(fields: Mapping[str, str] | Sequence[str] | None) -> dict[str, str] | None:
+    if fields is None:
+        return None
+    if isinstance(fields, str):
+        fields = [fields]
+    named = dict(fields) if isinstance(fields, Mapping) else {name: name for name in fields}
+    if not named:
+        raise ConfigError("fields is empty; name at least one dataset, or pass None")
+    for key, name in named.items():
+        if not isinstance(key, str) or not isinstance(name, str):
+            raise ConfigError(f"fields must map names to dataset paths, not {key!r} to {name!r}")
+    return named

@@ -1,0 +1,167 @@
+"""read_chunks: fetches and decodes row chunks ahead of the caller.
+
+`ReadAhead` is the machinery: it keeps a few groups of pieces in the works, each as jobs for the
+iterator's threads, and gives them in order. `ReadChunks` gives a block for each row chunk;
+`ReadWindows` is what `read_chunks` and `shuffle_rows` become together: the rows of a whole window
+are decoded next to each other and its permutation is drawn beside, so that shuffling moves no
+bytes of its own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from h5stream.block import Block
+from h5stream.pipes.stage import (
+    Count,
+    Items,
+    Lane,
+    LaneIterator,
+    LaneStage,
+    Runtime,
+    State,
+    Upstream,
+)
+from h5stream.plan import Pieces
+from h5stream.reader import WindowReads
+
+__all__ = ["ReadAhead", "ReadChunks"]
+
+_AHEAD_BYTES = 32 * 2**20
+_MOST_AHEAD = 64
+
+Choose = Callable[[int, int], np.ndarray]
+"""Group number and number of rows -> which rows, in which order."""
+
+
+@dataclass(frozen=True)
+class ReadChunks(LaneStage):
+    """Read each row chunk of a lane into a block.
+
+    Parameters
+    ----------
+    prefetch : int or None
+        How many blocks are read ahead of the caller; None: as many as fit in 32 MiB.
+    threads : int or None
+        How many threads read and decode; None: one for each core that this process may use.
+    """
+
+    prefetch: int | None = None
+    threads: int | None = None
+
+    method: ClassVar[str] = "read_chunks"
+    takes: ClassVar[frozenset[Items]] = frozenset({Items.ROW_CHUNKS})
+
+    def gives(self, taken: Items) -> Items:
+        """Blocks."""
+        return Items.BLOCKS
+
+    def count(self, lane: Lane, upstream: Count) -> Count:
+        """One block for each piece."""
+        return Count(len(lane.pieces), int(lane.pieces.sizes.sum()))
+
+    def iterate(
+        self, lane: Lane, runtime: Runtime, upstream: Upstream, state: State
+    ) -> LaneIterator:
+        """Start, or go on with block number ``state[0]``."""
+        bounds = np.arange(len(lane.pieces) + 1)
+        depth = self.prefetch
+        if depth is None:
+            largest = int(lane.pieces.sizes.max(initial=1)) * lane.row_nbytes
+            depth = min(_MOST_AHEAD, max(1, _AHEAD_BYTES // max(1, largest)))
+        return ReadAhead(lane.pieces, bounds, runtime, ahead=depth, first=state[0] if state else 0)
+
+
+class ReadAhead(LaneIterator):
+    """Reads groups of pieces ahead and yields each as a block.
+
+    Parameters
+    ----------
+    pieces : Pieces
+        Rows of the lane.
+    bounds : numpy.ndarray
+        Group g holds pieces ``bounds[g]`` to ``bounds[g + 1]``.
+    runtime : Runtime
+        Reader and threads.
+    ahead : int
+        How many groups are read while the caller works on one.
+    first : int
+        Group to start with.
+    choose : callable, optional
+        Draws the rows of a group, on one of the threads.
+    """
+
+    def __init__(
+        self,
+        pieces: Pieces,
+        bounds: np.ndarray,
+        runtime: Runtime,
+        *,
+        ahead: int,
+        first: int = 0,
+        choose: Choose | None = None,
+    ) -> None:
+        self._pieces = pieces
+        self._bounds = bounds
+        self._runtime = runtime
+        self._ahead = ahead
+        self._choose = choose
+        self._given = first
+        self._pending: deque[_PendingGroup] = deque()
+
+    def __next__(self) -> Block:
+        last = len(self._bounds) - 1
+        if self._given >= last:
+            raise StopIteration
+        while len(self._pending) <= self._ahead and self._given + len(self._pending) < last:
+            self._pending.append(self._start(self._given + len(self._pending)))
+        block = self._pending.popleft().wait(self._runtime)
+        self._given += 1
+        return block
+
+    def state(self) -> State:
+        """Return the number of the next group."""
+        return (self._given,)
+
+    def close(self) -> None:
+        """Drop what was read ahead."""
+        while self._pending:
+            self._pending.popleft().cancel()
+
+    def _start(self, group: int) -> _PendingGroup:
+        runtime = self._runtime
+        part = slice(int(self._bounds[group]), int(self._bounds[group + 1]))
+        reads = runtime.reader.window(self._pieces[part])
+        jobs = [runtime.executor.submit(runtime.reader.run, job) for job in reads.jobs]
+        chosen = None
+        if self._choose is not None:
+            chosen = runtime.executor.submit(self._choose, group, reads.n_rows)
+        return _PendingGroup(reads, jobs, chosen)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _PendingGroup:
+    """A group whose jobs are under way."""
+
+    reads: WindowReads
+    jobs: Sequence[Future[None]]
+    chosen: Future[np.ndarray] | None
+
+    def wait(self, runtime: Runtime) -> Block:
+        started = time.perf_counter()
+        for job in self.jobs:
+            job.result()
+        rows = None if self.chosen is None else self.chosen.result()
+        runtime.stats.add(wait_s=time.perf_counter() - started, rows=self.reads.n_rows)
+        return Block(self.reads.columns, rows)
+
+    def cancel(self) -> None:
+        for job in self.jobs:
+            job.cancel()

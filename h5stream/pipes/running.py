@@ -1,0 +1,132 @@
+"""The iterator that runs a pipe: lanes take turns, threads read ahead, and everything ends.
+
+Files and threads start at the first `next`. They end when the epoch does, with `close()`, with
+an exception, or when nobody holds the iterator any more.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+from h5stream.errors import StateError
+from h5stream.pipes.epoch import instance_of, lane_stages, plan_lanes
+from h5stream.pipes.instance import available_cores
+from h5stream.pipes.open_files import OpenFiles
+from h5stream.pipes.read_chunks import ReadChunks
+from h5stream.pipes.stage import Lane, LaneIterator, LaneStage, Runtime, Stage, State
+from h5stream.reader import Reader, Stats
+
+__all__ = ["StreamIterator"]
+
+
+class StreamIterator(Iterator[Any]):
+    """Yields the items of one epoch.
+
+    Parameters
+    ----------
+    stages : sequence of Stage
+        The pipe.
+    epoch : int
+        Which epoch.
+    stats : Stats
+        Where it counts.
+    state : dict, optional
+        What `state_dict` of an iterator over the same pipe returned.
+    """
+
+    def __init__(
+        self,
+        stages: Sequence[Stage],
+        *,
+        epoch: int,
+        stats: Stats,
+        state: dict[str, Any] | None = None,
+    ) -> None:
+        self._stages = stages
+        self._epoch = epoch
+        self._stats = stats
+        self._resume = state
+        self._lanes: list[LaneIterator] | None = None
+        self._turn = 0
+        self._alive: list[bool] = []
+        self._end: weakref.finalize[..., Any] | None = None
+        self._closed = False
+
+    def __next__(self) -> Any:
+        if self._closed:
+            raise StopIteration
+        try:
+            if self._lanes is None:
+                self._lanes = self._start()
+            return self._take_turn(self._lanes)
+        except BaseException:
+            self.close()
+            raise
+
+    def _take_turn(self, lanes: list[LaneIterator]) -> Any:
+        for _ in lanes:
+            turn = self._turn
+            self._turn = (turn + 1) % len(lanes)
+            if not self._alive[turn]:
+                continue
+            for item in lanes[turn]:
+                self._stats.batches += 1
+                return item
+            self._alive[turn] = False
+        raise StopIteration
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where the iterator stands: a few integers for each lane."""
+        if self._lanes is None:
+            return self._resume or {"epoch": self._epoch, "turn": 0, "lanes": []}
+        lanes = [list(lane.state()) for lane in self._lanes]
+        return {"epoch": self._epoch, "turn": self._turn, "lanes": lanes}
+
+    def close(self) -> None:
+        """End the threads and let go of files and buffers; more `next` find nothing."""
+        self._closed = True
+        for lane in self._lanes or []:
+            lane.close()
+        if self._end is not None:
+            self._end()
+
+    def _start(self) -> list[LaneIterator]:
+        source = self._stages[0]
+        assert isinstance(source, OpenFiles), "a pipe begins with its files"
+        instance = instance_of(self._stages)
+        lanes = plan_lanes(self._stages, source.catalog, instance, self._epoch)
+        states: list[State] = [()] * len(lanes)
+        if self._resume and self._resume["lanes"]:
+            states = [tuple(state) for state in self._resume["lanes"]]
+            self._turn = self._resume["turn"]
+            if len(states) != len(lanes):
+                raise StateError(
+                    f"the state has {len(states)} lanes, but this instance streams {len(lanes)}; "
+                    "resume with as many ranks and workers as saved it"
+                )
+        reading = next(stage for stage in self._stages if isinstance(stage, ReadChunks))
+        threads = reading.threads or available_cores(instance.num_workers)
+        executor = ThreadPoolExecutor(threads, thread_name_prefix="h5stream")
+        reader = Reader(source.catalog, self._stats)
+        self._end = weakref.finalize(self, _end, executor, reader)
+        runtime = Runtime(reader, executor, self._stats)
+        self._alive = [True] * len(lanes)
+        links = lane_stages(self._stages)
+        return [_link(links, lane, runtime, s) for lane, s in zip(lanes, states, strict=True)]
+
+
+def _link(stages: Sequence[LaneStage], lane: Lane, runtime: Runtime, state: State) -> LaneIterator:
+    """Wrap each stage's iterator around that of the stage before."""
+    if not stages:
+        raise AssertionError("a lane starts with a stage that reads")
+    upstream = partial(_link, stages[:-1], lane, runtime)
+    return stages[-1].iterate(lane, runtime, upstream, state)
+
+
+def _end(executor: ThreadPoolExecutor, reader: Reader) -> None:
+    executor.shutdown(wait=True, cancel_futures=True)
+    reader.close()

@@ -1,0 +1,29 @@
+"""shuffle_chunks: another order of the row chunks in every epoch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from h5stream.pipes.stage import Items, Stage
+from h5stream.plan import RowChunks, permutation
+
+__all__ = ["ShuffleChunks"]
+
+
+@dataclass(frozen=True)
+class ShuffleChunks(Stage):
+    """Permute the row chunks by (seed, epoch)."""
+
+    seed: int
+
+    method: ClassVar[str] = "shuffle_chunks"
+    takes: ClassVar[frozenset[Items]] = frozenset({Items.ROW_CHUNKS})
+
+    def gives(self, taken: Items) -> Items:
+        """Row chunks."""
+        return Items.ROW_CHUNKS
+
+    def arrange(self, chunks: RowChunks, epoch: int) -> RowChunks:
+        """Return the row chunks in the order of an epoch."""
+        return chunks.take(permutation(len(chunks), seed=self.seed, epoch=epoch))

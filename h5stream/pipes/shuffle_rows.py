@@ -1,0 +1,154 @@
+"""shuffle_rows: permutes rows within windows of consecutive blocks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+
+from h5stream.block import Block, as_block
+from h5stream.pipes.read_chunks import ReadAhead, ReadChunks
+from h5stream.pipes.stage import (
+    Count,
+    Items,
+    Lane,
+    LaneIterator,
+    LaneStage,
+    Runtime,
+    State,
+    Upstream,
+)
+from h5stream.plan import cut_windows, permutation
+
+__all__ = ["ReadWindows", "ShuffleRows", "draw_rows"]
+
+_BUFFER_BYTES = 64 * 2**20
+_WINDOWS = 1
+"""Purpose of the generator's streams that permute windows; 0 permutes row chunks."""
+
+
+def draw_rows(lane: Lane, window: int, n_rows: int) -> np.ndarray:
+    """Permute the rows of a window by (seed, epoch, lane, window)."""
+    return permutation(
+        n_rows,
+        seed=lane.seed,
+        epoch=lane.epoch,
+        purpose=_WINDOWS,
+        lane=lane.number,
+        window=window,
+    )
+
+
+@dataclass(frozen=True)
+class ShuffleRows(LaneStage):
+    """Gather blocks into windows and permute the rows of each.
+
+    Parameters
+    ----------
+    buffer_size : int or None
+        A window has at least this many rows, but the last; None: as many as fit in 64 MiB.
+    """
+
+    buffer_size: int | None = None
+
+    method: ClassVar[str] = "shuffle_rows"
+    takes: ClassVar[frozenset[Items]] = frozenset({Items.BLOCKS})
+
+    def gives(self, taken: Items) -> Items:
+        """Blocks."""
+        return Items.BLOCKS
+
+    def buffer_rows(self, lane: Lane) -> int:
+        """Rows of a window."""
+        return self.buffer_size or max(1, _BUFFER_BYTES // max(1, lane.row_nbytes))
+
+    def count(self, lane: Lane, upstream: Count) -> Count:
+        """All rows, in as many windows as only a run can tell."""
+        return Count(None, upstream.rows)
+
+    def iterate(
+        self, lane: Lane, runtime: Runtime, upstream: Upstream, state: State
+    ) -> LaneIterator:
+        """Start, or go on with window number ``state[-1]``."""
+        window = state[-1] if state else 0
+        return _Windows(upstream(state[:-1]), lane, self.buffer_rows(lane), window)
+
+
+class _Windows(LaneIterator):
+    def __init__(
+        self, upstream: LaneIterator, lane: Lane, buffer_rows: int, window: int
+    ) -> None:
+        self._upstream = upstream
+        self._lane = lane
+        self._buffer_rows = buffer_rows
+        self._window = window
+
+    def __next__(self) -> Block:
+        blocks: list[Block] = []
+        n_rows = 0
+        while n_rows < self._buffer_rows:
+            item: Any = next(self._upstream, None)
+            if item is None:
+                break
+            blocks.append(as_block(item))
+            n_rows += blocks[-1].n_rows
+        if not blocks:
+            raise StopIteration
+        joined = Block.concat(blocks)
+        window, self._window = self._window, self._window + 1
+        return joined.take(draw_rows(self._lane, window, n_rows))
+
+    def state(self) -> State:
+        return (*self._upstream.state(), self._window)
+
+    def close(self) -> None:
+        self._upstream.close()
+
+
+@dataclass(frozen=True)
+class ReadWindows(LaneStage):
+    """`ReadChunks` and `ShuffleRows` as one: windows decoded in one place, permuted on the side.
+
+    Parameters
+    ----------
+    read : ReadChunks
+        Its `prefetch` counts row chunks; whole windows are read ahead, one by default.
+    shuffle : ShuffleRows
+        Sizes the windows.
+    """
+
+    read: ReadChunks
+    shuffle: ShuffleRows
+
+    method: ClassVar[str] = "shuffle_rows"
+    takes: ClassVar[frozenset[Items]] = ReadChunks.takes
+
+    def gives(self, taken: Items) -> Items:
+        """Blocks."""
+        return Items.BLOCKS
+
+    def bounds(self, lane: Lane) -> np.ndarray:
+        """Cut the lane's pieces into windows."""
+        return cut_windows(lane.pieces.sizes, buffer_rows=self.shuffle.buffer_rows(lane))
+
+    def count(self, lane: Lane, upstream: Count) -> Count:
+        """All rows of the lane, in windows."""
+        return Count(len(self.bounds(lane)) - 1, int(lane.pieces.sizes.sum()))
+
+    def iterate(
+        self, lane: Lane, runtime: Runtime, upstream: Upstream, state: State
+    ) -> LaneIterator:
+        """Start, or go on with window number ``state[0]``."""
+        bounds = self.bounds(lane)
+        pieces_per_window = max(1, len(lane.pieces) // max(1, len(bounds) - 1))
+        ahead = 1 if self.read.prefetch is None else -(-self.read.prefetch // pieces_per_window)
+        return ReadAhead(
+            lane.pieces,
+            bounds,
+            runtime,
+            ahead=ahead,
+            first=state[0] if state else 0,
+            choose=partial(draw_rows, lane),
+        )

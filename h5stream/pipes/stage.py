@@ -1,0 +1,132 @@
+"""What a stage of a pipe is.
+
+Planning stages (open_files, list_chunks, shuffle_chunks, shard) only describe an epoch. Lane
+stages (read_chunks and all after it) run once for each lane: each wraps the iterator of the stage
+before it.
+
+The state of a lane iterator is a tuple of integers: the stage's own, after those from which its
+upstream must start again. A stage that holds rows back names the place before the oldest of them,
+and how much from there was given already.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, ClassVar
+
+from h5stream.plan import Pieces
+from h5stream.reader import Reader, Stats
+
+__all__ = [
+    "Count",
+    "Items",
+    "Lane",
+    "LaneIterator",
+    "LaneStage",
+    "Runtime",
+    "Stage",
+    "State",
+    "Upstream",
+]
+
+State = tuple[int, ...]
+"""Where a lane iterator stands; empty means at the start."""
+
+Upstream = Callable[[State], "LaneIterator"]
+"""Makes the iterator of the stages before, from a state of theirs."""
+
+
+class Items(StrEnum):
+    """What flows between two stages."""
+
+    NOTHING = "nothing"
+    FILES = "files"
+    ROW_CHUNKS = "row chunks"
+    BLOCKS = "blocks"
+    SAMPLES = "samples"
+    TENSORS = "tensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How much a lane gives: items, and their rows; None where only a run can tell."""
+
+    items: int | None
+    rows: int | None
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Runtime:
+    """What the lanes of one running iterator share."""
+
+    reader: Reader
+    executor: ThreadPoolExecutor
+    stats: Stats
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Lane:
+    """One lane of one epoch.
+
+    Parameters
+    ----------
+    number, lanes : int
+        Which of how many.
+    pieces : Pieces
+        Its rows.
+    row_nbytes : int
+        Decoded bytes of one sample.
+    seed, epoch : int
+        Keys of its permutations.
+    """
+
+    number: int
+    lanes: int
+    pieces: Pieces
+    row_nbytes: int
+    seed: int
+    epoch: int
+
+
+class LaneIterator(ABC, Iterator[Any]):
+    """Yields the items of one lane after one stage."""
+
+    @abstractmethod
+    def state(self) -> State:
+        """Return from where to go on after the items given so far."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End what this iterator and those it wraps have started."""
+
+
+class Stage(ABC):
+    """One link of a pipe."""
+
+    method: ClassVar[str]
+    """Name of the pipe method that adds this stage."""
+
+    takes: ClassVar[frozenset[Items]]
+    """What it accepts from the stage before."""
+
+    @abstractmethod
+    def gives(self, taken: Items) -> Items:
+        """Say what it yields when it gets `taken`."""
+
+
+class LaneStage(Stage):
+    """A stage that runs within a lane."""
+
+    @abstractmethod
+    def iterate(
+        self, lane: Lane, runtime: Runtime, upstream: Upstream, state: State
+    ) -> LaneIterator:
+        """Start on a lane, or go on from a state."""
+
+    @abstractmethod
+    def count(self, lane: Lane, upstream: Count) -> Count:
+        """Tell, without reading, how much the lane gives after this stage."""

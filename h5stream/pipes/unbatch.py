@@ -1,0 +1,83 @@
+"""unbatch: takes blocks apart into samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from h5stream.block import Block
+from h5stream.pipes.stage import (
+    Count,
+    Items,
+    Lane,
+    LaneIterator,
+    LaneStage,
+    Runtime,
+    State,
+    Upstream,
+)
+
+__all__ = ["Flattened", "Unbatch"]
+
+_GATHER_BYTES = 2**20
+
+
+@dataclass(frozen=True)
+class Unbatch(LaneStage):
+    """Yield each row as a dict of its values."""
+
+    method: ClassVar[str] = "unbatch"
+    takes: ClassVar[frozenset[Items]] = frozenset({Items.BLOCKS})
+
+    def gives(self, taken: Items) -> Items:
+        """Samples."""
+        return Items.SAMPLES
+
+    def count(self, lane: Lane, upstream: Count) -> Count:
+        """One item a row."""
+        return Count(upstream.rows, upstream.rows)
+
+    def iterate(
+        self, lane: Lane, runtime: Runtime, upstream: Upstream, state: State
+    ) -> LaneIterator:
+        """Start, or go on ``state[-1]`` samples after the upstream's state."""
+        return _Samples(upstream(state[:-1]), state[-1] if state else 0)
+
+
+class Flattened(LaneIterator):
+    """Gives several items for each of the upstream's, and counts those of the current one."""
+
+    def __init__(self, upstream: LaneIterator, skip: int) -> None:
+        self._upstream = upstream
+        self._origin = upstream.state()
+        self._given = skip
+        self._current: Iterator[Any] | None = None
+
+    def open(self, item: Any, skip: int) -> Iterator[Any]:
+        """Yield what one upstream item becomes, without the first `skip`."""
+        raise NotImplementedError
+
+    def __next__(self) -> Any:
+        while True:
+            if self._current is None:
+                self._current = self.open(next(self._upstream), self._given)
+            for item in self._current:
+                self._given += 1
+                return item
+            self._current = None
+            self._origin, self._given = self._upstream.state(), 0
+
+    def state(self) -> State:
+        return (*self._origin, self._given)
+
+    def close(self) -> None:
+        self._current = None
+        self._upstream.close()
+
+
+class _Samples(Flattened):
+    def open(self, item: Block, skip: int) -> Iterator[dict[str, Any]]:
+        at_once = max(1, _GATHER_BYTES * item.n_rows // max(1, item.nbytes))
+        for start in range(skip, item.n_rows, at_once):
+            yield from item.part(start, min(start + at_once, item.n_rows)).samples()

@@ -1,0 +1,80 @@
+"""Says which chunks of a dataset serve the rows of a window, each chunk once.
+
+A window's pieces are row ranges in any order, each with a destination in the window's buffer.
+`split_at_chunks` cuts them at chunk boundaries and sorts the parts by chunk, so that a chunk
+which serves several pieces is fetched and decoded once, and reads run forward in the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["Segments", "split_at_chunks"]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Segments:
+    """Parts of pieces, none crossing a chunk boundary, sorted by chunk row.
+
+    Parameters
+    ----------
+    chunk_row : numpy.ndarray
+        int64: number of the chunk row (rows ``chunk_row * chunk_rows`` and on), not decreasing.
+    start, stop : numpy.ndarray
+        int64: rows of the dataset.
+    dest : numpy.ndarray
+        int64: where row ``start`` goes in the window's buffer.
+    """
+
+    chunk_row: np.ndarray
+    start: np.ndarray
+    stop: np.ndarray
+    dest: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.chunk_row)
+
+    def __getitem__(self, part: slice) -> Segments:
+        return Segments(self.chunk_row[part], self.start[part], self.stop[part], self.dest[part])
+
+    def jobs(self, *, chunk_rows_per_job: int) -> Iterator[Segments]:
+        """Cut into runs of at most `chunk_rows_per_job` chunk rows, no chunk row in two runs."""
+        firsts = np.flatnonzero(np.diff(self.chunk_row, prepend=-1))
+        bounds = [*firsts[::chunk_rows_per_job].tolist(), len(self)]
+        for start, stop in zip(bounds, bounds[1:], strict=False):
+            yield self[start:stop]
+
+
+def split_at_chunks(
+    start: np.ndarray, stop: np.ndarray, dest: np.ndarray, *, chunk_rows: int
+) -> Segments:
+    """Cut row ranges at multiples of `chunk_rows` and sort the parts by chunk row.
+
+    Parameters
+    ----------
+    start, stop, dest : numpy.ndarray
+        int64: row ranges, none empty, and where each begins in the buffer.
+    chunk_rows : int
+        Rows of one chunk.
+
+    Examples
+    --------
+    >>> parts = split_at_chunks(np.array([6, 0]), np.array([12, 2]), np.array([0, 6]), chunk_rows=4)
+    >>> list(zip(parts.chunk_row.tolist(), parts.start.tolist(), parts.stop.tolist()))
+    [(0, 0, 2), (1, 6, 8), (2, 8, 12)]
+    >>> parts.dest.tolist()
+    [6, 0, 2]
+    """
+    first = start // chunk_rows
+    counts = (stop - 1) // chunk_rows - first + 1
+    piece = np.repeat(np.arange(len(start)), counts)
+    within = np.arange(len(piece)) - np.repeat(np.cumsum(counts) - counts, counts)
+    chunk_row = first[piece] + within
+    begin = np.maximum(start[piece], chunk_row * chunk_rows)
+    end = np.minimum(stop[piece], (chunk_row + 1) * chunk_rows)
+    goes_to = dest[piece] + begin - start[piece]
+    order = np.argsort(chunk_row, kind="stable")
+    return Segments(chunk_row[order], begin[order], end[order], goes_to[order])

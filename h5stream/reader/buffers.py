@@ -1,0 +1,52 @@
+"""Window buffers that are used again once nobody looks at them any more.
+
+A buffer goes back to the pool when the last array that views it is gone, whoever held it. So a
+caller may keep any part of a block for as long as it likes, and still no window is allocated
+twice: freshly allocated pages cost ten times a warm pass.
+"""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections import deque
+from typing import Any
+
+import numpy as np
+
+__all__ = ["BufferPool"]
+
+_MOST_FREE = 16
+
+
+class BufferPool:
+    """Hands out arrays in reused memory."""
+
+    def __init__(self) -> None:
+        self._free: deque[np.ndarray] = deque(maxlen=_MOST_FREE)
+
+    def array(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+        """Return an array with undefined contents."""
+        nbytes = math.prod(shape) * dtype.itemsize
+        memory = self._find(_capacity(nbytes))
+        # The array's base is a memoryview, so views of it keep `owner` alive, not `memory`.
+        owner = np.frombuffer(memoryview(memory), np.uint8, count=nbytes)
+        weakref.finalize(owner, self._free.append, memory).atexit = False
+        return owner.view(dtype).reshape(shape) if nbytes else np.empty(shape, dtype)
+
+    def _find(self, capacity: int) -> np.ndarray:
+        for _ in range(len(self._free)):
+            try:
+                memory = self._free.popleft()
+            except IndexError:
+                break
+            if capacity <= memory.nbytes <= 2 * capacity:
+                return memory
+            self._free.append(memory)
+        return np.empty(capacity, np.uint8)
+
+
+def _capacity(nbytes: int) -> int:
+    """Round up in steps of at most an eighth, so that windows of similar size share buffers."""
+    step = 1 << max(12, nbytes.bit_length() - 3)
+    return max(1, -(-nbytes // step)) * step

@@ -1,0 +1,92 @@
+"""Reads what cannot be read directly through h5py, whole row ranges at a time.
+
+HDF5 works behind one process-wide lock, so reads here take turns. Handles belong to one process
+and one reader; they are opened at the first read and never cross a fork.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import threading
+from typing import Any
+
+import h5py
+import ml_dtypes
+import numpy as np
+
+from h5stream.errors import DecodeError, FetchError
+from h5stream.layout import DatasetLayout
+from h5stream.layout.scan import open_h5
+
+__all__ = ["FallbackFile", "can_hdf5_undo"]
+
+_LOCK = threading.RLock()
+
+
+def can_hdf5_undo(filter_id: int) -> bool:
+    """Tell whether HDF5, with hdf5plugin where it is installed, has this filter."""
+    with _LOCK:
+        if not h5py.h5z.filter_avail(filter_id) and importlib.util.find_spec("hdf5plugin"):
+            importlib.import_module("hdf5plugin")
+        return bool(h5py.h5z.filter_avail(filter_id))
+
+
+class FallbackFile:
+    """One file, read through h5py.
+
+    Parameters
+    ----------
+    path : str
+        A local file.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._file: Any = None
+        self._process = -1
+
+    def read(self, layout: DatasetLayout, start: int, stop: int) -> np.ndarray:
+        """Read rows ``start`` to ``stop`` of a dataset, converted by HDF5.
+
+        Raises
+        ------
+        FetchError
+            If the file cannot be opened.
+        DecodeError
+            If HDF5 cannot read the rows.
+        """
+        with _LOCK:
+            for spec in layout.filters:
+                can_hdf5_undo(spec.id)
+            dataset = self._open()[layout.path]
+            try:
+                rows = dataset[start:stop]
+            except (OSError, RuntimeError, ValueError, TypeError) as error:
+                raise DecodeError(
+                    f"{self.path}: HDF5 cannot read rows {start} to {stop} of {layout.path!r}: "
+                    f"{error}",
+                    url=self.path,
+                    dataset=layout.path,
+                ) from error
+        if layout.dtype == ml_dtypes.bfloat16:
+            return rows.astype(ml_dtypes.bfloat16)
+        return rows
+
+    def close(self) -> None:
+        """Close the file, if this process opened it."""
+        with _LOCK:
+            if self._file is not None and self._process == os.getpid():
+                self._file.close()
+            self._file = None
+
+    def _open(self) -> Any:
+        if self._file is None or self._process != os.getpid():
+            try:
+                self._file = open_h5(self.path)
+            except OSError as error:
+                raise FetchError(
+                    f"{self.path}: cannot be opened any more: {error}", url=self.path
+                ) from error
+            self._process = os.getpid()
+        return self._file

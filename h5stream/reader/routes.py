@@ -1,0 +1,136 @@
+"""Decides how a dataset is read: directly, or through h5py and why.
+
+1. Element types, storage and filters that are not read directly go through h5py, if HDF5 can.
+2. What is left is tried: one whole chunk and one at the edge (or the first and last rows, if the
+   dataset is contiguous) are read both ways. Where the two differ, or only h5py succeeds, h5py
+   has the say.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from h5stream.decode import Pipeline, Scratch, describe_filter
+from h5stream.errors import DecodeError, FetchError, UnsupportedError
+from h5stream.fetch import LocalFile
+from h5stream.fields import DenseField
+from h5stream.layout import DatasetLayout, Fingerprint, Storage
+from h5stream.reader.direct import DirectDataset
+from h5stream.reader.fallback import FallbackFile, can_hdf5_undo
+from h5stream.reader.stats import Stats
+
+__all__ = ["Route", "choose_route"]
+
+_MOST_CHECKED_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How a dataset is read.
+
+    Parameters
+    ----------
+    reason : str or None
+        Why it goes through h5py; None if it is read directly.
+    """
+
+    reason: str | None = None
+
+    @property
+    def direct(self) -> bool:
+        """Whether h5py is left out."""
+        return self.reason is None
+
+    def __str__(self) -> str:
+        return "direct" if self.reason is None else f"through h5py: {self.reason}"
+
+
+def choose_route(layout: DatasetLayout, fingerprint: Fingerprint | None = None) -> Route:
+    """Decide how to read a dataset.
+
+    Parameters
+    ----------
+    layout : DatasetLayout
+        With its chunk table, if the self-check should run.
+    fingerprint : Fingerprint, optional
+        Of the file that holds it; without, the self-check is left out.
+
+    Raises
+    ------
+    UnsupportedError
+        If neither h5stream nor HDF5 can undo one of its filters.
+    """
+    reason = _reason_against(layout)
+    if reason is not None:
+        _require_filters(layout)
+        return Route(reason)
+    if fingerprint is not None and layout.n_rows:
+        return Route(_check(layout, fingerprint))
+    return Route()
+
+
+def _reason_against(layout: DatasetLayout) -> str | None:
+    if layout.indirect:
+        return layout.indirect
+    if layout.storage not in (Storage.CHUNKED, Storage.CONTIGUOUS):
+        return f"its storage is {layout.storage}"
+    return Pipeline.misfit(layout.filters)
+
+
+def _require_filters(layout: DatasetLayout) -> None:
+    for spec in layout.filters:
+        if not can_hdf5_undo(spec.id):
+            raise UnsupportedError(
+                f"{layout.file}: {layout.path!r} is compressed with "
+                f"{describe_filter(spec.id, spec.name)}, which neither h5stream nor the installed "
+                "HDF5 can undo; `pip install hdf5plugin` has the registered filters"
+            )
+
+
+def _check(layout: DatasetLayout, fingerprint: Fingerprint) -> str | None:
+    """Read a sample of rows both ways; return why not to trust the direct way."""
+    direct = DirectDataset(layout, LocalFile(layout.file, fingerprint), Stats())
+    fallback = FallbackFile(layout.file)
+    try:
+        for start, stop in _rows_to_check(layout):
+            try:
+                expected = fallback.read(layout, start, stop)
+            except (DecodeError, FetchError):
+                continue  # damaged for HDF5 too: reading it will say so, with the chunk's place
+            try:
+                found = _read_directly(direct, start, stop)
+            except DecodeError as error:
+                return f"the self-check failed on rows {start} to {stop}: {error}"
+            if found.tobytes() != np.ascontiguousarray(expected, found.dtype).tobytes():
+                return f"the self-check differed on rows {start} to {stop}"
+    finally:
+        fallback.close()
+    return None
+
+
+def _read_directly(direct: DirectDataset, start: int, stop: int) -> np.ndarray:
+    field = DenseField("checked", direct.layout)
+    rows = np.empty((stop - start, *field.row_shape), field.dtype)
+    spans = np.array([start]), np.array([stop]), np.array([0])
+    for job in direct.jobs(*spans, targets=[(field, rows)]):
+        job(Scratch())
+    return rows
+
+
+def _rows_to_check(layout: DatasetLayout) -> list[tuple[int, int]]:
+    """Pick rows of one whole and one edge chunk, as many as fit in a bound of bytes."""
+    n = layout.n_rows
+    at_once = max(1, min(n, _MOST_CHECKED_BYTES // max(1, layout.row_nbytes)))
+    if layout.chunk_rows is None:
+        rows = min(at_once, 8)
+        return [(0, rows), (n - rows, n)]
+    table = layout.table
+    stored = table.index // layout.chunks_per_chunk_row if table is not None else np.empty(0)
+    if not len(stored) or math.prod(layout.shape) == 0:
+        return [(0, 1)]
+    picked = {int(stored[0]), int(stored[-1])}
+    starts = [chunk_row * layout.chunk_rows for chunk_row in sorted(picked)]
+    return [(start, min(n, start + min(layout.chunk_rows, at_once))) for start in starts]

@@ -1,0 +1,59 @@
+"""What a stream did so far: counters that many threads add to."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+__all__ = ["Stats"]
+
+
+@dataclass
+class Stats:
+    """Counters of one stream in one process.
+
+    Parameters
+    ----------
+    rows : int
+        Rows read, decoded and passed on.
+    batches : int
+        Batches (or samples, without a batch size) handed to the caller.
+    fetched_bytes, decoded_bytes : int
+        Bytes read from files, and bytes after decoding.
+    fetch_s, decode_s, gather_s : float
+        Seconds that all threads together spent reading, decoding and copying rows into batches.
+    wait_s : float
+        Seconds that the caller waited for rows.
+    """
+
+    rows: int = 0
+    batches: int = 0
+    fetched_bytes: int = 0
+    decoded_bytes: int = 0
+    fetch_s: float = 0.0
+    decode_s: float = 0.0
+    gather_s: float = 0.0
+    wait_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def add(self, **amounts: float) -> None:
+        """Add to several counters at once."""
+        with self._lock:
+            for name, amount in amounts.items():
+                setattr(self, name, getattr(self, name) + amount)
+
+    def as_dict(self) -> dict[str, float]:
+        """Return the counters by name."""
+        with self._lock:
+            return asdict(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.as_dict()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for field in fields(self):
+            setattr(self, field.name, state[field.name])
+        self.__post_init__()
