@@ -12,7 +12,9 @@ from h5stream.errors import (
     StateError,
     UnsupportedError,
 )
+from h5stream.explain import Explanation
 from h5stream.pipes import Pipe, open_files
+from h5stream.stream import H5Stream
 
 __version__ = "0.1.0"
 
@@ -20,7 +22,9 @@ __all__ = [
     "Block",
     "ConfigError",
     "DecodeError",
+    "Explanation",
     "FetchError",
+    "H5Stream",
     "H5StreamError",
     "LayoutError",
     "Pipe",

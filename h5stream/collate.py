@@ -18,12 +18,9 @@ from h5stream.errors import UnsupportedError
 __all__ = ["collate", "to_tensor"]
 
 _TENSOR_DTYPES = frozenset(
-    np.dtype(name)
-    for name in (
-        "bool uint8 uint16 uint32 uint64 int8 int16 int32 int64 float16 float32 float64 "
-        "complex64 complex128"
-    ).split()
-)
+    np.dtype(kind)
+    for kind in (np.bool_, np.float16, np.float32, np.float64, np.complex64, np.complex128)
+) | frozenset(np.dtype(f"{sign}int{bits}") for sign in ("", "u") for bits in (8, 16, 32, 64))
 
 
 def collate(item: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@
     ├── StateError        (ValueError)           a saved state does not fit this stream
     ├── LayoutError       (OSError)              a file is missing, damaged, locked or not HDF5
     ├── FetchError        (OSError)              bytes did not arrive, or the file changed meanwhile
-    ├── DecodeError       (ValueError)           bytes arrived but do not decode to what the file says
+    ├── DecodeError       (ValueError)           bytes do not decode to what the file says
     └── UnsupportedError  (NotImplementedError)  nothing installed can read this
 
 Each is also the builtin in brackets, so that code which catches builtins keeps working.

@@ -62,9 +62,7 @@ class Pipeline:
         """Tell whether a chunk with this mask is stored as it is in memory."""
         return not self._steps(filter_mask)
 
-    def decode(
-        self, data: np.ndarray, filter_mask: int, out: np.ndarray, scratch: Scratch
-    ) -> None:
+    def decode(self, data: np.ndarray, filter_mask: int, out: np.ndarray, scratch: Scratch) -> None:
         """Decode one chunk.
 
         Parameters

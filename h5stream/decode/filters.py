@@ -111,7 +111,7 @@ def _blosc(data: np.ndarray, out: np.ndarray, _values: Sequence[int]) -> int:
 def _expect_claim(data: np.ndarray, layout: str, at: int, expected: int) -> None:
     if data.nbytes < at + struct.calcsize(layout):
         raise DecodeError(f"{data.nbytes} stored bytes are too few for a header")
-    (claimed,) = struct.unpack_from(layout, data, at)
+    (claimed,) = struct.unpack(layout, data[at : at + struct.calcsize(layout)].tobytes())
     if claimed != expected:
         raise DecodeError(f"the stream's header claims {claimed} bytes, expected {expected}")
 
@@ -119,7 +119,7 @@ def _expect_claim(data: np.ndarray, layout: str, at: int, expected: int) -> None
 def _fletcher32(data: np.ndarray, out: np.ndarray, _values: Sequence[int]) -> int:
     """Verify and strip the 4-byte checksum; HDF5 accepts either byte order within its halves."""
     payload = data[:-4]
-    (stored,) = struct.unpack_from("<I", data, payload.nbytes)
+    (stored,) = struct.unpack("<I", data[-4:].tobytes())
     computed = imagecodecs.h5checksum_fletcher32(payload)
     swapped = ((computed & 0x00FF00FF) << 8) | ((computed >> 8) & 0x00FF00FF)
     if stored not in (computed, swapped):
@@ -151,20 +151,9 @@ def unshuffle_framed(frame: np.ndarray, out: np.ndarray, values: Sequence[int]) 
     if not (1 < itemsize < 256 and _SMALLEST_FRAME <= nbytes <= _LARGEST_FRAME):
         return _unshuffle(frame[FRAME_ROOM:], out, values)
     version, codec_version, flags = 2, 1, 0x01 | 0x10  # byte shuffle, block not split
-    struct.pack_into(
-        "<BBBBIIIII",
-        frame,
-        0,
-        version,
-        codec_version,
-        flags,
-        itemsize,
-        nbytes,
-        nbytes,
-        frame.nbytes,
-        FRAME_ROOM - 4,
-        nbytes,
-    )
+    sizes = (nbytes, nbytes, frame.nbytes, FRAME_ROOM - 4, nbytes)
+    header = struct.pack("<BBBBIIIII", version, codec_version, flags, itemsize, *sizes)
+    frame[:FRAME_ROOM] = np.frombuffer(header, np.uint8)
     return imagecodecs.blosc_decode(frame, numthreads=1, out=out).nbytes
 
 

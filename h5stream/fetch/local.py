@@ -59,7 +59,7 @@ class LocalFile:
         while done < total:
             rest = _rest_of(buffers, done)[:_MOST_BUFFERS] if done else buffers[:_MOST_BUFFERS]
             try:
-                got = os.preadv(descriptor, rest, offset + done)
+                got = os.preadv(descriptor, rest, offset + done)  # type: ignore[arg-type]
             except OSError as error:
                 raise self._failure(f"read failed: {error.strerror}", offset, total) from error
             if not got:

@@ -83,10 +83,7 @@ def scan_file(path: str, names: Sequence[str] | None = None, *, tables: bool = T
         If a name is not a dataset of the file.
     """
     with _open(path) as file:
-        if names is None:
-            found = dict(_walk(file))
-        else:
-            found = {name: _find(file, name) for name in names}
+        found = {n: _find(file, n) for n in names} if names is not None else dict(_walk(file))
         scanned: dict[h5py.Dataset, DatasetLayout] = {}
         for dataset in found.values():
             if dataset not in scanned:
@@ -256,9 +253,7 @@ def _filters_of(plist: Any) -> tuple[FilterSpec, ...]:
     )
 
 
-def _fill_of(
-    plist: Any, dtype: np.dtype[Any], element_shape: tuple[int, ...]
-) -> np.ndarray | None:
+def _fill_of(plist: Any, dtype: np.dtype[Any], element_shape: tuple[int, ...]) -> np.ndarray | None:
     """Read the fill value, None if it cannot be read (array types with one of their own)."""
     if plist.fill_value_defined() != h5d.FILL_VALUE_USER_DEFINED:
         return np.zeros((), dtype)
@@ -331,9 +326,7 @@ def with_table(dataset: h5py.Dataset, layout: DatasetLayout) -> DatasetLayout:
     """Add the chunk table, checked against the size of the file that holds the bytes."""
     size_bytes = fingerprint_of(layout.file).size_bytes
     if layout.storage is Storage.CONTIGUOUS and layout.byte_offset is not None:
-        check_inside(
-            layout, np.array([layout.byte_offset]), np.array([layout.nbytes]), size_bytes
-        )
+        check_inside(layout, np.array([layout.byte_offset]), np.array([layout.nbytes]), size_bytes)
     if layout.storage is not Storage.CHUNKED or layout.refused:
         return layout
     if layout.chunk_nbytes > _LARGEST_CHUNK_BYTES:

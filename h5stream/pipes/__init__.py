@@ -14,10 +14,10 @@ from h5stream.pipes.map import Map
 from h5stream.pipes.open_files import OpenFiles
 from h5stream.pipes.prefetch import Prefetch
 from h5stream.pipes.read_chunks import ReadChunks
+from h5stream.pipes.running import StreamIterator
 from h5stream.pipes.shard import Shard
 from h5stream.pipes.shuffle_chunks import ShuffleChunks
 from h5stream.pipes.shuffle_rows import ShuffleRows
-from h5stream.pipes.running import StreamIterator
 from h5stream.pipes.stage import Lane, LaneIterator, LaneStage, Stage
 from h5stream.pipes.unbatch import Unbatch
 from h5stream.pipes.where import Where

@@ -296,9 +296,7 @@ class Pipe(IterableDataset[Any]):
         return list(ordered_chunks(self.stages, self.catalog, epoch))
 
 
-def open_files(
-    sources: Sources, fields: Mapping[str, str] | Sequence[str] | None = None
-) -> Pipe:
+def open_files(sources: Sources, fields: Mapping[str, str] | Sequence[str] | None = None) -> Pipe:
     """Start a pipe on HDF5 files.
 
     Parameters

@@ -61,6 +61,7 @@ def _named(fields: Mapping[str, str] | Sequence[str] | None) -> dict[str, str] |
         return None
     if isinstance(fields, str):
         fields = [fields]
+    named: dict[Any, Any]
     named = dict(fields) if isinstance(fields, Mapping) else {name: name for name in fields}
     if not named:
         raise ConfigError("fields is empty; name at least one dataset, or pass None")

@@ -77,9 +77,7 @@ class ShuffleRows(LaneStage):
 
 
 class _Windows(LaneIterator):
-    def __init__(
-        self, upstream: LaneIterator, lane: Lane, buffer_rows: int, window: int
-    ) -> None:
+    def __init__(self, upstream: LaneIterator, lane: Lane, buffer_rows: int, window: int) -> None:
         self._upstream = upstream
         self._lane = lane
         self._buffer_rows = buffer_rows

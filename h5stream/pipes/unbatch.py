@@ -31,7 +31,7 @@ class Unbatch(LaneStage):
     takes: ClassVar[frozenset[Items]] = frozenset({Items.BLOCKS})
 
     def gives(self, taken: Items) -> Items:
-        """Samples."""
+        """Say samples."""
         return Items.SAMPLES
 
     def count(self, lane: Lane, upstream: Count) -> Count:
@@ -69,9 +69,11 @@ class Flattened(LaneIterator):
             self._origin, self._given = self._upstream.state(), 0
 
     def state(self) -> State:
+        """Return the state before the current item, and how much was given for it."""
         return (*self._origin, self._given)
 
     def close(self) -> None:
+        """Let go of the current item and close the upstream."""
         self._current = None
         self._upstream.close()
 

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -82,7 +83,7 @@ def cut_lanes(n_rows: int, *, lanes: int, uneven: Uneven) -> list[LaneRows]:
     else:
         rows = floor + (1 if rest and uneven == "pad" else 0)
         bounds = [lane * rows for lane in range(lanes + 1)]
-    return [LaneRows(a, b) for a, b in zip(bounds, bounds[1:], strict=False)]
+    return [LaneRows(a, b) for a, b in pairwise(bounds)]
 
 
 def lane_pieces(chunks: RowChunks, rows: LaneRows) -> Pieces:

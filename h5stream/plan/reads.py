@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -44,7 +45,7 @@ class Segments:
         """Cut into runs of at most `chunk_rows_per_job` chunk rows, no chunk row in two runs."""
         firsts = np.flatnonzero(np.diff(self.chunk_row, prepend=-1))
         bounds = [*firsts[::chunk_rows_per_job].tolist(), len(self)]
-        for start, stop in zip(bounds, bounds[1:], strict=False):
+        for start, stop in pairwise(bounds):
             yield self[start:stop]
 
 

@@ -6,7 +6,7 @@ that fill them (`direct`, `resident`); who runs the jobs, and when, is decided a
 """
 
 from h5stream.reader.catalog import Catalog, expand_sources, open_catalog
-from h5stream.reader.reader import Reader, WindowReads
+from h5stream.reader.reader import Reader, WindowReads, resident_fields
 from h5stream.reader.routes import Route
 from h5stream.reader.stats import Stats
 
@@ -18,4 +18,5 @@ __all__ = [
     "WindowReads",
     "expand_sources",
     "open_catalog",
+    "resident_fields",
 ]

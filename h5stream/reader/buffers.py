@@ -30,7 +30,7 @@ class BufferPool:
         nbytes = math.prod(shape) * dtype.itemsize
         memory = self._find(_capacity(nbytes))
         # The array's base is a memoryview, so views of it keep `owner` alive, not `memory`.
-        owner = np.frombuffer(memoryview(memory), np.uint8, count=nbytes)
+        owner = np.frombuffer(memory.data, np.uint8, count=nbytes)
         weakref.finalize(owner, self._free.append, memory).atexit = False
         return owner.view(dtype).reshape(shape) if nbytes else np.empty(shape, dtype)
 

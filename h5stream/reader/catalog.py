@@ -6,6 +6,7 @@ import glob
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -67,11 +68,11 @@ def expand_sources(sources: Sources) -> list[str]:
     """
     given = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
     paths: list[str] = []
-    for source in map(os.fspath, given):
-        if not glob.has_magic(source) or os.path.exists(source):
+    for source in [os.fspath(path) for path in given]:
+        if not glob.has_magic(source) or Path(source).exists():
             paths.append(source)
             continue
-        found = sorted(glob.glob(source, recursive=True), key=natural_key)
+        found = sorted(glob.iglob(source, recursive=True), key=natural_key)
         if not found:
             raise ConfigError(f"no file matches {source!r}; check the pattern and the directory")
         paths.extend(found)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 
@@ -89,9 +90,7 @@ class DirectDataset:
         order = np.argsort(offsets, kind="stable")
         run: list[np.ndarray] = []
         run_start = run_end = -1
-        parts = zip(
-            offsets[order].tolist(), sizes[order].tolist(), order.tolist(), strict=True
-        )
+        parts = zip(offsets[order].tolist(), sizes[order].tolist(), order.tolist(), strict=True)
         for offset, size, at in parts:
             dest, rows = int(segments.dest[at]), int(segments.stop[at] - segments.start[at])
             if offset < 0:
@@ -165,7 +164,7 @@ class DirectDataset:
         bounds = coalesce_ranges(
             offsets, sizes, max_gap_bytes=_MAX_GAP_BYTES, max_bytes=_MAX_READ_BYTES
         ).tolist()
-        for first, last in zip(bounds, bounds[1:], strict=False):
+        for first, last in pairwise(bounds):
             origin = int(offsets[first])
             nbytes = int((offsets[first:last] + sizes[first:last]).max()) - origin
             fetched = scratch.take("fetch", nbytes)

@@ -52,8 +52,9 @@ def resident_fields(catalog: Catalog) -> frozenset[str]:
     for name in catalog.files[0].fields:
         layouts = [file.fields[name].layout for file in catalog.files]
         small = sum(layout.nbytes for layout in layouts) <= _RESIDENT_BYTES
-        if small and all(file.heaviest.layout is not file.fields[name].layout
-                         for file in catalog.files):
+        if small and all(
+            file.heaviest.layout is not file.fields[name].layout for file in catalog.files
+        ):
             chosen.append(name)
     return frozenset(chosen)
 

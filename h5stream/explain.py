@@ -1,0 +1,290 @@
+"""Says what a stream will do and what that costs, before anything is read.
+
+Everything here is arithmetic on the plan: which chunks serve each window, how often they are
+decoded, and what memory the windows take.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from h5stream.decode import describe_filter
+from h5stream.fields import DenseField
+from h5stream.layout import DatasetLayout
+from h5stream.pipes import Pipe
+from h5stream.pipes.epoch import count_items, instance_of, lane_stages, ordered_chunks, plan_lanes
+from h5stream.pipes.shuffle_rows import ReadWindows
+from h5stream.pipes.stage import Lane
+from h5stream.plan import Pieces, split_at_chunks
+from h5stream.reader import Catalog, resident_fields
+
+__all__ = ["Explanation", "FieldReport", "explain", "format_bytes"]
+
+_MOST_WINDOWS = 64
+"""Amplification is computed on at most so many windows, spread over the epoch."""
+
+
+@dataclass(frozen=True)
+class FieldReport:
+    """One field of a stream.
+
+    Parameters
+    ----------
+    name, dataset : str
+        Key of the column, and where it lies.
+    kind : str
+        Element type and shape of a row.
+    chunks, filters, route : str
+        How it is stored, and how it is read.
+    amplification : float
+        Bytes decoded for each byte used.
+    """
+
+    name: str
+    dataset: str
+    kind: str
+    chunks: str
+    filters: str
+    route: str
+    amplification: float
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What `H5Stream.explain` tells: print it, or show it in a notebook.
+
+    Parameters
+    ----------
+    facts : tuple of (str, str)
+        Label and value.
+    fields : tuple of FieldReport
+        One for each field.
+    amplification : float
+        Bytes decoded for each byte used, over all fields.
+    advice : tuple of str
+        What would make the stream faster or better shuffled.
+    """
+
+    facts: tuple[tuple[str, str], ...]
+    fields: tuple[FieldReport, ...]
+    amplification: float
+    advice: tuple[str, ...]
+
+    _HEADER = ("field", "dataset", "rows of", "chunks", "filters", "read", "amplification")
+
+    def _table(self) -> list[tuple[str, ...]]:
+        return [
+            (
+                f.name,
+                f.dataset,
+                f.kind,
+                f.chunks,
+                f.filters,
+                f.route,
+                f"{f.amplification:.2f}",
+            )
+            for f in self.fields
+        ]
+
+    def __str__(self) -> str:
+        width = max(len(label) for label, _ in self.facts)
+        lines = [f"{label:<{width}}  {value}" for label, value in self.facts]
+        lines += ["", *_aligned([self._HEADER, *self._table()])]
+        if self.advice:
+            lines += ["", *(f"advice: {advice}" for advice in self.advice)]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        facts = "".join(
+            f"<tr><th style='text-align:left'>{html.escape(label)}</th>"
+            f"<td style='text-align:left'>{html.escape(value)}</td></tr>"
+            for label, value in self.facts
+        )
+        head = "".join(f"<th>{html.escape(cell)}</th>" for cell in self._HEADER)
+        rows = "".join(
+            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
+            for row in self._table()
+        )
+        advice = "".join(f"<li>{html.escape(advice)}</li>" for advice in self.advice)
+        return f"<table>{facts}</table><table><tr>{head}</tr>{rows}</table>" + (
+            f"<p>Advice</p><ul>{advice}</ul>" if advice else ""
+        )
+
+
+def explain(pipe: Pipe) -> Explanation:
+    """Explain what a pipe with `read_chunks` will do in its next epoch, on this rank.
+
+    Parameters
+    ----------
+    pipe : Pipe
+        With a stage that reads.
+
+    Examples
+    --------
+    >>> import h5stream as h5s
+    >>> stream = h5s.H5Stream(h5s.example_file("climate"), fields=["noy"], batch_size=4)
+    >>> print(stream.explain())
+    files         1 (257.4 kB)
+    rows          12 of 22.5 kB
+    row chunks    1 of at most 12 rows (269.6 kB)
+    lanes         1 of 1
+    read at once  12 rows (269.6 kB), 2 times in memory
+    batches       3
+    decoded       1.00 bytes for each byte used
+    <BLANKLINE>
+    field  dataset  rows of          chunks        filters  read    amplification
+    noy    /noy     float32 39x144   (1, 39, 144)  shuffle, gzip  direct  1.00
+    """
+    catalog, instance = pipe.catalog, instance_of(pipe.stages)
+    chunks = ordered_chunks(pipe.stages, catalog, 0)
+    lanes = plan_lanes(pipe.stages, catalog, instance, 0)
+    groups = [group for lane in lanes for group in _groups(pipe, lane)]
+    sample = _spread(groups, _MOST_WINDOWS)
+    reports = tuple(_field_reports(catalog, sample))
+    used = [f.row_nbytes for f in catalog.files[0].fields.values()]
+    weights = np.array(used, float) / max(1, sum(used))
+    amplification = float(weights @ np.array([r.amplification for r in reports]))
+    rows = max((int(group.sizes.sum()) for group in groups), default=0)
+    largest = int(chunks.sizes.max(initial=0))
+    window_bytes = rows * catalog.row_nbytes
+    items = count_items(pipe.stages, lanes)
+    size_bytes = sum(
+        mark.size_bytes for file in catalog.files for mark in file.fingerprints.values()
+    )
+    facts = (
+        ("files", f"{len(catalog.files)} ({format_bytes(size_bytes)})"),
+        ("rows", f"{chunks.n_rows} of {format_bytes(catalog.row_nbytes)}"),
+        (
+            "row chunks",
+            f"{len(chunks)} of at most {largest} rows "
+            f"({format_bytes(largest * catalog.row_nbytes)})",
+        ),
+        ("lanes", f"{len(lanes)} of {lanes[0].lanes if lanes else 0}"),
+        ("read at once", f"{rows} rows ({format_bytes(window_bytes)}), 2 times in memory"),
+        ("batches", "known only after a run" if items is None else str(items)),
+        ("decoded", f"{amplification:.2f} bytes for each byte used"),
+    )
+    shuffled = any(isinstance(stage, ReadWindows) for stage in lane_stages(pipe.stages))
+    mixed = len(groups[0]) if groups else 0
+    advice = (*_layout_advice(catalog, reports), *_shuffle_advice(shuffled, mixed, len(chunks)))
+    return Explanation(facts, reports, amplification, advice)
+
+
+def _groups(pipe: Pipe, lane: Lane) -> Iterator[Pieces]:
+    """Yield what is read together: windows, or single row chunks."""
+    first = lane_stages(pipe.stages)[0]
+    bounds = (
+        first.bounds(lane) if isinstance(first, ReadWindows) else np.arange(len(lane.pieces) + 1)
+    )
+    for start, stop in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
+        yield lane.pieces[start:stop]
+
+
+def _spread(groups: Sequence[Pieces], most: int) -> list[Pieces]:
+    step = -(-len(groups) // most) or 1
+    return list(groups[::step])
+
+
+def _field_reports(catalog: Catalog, groups: Sequence[Pieces]) -> Iterator[FieldReport]:
+    resident = resident_fields(catalog)
+    for name, field in catalog.files[0].fields.items():
+        layout = field.layout
+        shape = "x".join(map(str, field.row_shape))
+        route = str(catalog.routes[0, layout.path])
+        yield FieldReport(
+            name=name,
+            dataset=layout.path,
+            kind=f"{field.dtype} {shape}".strip(),
+            chunks=str(layout.chunks) if layout.chunks else str(layout.storage),
+            filters=", ".join(describe_filter(s.id, s.name).split(" (")[0] for s in layout.filters)
+            or "none",
+            route=f"{route}, kept in memory" if name in resident else route,
+            amplification=1.0 if name in resident else _amplification(catalog, name, groups),
+        )
+
+
+def _amplification(catalog: Catalog, name: str, groups: Sequence[Pieces]) -> float:
+    """Divide the rows of the chunks that serve the groups by the rows used."""
+    decoded = used = 0
+    for group in groups:
+        used += int(group.sizes.sum())
+        for number in np.unique(group.file).tolist():
+            field: DenseField = catalog.files[number].fields[name]
+            of_file = group.file == number
+            start, stop = group.start[of_file], group.stop[of_file]
+            decoded += _decoded_rows(field.layout, start, stop)
+    return decoded / used if used else 1.0
+
+
+def _decoded_rows(layout: DatasetLayout, start: np.ndarray, stop: np.ndarray) -> int:
+    if layout.chunk_rows is None or not layout.filters:
+        return int((stop - start).sum())
+    served = split_at_chunks(start, stop, start, chunk_rows=layout.chunk_rows)
+    first = np.unique(served.chunk_row) * layout.chunk_rows
+    return int((np.minimum(first + layout.chunk_rows, layout.n_rows) - first).sum())
+
+
+def _layout_advice(catalog: Catalog, reports: Sequence[FieldReport]) -> Iterator[str]:
+    for report in reports:
+        layout = catalog.files[0].fields[report.name].layout
+        route = catalog.routes[0, layout.path]
+        if not route.direct:
+            yield (
+                f"{report.name!r} goes through h5py, behind one lock ({route.reason}); rewritten "
+                "with gzip, lz4 or zstd, or unfiltered, it would be read directly"
+            )
+        if report.amplification >= 1.5:
+            yield (
+                f"{report.name!r} is decoded {report.amplification:.1f} times over: its chunks of "
+                f"{layout.chunk_rows} rows are larger than what is read together; a larger "
+                "buffer_size, or smaller chunks, would help"
+            )
+        if layout.chunks and layout.chunks_per_chunk_row > 8:
+            yield (
+                f"{report.name!r} is cut into {layout.chunks_per_chunk_row} chunks across each "
+                f"row; chunks of whole rows, like {_better_chunks(layout)}, decode faster"
+            )
+        if layout.chunk_nbytes > 64 * 2**20:
+            yield (
+                f"{report.name!r} has chunks of {format_bytes(layout.chunk_nbytes)}; chunks of "
+                f"about 1 MB, like {_better_chunks(layout)}, need less memory and shuffle better"
+            )
+
+
+def _better_chunks(layout: DatasetLayout) -> tuple[int, ...]:
+    return (max(1, 2**20 // max(1, layout.row_nbytes)), *layout.row_shape)
+
+
+def _shuffle_advice(shuffled: bool, mixed: int, total: int) -> Iterator[str]:
+    if shuffled and mixed < min(16, total):
+        yield (
+            f"a window mixes only {mixed} of {total} row chunks; a larger buffer_size shuffles "
+            "better"
+        )
+
+
+def format_bytes(count: float) -> str:
+    """Write a number of bytes for people.
+
+    Examples
+    --------
+    >>> format_bytes(1_234_567)
+    '1.2 MB'
+    """
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000 or unit == "GB":
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    raise AssertionError("unreachable")
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]

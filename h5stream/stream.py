@@ -1,0 +1,131 @@
+"""H5Stream: the chain of pipes with defaults that suit most training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+from h5stream.errors import ConfigError
+from h5stream.explain import Explanation, explain
+from h5stream.pipes import Pipe, open_files
+from h5stream.plan.lanes import Uneven
+from h5stream.reader.catalog import Sources
+
+__all__ = ["H5Stream"]
+
+
+class H5Stream(Pipe):
+    """Stream batches of tensors out of HDF5 files.
+
+    Nothing but a chain of pipes: open files, list chunks, shuffle chunks, shard, read chunks,
+    shuffle rows, batch (or unbatch), collate. Every method of `Pipe` works on it.
+
+    Parameters
+    ----------
+    sources : path or sequence of paths
+        A file, a glob pattern, or a list of them.
+    fields : mapping of str to str, sequence of str, or None
+        Key in the batch -> dataset path, or dataset paths that are keys as well; members of a
+        compound type in brackets: ``"obs[louvain]"``. None: every dataset that shares the leading
+        length of the largest one.
+    batch_size : int or None
+        Rows of a batch; None streams single samples.
+    shuffle : bool
+        Another order in every epoch: row chunks are permuted, and rows within windows of them.
+    seed : int
+        Of all permutations.
+    drop_last : bool
+        Leave a lane's short last batch out.
+    buffer_size : int or None
+        Rows of a shuffle window; None: as many as fit in 64 MiB.
+    lanes : int or None
+        Parts of an epoch; fixed, the order of batches is the same for every number of ranks and
+        workers that divides it.
+    uneven : {"drop", "pad", "keep"} or None
+        What to do with rows that do not divide among lanes. None: "drop" with several ranks,
+        else "keep".
+    rank, world_size : int or None
+        None: those of torch.distributed, else of ``RANK`` and ``WORLD_SIZE``.
+    prefetch : int or None
+        Row chunks that are read ahead; None: 32 MiB of them, or one window when shuffling.
+    threads : int or None
+        Threads that read and decode; None: one for each core that this process may use.
+    collate : callable or None
+        Makes the batch out of a dict of arrays; None: tensors (`h5stream.collate`).
+    output : {"torch", "numpy"}
+        Tensors, or arrays as they were read.
+
+    Raises
+    ------
+    ConfigError
+        If an argument is wrong in itself. What does not fit the files is raised when they are
+        first looked at.
+
+    Examples
+    --------
+    >>> import h5stream as h5s
+    >>> stream = h5s.H5Stream(
+    ...     h5s.example_file(),
+    ...     fields={"x": "X", "cell_type": "obs[louvain]"},
+    ...     batch_size=128,
+    ...     shuffle=True,
+    ...     seed=0,
+    ... )
+    >>> len(stream)
+    6
+    >>> for batch in stream:
+    ...     x, cell_type = batch["x"], batch["cell_type"]
+    >>> x.shape
+    torch.Size([60, 765])
+    """
+
+    def __init__(
+        self,
+        sources: Sources,
+        fields: Mapping[str, str] | Sequence[str] | None = None,
+        *,
+        batch_size: int | None = None,
+        shuffle: bool = False,
+        seed: int = 0,
+        drop_last: bool = False,
+        buffer_size: int | None = None,
+        lanes: int | None = None,
+        uneven: Uneven | None = None,
+        rank: int | None = None,
+        world_size: int | None = None,
+        prefetch: int | None = None,
+        threads: int | None = None,
+        collate: Callable[[dict[str, Any]], Any] | None = None,
+        output: Literal["torch", "numpy"] = "torch",
+    ) -> None:
+        if output not in ("torch", "numpy"):
+            raise ConfigError(f'output must be "torch" or "numpy", not {output!r}')
+        if buffer_size is not None and not shuffle:
+            raise ConfigError("buffer_size is for shuffling; pass shuffle=True as well")
+        pipe = open_files(sources, fields).list_chunks()
+        shuffled = pipe.shuffle_chunks(seed)
+        if shuffle:
+            pipe = shuffled
+        pipe = pipe.shard(lanes=lanes, uneven=uneven, rank=rank, world_size=world_size)
+        pipe = pipe.read_chunks(prefetch=prefetch, threads=threads)
+        if shuffle:
+            pipe = pipe.shuffle_rows(buffer_size)
+        pipe = pipe.unbatch() if batch_size is None else pipe.batch(batch_size, drop_last=drop_last)
+        if collate is None and output == "numpy":
+            collate = as_arrays
+        super().__init__(pipe.collate(collate).stages)
+
+    def explain(self) -> Explanation:
+        """Say what the next epoch will read, what it costs, and what would make it better.
+
+        Returns
+        -------
+        Explanation
+            Text when printed, tables in a notebook.
+        """
+        return explain(self)
+
+
+def as_arrays(columns: dict[str, Any]) -> dict[str, Any]:
+    """Return the batch as it is: a dict of arrays."""
+    return columns
