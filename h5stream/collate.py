@@ -13,14 +13,13 @@ import ml_dtypes
 import numpy as np
 import torch
 
+from h5stream.block import Block
 from h5stream.errors import UnsupportedError
 
 __all__ = ["collate", "to_tensor"]
 
-_TENSOR_DTYPES = frozenset(
-    np.dtype(kind)
-    for kind in (np.bool_, np.float16, np.float32, np.float64, np.complex64, np.complex128)
-) | frozenset(np.dtype(f"{sign}int{bits}") for sign in ("", "u") for bits in (8, 16, 32, 64))
+_TENSOR_CHARS = frozenset("?bBhHiIlLqQefdFD")
+"""Type characters of the arrays that become tensors without a copy."""
 
 
 def collate(item: Mapping[str, Any]) -> dict[str, Any]:
@@ -47,15 +46,19 @@ def collate(item: Mapping[str, Any]) -> dict[str, Any]:
     {'x': tensor([[0., 0., 0.],
             [0., 0., 0.]]), 'name': ['a', 'b']}
     """
-    return {name: to_tensor(value, name) for name, value in item.items()}
+    values = item.columns() if isinstance(item, Block) else item
+    return {name: to_tensor(value, name) for name, value in values.items()}
 
 
 def to_tensor(value: Any, name: str = "value") -> Any:
     """Turn one column or value into a tensor, strings or a dict; see `collate`."""
-    if isinstance(value, torch.Tensor | str):
+    if isinstance(value, np.ndarray):
+        if value.dtype.char in _TENSOR_CHARS:
+            return torch.from_numpy(value)
+    elif isinstance(value, torch.Tensor | str):
         return value
     array = np.asarray(value)
-    if array.dtype in _TENSOR_DTYPES:
+    if array.dtype.char in _TENSOR_CHARS:
         return torch.from_numpy(array)
     if array.dtype == ml_dtypes.bfloat16:
         bits = torch.from_numpy(np.ascontiguousarray(array).reshape(-1).view(np.int16))

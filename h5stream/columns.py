@@ -1,7 +1,6 @@
 """Columns: one field of some rows, and the small algebra over them.
 
-A column is a NumPy array whose axis 0 counts rows. `take` and `concat` make columns that own
-their memory; slices are views. Nothing here reads anything.
+A column is a NumPy array whose axis 0 counts rows. `take` copies rows, slices are views. Nothing here reads anything.
 """
 
 from __future__ import annotations
@@ -12,13 +11,13 @@ import numpy as np
 
 from h5stream.errors import ConfigError
 
-__all__ = ["Column", "concat", "stack", "take"]
+__all__ = ["Column", "stack", "take"]
 
 Column = np.ndarray
 
 
-def take(column: Column, rows: np.ndarray | slice) -> Column:
-    """Return chosen rows of a column in memory of their own.
+def take(column: Column, rows: np.ndarray | slice, out: Column | None = None) -> Column:
+    """Copy chosen rows of a column.
 
     Parameters
     ----------
@@ -26,20 +25,22 @@ def take(column: Column, rows: np.ndarray | slice) -> Column:
         Shape (n, ...).
     rows : numpy.ndarray or slice
         int64 positions in [0, n), or a slice.
+    out : numpy.ndarray, optional
+        Where they go; by default memory of their own.
 
     Examples
     --------
     >>> take(np.arange(5) * 10, np.array([4, 0]))
     array([40,  0])
     """
+    if out is None:
+        n_rows = rows.stop - rows.start if isinstance(rows, slice) else len(rows)
+        out = np.empty((n_rows, *column.shape[1:]), column.dtype)
     if isinstance(rows, slice):
-        return column[rows].copy()
-    return column.take(rows, axis=0, mode="clip")
-
-
-def concat(columns: Sequence[Column]) -> Column:
-    """Join columns along axis 0."""
-    return np.concatenate(columns)
+        out[:] = column[rows]
+    else:
+        column.take(rows, axis=0, out=out, mode="clip")
+    return out
 
 
 def stack(rows: Sequence[object]) -> Column:

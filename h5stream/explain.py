@@ -212,7 +212,7 @@ def _amplification(catalog: Catalog, name: str, groups: Sequence[Pieces]) -> flo
     decoded = used = 0
     for group in groups:
         used += int(group.sizes.sum())
-        for number in np.unique(group.file).tolist():
+        for number in sorted(set(group.file.tolist())):
             field: DenseField = catalog.files[number].fields[name]
             of_file = group.file == number
             start, stop = group.start[of_file], group.stop[of_file]
@@ -224,7 +224,7 @@ def _decoded_rows(layout: DatasetLayout, start: np.ndarray, stop: np.ndarray) ->
     if layout.chunk_rows is None or not layout.filters:
         return int((stop - start).sum())
     served = split_at_chunks(start, stop, start, chunk_rows=layout.chunk_rows)
-    first = np.unique(served.chunk_row) * layout.chunk_rows
+    first = served.groups()[0] * layout.chunk_rows
     return int((np.minimum(first + layout.chunk_rows, layout.n_rows) - first).sum())
 
 

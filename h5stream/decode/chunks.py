@@ -125,6 +125,8 @@ def _plan_steps(
 
 def _run(spec: FilterSpec, data: np.ndarray, frame: np.ndarray | None, out: np.ndarray) -> None:
     decoder = DECODERS[spec.id]
+    if not data.nbytes:
+        raise DecodeError(f"{decoder.name}: nothing is stored")
     if decoder.added_bytes is not None:
         _expect_size(data.nbytes, out.nbytes + decoder.added_bytes, f"{decoder.name} data")
     try:

@@ -36,6 +36,10 @@ FRAME_ROOM = 24
 
 _SMALLEST_FRAME, _LARGEST_FRAME = 256, 2**29
 
+_SZIP_MSB, _SZIP_NN = 16, 32
+_AEC_MSB, _AEC_PREPROCESS = 4, 8
+"""Options of szip (HDF5 ``H5Zszip``) and what libaec calls them."""
+
 Run = Callable[[np.ndarray, np.ndarray, Sequence[int]], int]
 
 
@@ -86,15 +90,46 @@ def _bzip2(data: np.ndarray, out: np.ndarray, _values: Sequence[int]) -> int:
 
 
 def _szip(data: np.ndarray, out: np.ndarray, values: Sequence[int]) -> int:
+    """Decode as libaec's szip interface does, but notice a stream that ends early.
+
+    Lines of pixels are stored padded to whole blocks, and pixels of 32 or 64 bits byte by byte:
+    all first bytes, then all second bytes, as the byte shuffle does (libaec ``sz_compat.c``).
+    """
     _expect_claim(data, "<I", 0, out.nbytes)
-    mask, pixels_per_block, bits_per_pixel, pixels_per_scanline = values[:4]
-    return imagecodecs.szip_decode(
-        data, mask, pixels_per_block, bits_per_pixel, pixels_per_scanline, header=True, out=out
-    ).nbytes
+    mask, block, bits, line = values[:4]
+    sample = np.dtype(np.uint16 if bits == 16 else np.uint8)
+    blocks = -(-line // block)
+    whole, rest = divmod(out.nbytes // sample.itemsize, line)
+    padded = np.empty((whole + bool(rest), blocks * block), sample)
+    last = (rest or line) - 1
+    for unlikely in (0xA5, 0x5A):
+        padded[-1, last] = unlikely
+        imagecodecs.aec_decode(
+            data[4:],
+            bitspersample=8 * sample.itemsize,
+            flags=(_AEC_MSB if mask & _SZIP_MSB else 0)
+            | (_AEC_PREPROCESS if mask & _SZIP_NN else 0),
+            blocksize=block,
+            rsi=blocks,
+            out=padded.reshape(-1),
+        )
+        if padded[-1, last] != unlikely:
+            break
+    else:
+        raise DecodeError("the stream ends early")
+    pixels = padded[:, :line].reshape(-1).view(np.uint8)[: out.nbytes]
+    if bits <= 16:
+        out[:] = pixels
+        return pixels.nbytes
+    return _unshuffle(pixels, out, (bits // 8,))
 
 
 def _szip_misfit(values: Sequence[int]) -> str | None:
-    return None if len(values) >= 4 else "its szip parameters are incomplete"
+    if len(values) < 4:
+        return "its szip parameters are incomplete"
+    _mask, block, bits, line = values[:4]
+    usual = block in (8, 16, 32) and bits in (8, 16, 32, 64) and 0 < line <= 4096
+    return None if usual else f"its szip parameters are unusual: {tuple(values)}"
 
 
 def _lz4(data: np.ndarray, out: np.ndarray, _values: Sequence[int]) -> int:

@@ -216,6 +216,9 @@ def describe(dataset: h5py.Dataset) -> DatasetLayout:
     fill = None if refused or indirect else _fill_of(plist, dtype, element_shape)
     if fill is None and not refused:
         indirect = indirect or "its fill value cannot be read directly"
+    stored_bytes = identifier.get_storage_size()
+    # Without this, HDF5 gives "nowhere" plus the size of the user block.
+    written = storage is Storage.CONTIGUOUS and stored_bytes > 0
     enum = h5py.check_enum_dtype(dataset.dtype) if dtype.kind in "iu" else None
     return DatasetLayout(
         file=os.fspath(dataset.file.filename),
@@ -226,8 +229,8 @@ def describe(dataset: h5py.Dataset) -> DatasetLayout:
         chunks=chunks,
         filters=_filters_of(plist),
         fill=fill,
-        byte_offset=identifier.get_offset() if storage is Storage.CONTIGUOUS else None,
-        stored_bytes=identifier.get_storage_size(),
+        byte_offset=identifier.get_offset() if written else None,
+        stored_bytes=stored_bytes,
         indirect=indirect,
         refused=refused,
         enum=enum,
@@ -356,7 +359,48 @@ def _list_chunks(dataset: h5py.Dataset, layout: DatasetLayout) -> list[Any]:
             f"{layout.file}: the chunk index of {layout.path!r} is damaged ({error}); "
             "copy the file again or rewrite the dataset"
         ) from error
-    return entries
+    return _unrotate(dataset, entries)
+
+
+def _unrotate(dataset: h5py.Dataset, entries: list[Any]) -> list[Any]:
+    """Put chunks of an extensible array where they belong.
+
+    The array numbers its slots with the one unlimited axis in front, but HDF5 up to 2.0 lists
+    them as if the axes were in order, so that slots run on along the unlimited axis. The listed
+    place of the last slot is then never a place that holds a chunk.
+    """
+    unlimited = [axis for axis, limit in enumerate(dataset.maxshape) if limit is None]
+    if len(unlimited) != 1 or not entries:
+        return entries
+    axis, chunks = unlimited[0], np.array(dataset.chunks, np.int64)
+    limits = [-(-(n or 0) // c) for n, c in zip(dataset.maxshape, dataset.chunks, strict=True)]
+    before, after = limits[:axis], limits[axis + 1 :]
+    listed = np.array([entry.chunk_offset for entry in entries], np.int64) // chunks
+    if math.prod(before) == 1 or listed[:, :axis].any():
+        return entries
+    slot = listed[:, axis]
+    for place, limit in zip(listed[:, axis + 1 :].T, after, strict=True):
+        slot = slot * limit + place
+    last = listed[slot.argmax()]
+    if not last[axis] or _has_chunk(dataset, last * chunks):
+        return entries
+    places = list(np.unravel_index(slot % math.prod(before + after), (*before, *after)))
+    places.insert(axis, slot // math.prod(before + after))
+    offsets = (np.stack(places, axis=1) * chunks).tolist()
+    return [
+        entry._replace(chunk_offset=tuple(offset))
+        for entry, offset in zip(entries, offsets, strict=True)
+    ]
+
+
+def _has_chunk(dataset: h5py.Dataset, offset: np.ndarray) -> bool:
+    if (offset >= dataset.shape).any():
+        return False
+    try:
+        dataset.id.read_direct_chunk(tuple(offset.tolist()))
+    except (RuntimeError, OSError, ValueError):
+        return False
+    return True
 
 
 def build_table(layout: DatasetLayout, entries: Sequence[Any]) -> ChunkTable:

@@ -6,6 +6,7 @@ of epochs is its own.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -30,7 +31,7 @@ from h5stream.pipes.unbatch import Unbatch
 from h5stream.pipes.where import Where
 from h5stream.plan import RowChunk
 from h5stream.plan.lanes import Uneven
-from h5stream.reader import Catalog, Stats
+from h5stream.reader import Catalog, Reader, Stats
 from h5stream.reader.catalog import Sources
 
 __all__ = ["Pipe", "open_files"]
@@ -78,6 +79,7 @@ class Pipe(IterableDataset[Any]):
         self._epoch = 0
         self._stats = Stats()
         self._state: dict[str, Any] | None = None
+        self._reader: tuple[int, Reader] | None = None
 
     def then(self, stage: Stage) -> Pipe:
         """Add a stage; what all other methods do, and how a stage of your own is added."""
@@ -235,7 +237,22 @@ class Pipe(IterableDataset[Any]):
             return iter(self.catalog.files)
         if self._gives is Items.ROW_CHUNKS:
             return self._row_chunks(epoch)
-        return StreamIterator(self.stages, epoch=epoch, stats=self._stats, state=state)
+        return StreamIterator(
+            self.stages,
+            epoch=epoch,
+            stats=self._stats,
+            make_reader=self._reader_of_this_process,
+            state=state,
+        )
+
+    def _reader_of_this_process(self) -> Reader:
+        """Keep one reader, whose buffers serve every epoch; a forked child makes its own."""
+        if self._reader is None or self._reader[0] != os.getpid():
+            self._reader = (os.getpid(), Reader(self.catalog, self._stats))
+        return self._reader[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_reader": None}
 
     def _row_chunks(self, epoch: int) -> Iterator[RowChunk]:
         for lane in plan_lanes(self.stages, self.catalog, instance_of(self.stages), epoch):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from h5stream.pipes.stage import (
     Runtime,
     State,
     Upstream,
+    wait_for,
 )
 from h5stream.reader import Stats
 
@@ -71,9 +71,7 @@ class _Ahead(LaneIterator):
             self._executor = ThreadPoolExecutor(1, thread_name_prefix="h5stream-prefetch")
         while len(self._pending) <= self._items:
             self._pending.append(self._executor.submit(_pull, self._upstream))
-        started = time.perf_counter()
-        item, state = self._pending.popleft().result()
-        self._stats.add(wait_s=time.perf_counter() - started)
+        item, state = wait_for(self._pending.popleft(), self._stats)
         if item is _END:
             raise StopIteration
         self._state = state

@@ -9,7 +9,6 @@ bytes of its own.
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -28,6 +27,7 @@ from h5stream.pipes.stage import (
     Runtime,
     State,
     Upstream,
+    wait_for,
 )
 from h5stream.plan import Pieces
 from h5stream.reader import WindowReads
@@ -139,10 +139,10 @@ class ReadAhead(LaneIterator):
         runtime = self._runtime
         part = slice(int(self._bounds[group]), int(self._bounds[group + 1]))
         reads = runtime.reader.window(self._pieces[part])
-        jobs = [runtime.executor.submit(runtime.reader.run, job) for job in reads.jobs]
+        jobs = [runtime.workers.submit(runtime.reader.run, job) for job in reads.jobs]
         chosen = None
         if self._choose is not None:
-            chosen = runtime.executor.submit(self._choose, group, reads.n_rows)
+            chosen = runtime.workers.submit(self._choose, group, reads.n_rows)
         return _PendingGroup(reads, jobs, chosen)
 
 
@@ -155,11 +155,10 @@ class _PendingGroup:
     chosen: Future[np.ndarray] | None
 
     def wait(self, runtime: Runtime) -> Block:
-        started = time.perf_counter()
         for job in self.jobs:
-            job.result()
-        rows = None if self.chosen is None else self.chosen.result()
-        runtime.stats.add(wait_s=time.perf_counter() - started, rows=self.reads.n_rows)
+            wait_for(job, runtime.stats)
+        rows = None if self.chosen is None else wait_for(self.chosen, runtime.stats)
+        runtime.stats.add(rows=self.reads.n_rows)
         return Block(self.reads.columns, rows)
 
     def cancel(self) -> None:

@@ -7,8 +7,7 @@ an exception, or when nobody holds the iterator any more.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,6 +17,7 @@ from h5stream.pipes.instance import available_cores
 from h5stream.pipes.open_files import OpenFiles
 from h5stream.pipes.read_chunks import ReadChunks
 from h5stream.pipes.stage import Lane, LaneIterator, LaneStage, Runtime, Stage, State
+from h5stream.pipes.workers import Workers
 from h5stream.reader import Reader, Stats
 
 __all__ = ["StreamIterator"]
@@ -34,6 +34,8 @@ class StreamIterator(Iterator[Any]):
         Which epoch.
     stats : Stats
         Where it counts.
+    make_reader : callable
+        Gives the reader of this process, once the first item is asked for.
     state : dict, optional
         What `state_dict` of an iterator over the same pipe returned.
     """
@@ -44,11 +46,13 @@ class StreamIterator(Iterator[Any]):
         *,
         epoch: int,
         stats: Stats,
+        make_reader: Callable[[], Reader],
         state: dict[str, Any] | None = None,
     ) -> None:
         self._stages = stages
         self._epoch = epoch
         self._stats = stats
+        self._make_reader = make_reader
         self._resume = state
         self._lanes: list[LaneIterator] | None = None
         self._turn = 0
@@ -110,10 +114,10 @@ class StreamIterator(Iterator[Any]):
                 )
         reading = next(stage for stage in self._stages if isinstance(stage, ReadChunks))
         threads = reading.threads or available_cores(instance.num_workers)
-        executor = ThreadPoolExecutor(threads, thread_name_prefix="h5stream")
-        reader = Reader(source.catalog, self._stats)
-        self._end = weakref.finalize(self, _end, executor, reader)
-        runtime = Runtime(reader, executor, self._stats)
+        workers = Workers(threads)
+        reader = self._make_reader()
+        self._end = weakref.finalize(self, _end, workers, reader)
+        runtime = Runtime(reader, workers, self._stats)
         self._alive = [True] * len(lanes)
         links = lane_stages(self._stages)
         return [_link(links, lane, runtime, s) for lane, s in zip(lanes, states, strict=True)]
@@ -127,6 +131,6 @@ def _link(stages: Sequence[LaneStage], lane: Lane, runtime: Runtime, state: Stat
     return stages[-1].iterate(lane, runtime, upstream, state)
 
 
-def _end(executor: ThreadPoolExecutor, reader: Reader) -> None:
-    executor.shutdown(wait=True, cancel_futures=True)
-    reader.close()
+def _end(workers: Workers, reader: Reader) -> None:
+    workers.shutdown(wait=True, cancel_futures=True)
+    reader.release_files()

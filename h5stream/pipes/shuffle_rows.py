@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from h5stream.block import Block, as_block
+from h5stream.block import Block, as_block, gather
 from h5stream.pipes.read_chunks import ReadAhead, ReadChunks
 from h5stream.pipes.stage import (
     Count,
@@ -94,7 +94,7 @@ class _Windows(LaneIterator):
             n_rows += blocks[-1].n_rows
         if not blocks:
             raise StopIteration
-        joined = Block.concat(blocks)
+        joined = gather(blocks)
         window, self._window = self._window, self._window + 1
         return joined.take(draw_rows(self._lane, window, n_rows))
 

@@ -11,13 +11,15 @@ and how much from there was given already.
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
+from h5stream.pipes.workers import Workers
 from h5stream.plan import Pieces
 from h5stream.reader import Reader, Stats
 
@@ -31,7 +33,10 @@ __all__ = [
     "Stage",
     "State",
     "Upstream",
+    "wait_for",
 ]
+
+T = TypeVar("T")
 
 State = tuple[int, ...]
 """Where a lane iterator stands; empty means at the start."""
@@ -64,7 +69,7 @@ class Runtime:
     """What the lanes of one running iterator share."""
 
     reader: Reader
-    executor: ThreadPoolExecutor
+    workers: Workers
     stats: Stats
 
 
@@ -90,6 +95,17 @@ class Lane:
     row_nbytes: int
     seed: int
     epoch: int
+
+
+def wait_for(future: Future[T], stats: Stats) -> T:
+    """Return a job's result, and count the time until it is there."""
+    if future.done():
+        return future.result()
+    started = time.perf_counter()
+    try:
+        return future.result()
+    finally:
+        stats.add(wait_s=time.perf_counter() - started)
 
 
 class LaneIterator(ABC, Iterator[Any]):

@@ -41,11 +41,16 @@ class Segments:
     def __getitem__(self, part: slice) -> Segments:
         return Segments(self.chunk_row[part], self.start[part], self.stop[part], self.dest[part])
 
+    def groups(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the chunk rows, each once, and the bounds of their segments (one more)."""
+        firsts = np.flatnonzero(np.diff(self.chunk_row, prepend=-1))
+        return self.chunk_row[firsts], np.append(firsts, len(self))
+
     def jobs(self, *, chunk_rows_per_job: int) -> Iterator[Segments]:
         """Cut into runs of at most `chunk_rows_per_job` chunk rows, no chunk row in two runs."""
-        firsts = np.flatnonzero(np.diff(self.chunk_row, prepend=-1))
-        bounds = [*firsts[::chunk_rows_per_job].tolist(), len(self)]
-        for start, stop in pairwise(bounds):
+        _rows, bounds = self.groups()
+        cuts = [*bounds[:-1:chunk_rows_per_job].tolist(), len(self)]
+        for start, stop in pairwise(cuts):
             yield self[start:stop]
 
 

@@ -32,7 +32,7 @@ Target = tuple[DenseField, np.ndarray]
 
 _JOB_BYTES = 2 * 2**20
 _MAX_GAP_BYTES = 16 * 2**10
-_MAX_READ_BYTES = 4 * 2**20
+_MAX_READ_BYTES = 256 * 2**10
 
 
 class DirectDataset:
@@ -146,8 +146,8 @@ class DirectDataset:
         """Fetch and decode every chunk of the segments' chunk rows."""
         layout, table = self.layout, self._table
         per_row = layout.chunks_per_chunk_row
-        rows, firsts = np.unique(segments.chunk_row, return_index=True)
-        lasts = np.append(firsts[1:], len(segments))
+        rows, bounds = segments.groups()
+        firsts, lasts = bounds[:-1], bounds[1:]
         begin = np.searchsorted(table.index, rows * per_row)
         end = np.searchsorted(table.index, (rows + 1) * per_row)
         for at in np.flatnonzero(end - begin < per_row).tolist():
@@ -161,10 +161,10 @@ class DirectDataset:
         order = np.argsort(table.byte_offset[entries], kind="stable")
         entries, owner = entries[order], owner[order]
         offsets, sizes = table.byte_offset[entries], table.size[entries]
-        bounds = coalesce_ranges(
+        reads = coalesce_ranges(
             offsets, sizes, max_gap_bytes=_MAX_GAP_BYTES, max_bytes=_MAX_READ_BYTES
         ).tolist()
-        for first, last in pairwise(bounds):
+        for first, last in pairwise(reads):
             origin = int(offsets[first])
             nbytes = int((offsets[first:last] + sizes[first:last]).max()) - origin
             fetched = scratch.take("fetch", nbytes)

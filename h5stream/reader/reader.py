@@ -60,7 +60,9 @@ def resident_fields(catalog: Catalog) -> frozenset[str]:
 
 
 class Reader:
-    """Reads windows of one catalog, in one process.
+    """Reads windows of one catalog, in one process, for any number of iterators.
+
+    Buffers and what stays in memory outlive an epoch; files are opened when they are needed.
 
     Parameters
     ----------
@@ -73,7 +75,7 @@ class Reader:
     def __init__(self, catalog: Catalog, stats: Stats) -> None:
         self.catalog = catalog
         self.stats = stats
-        self._pool = BufferPool()
+        self.allocate = BufferPool().array
         self._scratches = threading.local()
         self._files: dict[str, LocalFile] = {}
         self._fallbacks: dict[str, FallbackFile] = {}
@@ -88,11 +90,11 @@ class Reader:
         dest = np.cumsum(sizes) - sizes
         n_rows = int(sizes.sum())
         columns = {
-            name: self._pool.array((n_rows, *row_shape), dtype)
+            name: self.allocate((n_rows, *row_shape), dtype)
             for name, (dtype, row_shape) in self.catalog.columns.items()
         }
         jobs: list[Job] = []
-        for number in np.unique(pieces.file).tolist():
+        for number in sorted(set(pieces.file.tolist())):
             of_file = pieces.file == number
             spans = (pieces.start[of_file], pieces.stop[of_file], dest[of_file])
             jobs.extend(self._file_jobs(number, spans, columns))
@@ -105,10 +107,12 @@ class Reader:
             scratch = self._scratches.scratch = Scratch()
         job(scratch)
 
-    def close(self) -> None:
-        """Close what h5py opened. Descriptors close with their last user."""
-        for fallback in self._fallbacks.values():
+    def release_files(self) -> None:
+        """Let go of all files; a job that still needs one opens it again."""
+        for fallback in list(self._fallbacks.values()):
             fallback.close()
+        self._direct.clear()
+        self._files.clear()
 
     def _file_jobs(
         self,
