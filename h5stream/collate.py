@@ -46,16 +46,18 @@ def collate(item: Mapping[str, Any]) -> dict[str, Any]:
     {'x': tensor([[0., 0., 0.],
             [0., 0., 0.]]), 'name': ['a', 'b']}
     """
-    values = item.columns() if isinstance(item, Block) else item
-    return {name: to_tensor(value, name) for name, value in values.items()}
+    values = item.columns if isinstance(item, Block) else item
+    return {
+        name: torch.from_numpy(value)
+        if isinstance(value, np.ndarray) and value.dtype.char in _TENSOR_CHARS
+        else to_tensor(value, name)
+        for name, value in values.items()
+    }
 
 
 def to_tensor(value: Any, name: str = "value") -> Any:
     """Turn one column or value into a tensor, strings or a dict; see `collate`."""
-    if isinstance(value, np.ndarray):
-        if value.dtype.char in _TENSOR_CHARS:
-            return torch.from_numpy(value)
-    elif isinstance(value, torch.Tensor | str):
+    if isinstance(value, torch.Tensor | str):
         return value
     array = np.asarray(value)
     if array.dtype.char in _TENSOR_CHARS:

@@ -1,6 +1,7 @@
 """Columns: one field of some rows, and the small algebra over them.
 
-A column is a NumPy array whose axis 0 counts rows. `take` copies rows, slices are views. Nothing here reads anything.
+A column is a NumPy array whose axis 0 counts rows. Slices are views; `take`, `concat` and `stack`
+make columns that own their memory. Nothing here reads anything.
 """
 
 from __future__ import annotations
@@ -11,36 +12,38 @@ import numpy as np
 
 from h5stream.errors import ConfigError
 
-__all__ = ["Column", "stack", "take"]
+__all__ = ["Column", "concat", "stack", "take"]
 
 Column = np.ndarray
 
 
-def take(column: Column, rows: np.ndarray | slice, out: Column | None = None) -> Column:
-    """Copy chosen rows of a column.
+def take(column: Column, rows: np.ndarray) -> Column:
+    """Copy chosen rows of a column, in the given order.
 
     Parameters
     ----------
     column : numpy.ndarray
         Shape (n, ...).
-    rows : numpy.ndarray or slice
-        int64 positions in [0, n), or a slice.
-    out : numpy.ndarray, optional
-        Where they go; by default memory of their own.
+    rows : numpy.ndarray
+        int64 positions in [0, n).
 
     Examples
     --------
     >>> take(np.arange(5) * 10, np.array([4, 0]))
     array([40,  0])
     """
-    if out is None:
-        n_rows = rows.stop - rows.start if isinstance(rows, slice) else len(rows)
-        out = np.empty((n_rows, *column.shape[1:]), column.dtype)
-    if isinstance(rows, slice):
-        out[:] = column[rows]
-    else:
-        column.take(rows, axis=0, out=out, mode="clip")
-    return out
+    return column.take(rows, axis=0)
+
+
+def concat(columns: Sequence[Column]) -> Column:
+    """Join columns along axis 0.
+
+    Examples
+    --------
+    >>> concat([np.arange(2), np.arange(1)])
+    array([0, 1, 0])
+    """
+    return np.concatenate(columns)
 
 
 def stack(rows: Sequence[object]) -> Column:

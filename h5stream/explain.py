@@ -128,7 +128,7 @@ def explain(pipe: Pipe) -> Explanation:
     >>> import h5stream as h5s
     >>> stream = h5s.H5Stream(h5s.example_file("climate"), fields=["noy"], batch_size=4)
     >>> print(stream.explain())
-    files         1 (257.4 kB)
+    files         1 (263.1 kB)
     rows          12 of 22.5 kB
     row chunks    1 of at most 12 rows (269.6 kB)
     lanes         1 of 1
@@ -194,7 +194,7 @@ def _field_reports(catalog: Catalog, groups: Sequence[Pieces]) -> Iterator[Field
     for name, field in catalog.files[0].fields.items():
         layout = field.layout
         shape = "x".join(map(str, field.row_shape))
-        route = str(catalog.routes[0, layout.path])
+        route = str(catalog.routes[layout.file, layout.path])
         yield FieldReport(
             name=name,
             dataset=layout.path,
@@ -231,7 +231,7 @@ def _decoded_rows(layout: DatasetLayout, start: np.ndarray, stop: np.ndarray) ->
 def _layout_advice(catalog: Catalog, reports: Sequence[FieldReport]) -> Iterator[str]:
     for report in reports:
         layout = catalog.files[0].fields[report.name].layout
-        route = catalog.routes[0, layout.path]
+        route = catalog.routes[layout.file, layout.path]
         if not route.direct:
             yield (
                 f"{report.name!r} goes through h5py, behind one lock ({route.reason}); rewritten "

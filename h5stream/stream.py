@@ -11,7 +11,7 @@ from h5stream.pipes import Pipe, open_files
 from h5stream.plan.lanes import Uneven
 from h5stream.reader.catalog import Sources
 
-__all__ = ["H5Stream"]
+__all__ = ["H5Stream", "as_arrays"]
 
 
 class H5Stream(Pipe):

@@ -28,7 +28,7 @@ import ml_dtypes
 import numpy as np
 from h5py import h5d, h5t
 
-from h5stream.errors import ConfigError, LayoutError
+from h5stream.errors import ConfigError, H5StreamError, LayoutError
 from h5stream.layout.model import (
     ChunkTable,
     DatasetLayout,
@@ -39,7 +39,16 @@ from h5stream.layout.model import (
 )
 from h5stream.layout.names import natural_key, split_members
 
-__all__ = ["fingerprint_of", "open_h5", "scan_file"]
+__all__ = [
+    "build_table",
+    "check_inside",
+    "describe",
+    "fingerprint_of",
+    "open_h5",
+    "read_element_type",
+    "scan_file",
+    "with_table",
+]
 
 _LARGEST_CHUNK_BYTES = 2**32 - 1
 """The file format's own limit (HDF5 specification, data layout message, version 4)."""
@@ -82,7 +91,7 @@ def scan_file(path: str, names: Sequence[str] | None = None, *, tables: bool = T
     ConfigError
         If a name is not a dataset of the file.
     """
-    with _open(path) as file:
+    with _open(path) as file, _refuse_damage(path):
         found = {n: _find(file, n) for n in names} if names is not None else dict(_walk(file))
         scanned: dict[h5py.Dataset, DatasetLayout] = {}
         for dataset in found.values():
@@ -106,18 +115,32 @@ def _open(path: str) -> Iterator[h5py.File]:
         yield file
 
 
+@contextlib.contextmanager
+def _refuse_damage(path: str) -> Iterator[None]:
+    try:
+        yield
+    except H5StreamError:
+        raise
+    except (RuntimeError, OSError) as error:
+        raise LayoutError(
+            f"{path}: HDF5 cannot read how the file is laid out ({error}); it is damaged, copy it "
+            "again"
+        ) from error
+
+
 def open_h5(path: str) -> h5py.File:
     """Open for reading without file locks.
 
     HDF5 refuses to open a file twice in one process with different lock settings, so a file that
     the user already holds open is opened with the user's setting.
     """
-    try:
-        return h5py.File(path, "r", locking=False)
-    except OSError as error:
-        if "locking flag values" not in str(error):
-            raise
-        return h5py.File(path, "r")
+    for locking in (False, None, True):
+        try:
+            return h5py.File(path, "r", locking=locking)
+        except OSError as error:
+            if "locking" not in str(error):
+                raise
+    return h5py.File(path, "r", locking="best-effort")
 
 
 def _refuse_locked(path: str) -> None:
@@ -327,10 +350,12 @@ def _is_bfloat16(stored: Any) -> bool:
 
 def with_table(dataset: h5py.Dataset, layout: DatasetLayout) -> DatasetLayout:
     """Add the chunk table, checked against the size of the file that holds the bytes."""
+    if layout.refused:
+        return layout
     size_bytes = fingerprint_of(layout.file).size_bytes
     if layout.storage is Storage.CONTIGUOUS and layout.byte_offset is not None:
         check_inside(layout, np.array([layout.byte_offset]), np.array([layout.nbytes]), size_bytes)
-    if layout.storage is not Storage.CHUNKED or layout.refused:
+    if layout.storage is not Storage.CHUNKED:
         return layout
     if layout.chunk_nbytes > _LARGEST_CHUNK_BYTES:
         return replace(layout, indirect="its chunks are larger than 4 GiB")
@@ -398,7 +423,7 @@ def _has_chunk(dataset: h5py.Dataset, offset: np.ndarray) -> bool:
         return False
     try:
         dataset.id.read_direct_chunk(tuple(offset.tolist()))
-    except (RuntimeError, OSError, ValueError):
+    except (RuntimeError, OSError, ValueError, MemoryError):
         return False
     return True
 
@@ -436,18 +461,19 @@ def build_table(layout: DatasetLayout, entries: Sequence[Any]) -> ChunkTable:
         )
     return ChunkTable(
         index=index[order].astype(np.int64),
-        byte_offset=_column(entries, "byte_offset", np.int64)[order],
-        size=_column(entries, "size", np.int64)[order],
-        filter_mask=_column(entries, "filter_mask", np.uint32)[order],
+        byte_offset=_column(layout, entries, "byte_offset", np.int64)[order],
+        size=_column(layout, entries, "size", np.int64)[order],
+        filter_mask=_column(layout, entries, "filter_mask", np.uint32)[order],
     )
 
 
-def _column(entries: Sequence[Any], name: str, dtype: Any) -> np.ndarray:
+def _column(layout: DatasetLayout, entries: Sequence[Any], name: str, dtype: Any) -> np.ndarray:
     try:
         return np.array([getattr(e, name) for e in entries], dtype)
     except OverflowError as error:
         raise LayoutError(
-            f"a chunk's {name} does not fit the file format; the file is damaged"
+            f"{layout.file}: the {name} of a chunk of {layout.path!r} does not fit the file "
+            "format; the file is damaged, copy it again"
         ) from error
 
 

@@ -64,7 +64,7 @@ class Map(LaneStage):
 
 def apply(function: Callable[[dict[str, Any]], Any], item: Any) -> Any:
     """Call a user's function on an item as a plain dict that it may change."""
-    return function(item.columns() if isinstance(item, Block) else dict(item))
+    return function(dict(item.columns if isinstance(item, Block) else item))
 
 
 class _Mapped(LaneIterator):

@@ -2,9 +2,8 @@
 
 `ReadAhead` is the machinery: it keeps a few groups of pieces in the works, each as jobs for the
 iterator's threads, and gives them in order. `ReadChunks` gives a block for each row chunk;
-`ReadWindows` is what `read_chunks` and `shuffle_rows` become together: the rows of a whole window
-are decoded next to each other and its permutation is drawn beside, so that shuffling moves no
-bytes of its own.
+where `shuffle_rows` follows, the rows of a group go straight to places drawn for them, so that
+shuffling moves no bytes of its own.
 """
 
 from __future__ import annotations
@@ -37,8 +36,8 @@ __all__ = ["ReadAhead", "ReadChunks"]
 _AHEAD_BYTES = 32 * 2**20
 _MOST_AHEAD = 64
 
-Choose = Callable[[int, int], np.ndarray]
-"""Group number and number of rows -> which rows, in which order."""
+Draw = Callable[[int, int], np.ndarray]
+"""Group number and number of rows -> the place of each row."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +93,8 @@ class ReadAhead(LaneIterator):
         How many groups are read while the caller works on one.
     first : int
         Group to start with.
-    choose : callable, optional
-        Draws the rows of a group, on one of the threads.
+    draw : callable, optional
+        Draws the places of a group's rows, on one of the threads; by default they stay in order.
     """
 
     def __init__(
@@ -106,13 +105,14 @@ class ReadAhead(LaneIterator):
         *,
         ahead: int,
         first: int = 0,
-        choose: Choose | None = None,
+        draw: Draw | None = None,
     ) -> None:
         self._pieces = pieces
         self._bounds = bounds
         self._runtime = runtime
         self._ahead = ahead
-        self._choose = choose
+        self._draw = draw
+        self._places: dict[int, Future[np.ndarray]] = {}
         self._given = first
         self._pending: deque[_PendingGroup] = deque()
 
@@ -122,9 +122,15 @@ class ReadAhead(LaneIterator):
             raise StopIteration
         while len(self._pending) <= self._ahead and self._given + len(self._pending) < last:
             self._pending.append(self._start(self._given + len(self._pending)))
-        block = self._pending.popleft().wait(self._runtime)
+        pending = self._pending.popleft()
+        try:
+            for job in pending.jobs:
+                wait_for(job, self._runtime.stats)
+        finally:  # a file that changed explains any other error, so that is said first
+            pending.reads.check_unchanged()
+        self._runtime.stats.add(rows=pending.reads.n_rows)
         self._given += 1
-        return block
+        return Block(pending.reads.columns)
 
     def state(self) -> State:
         """Return the number of the next group."""
@@ -133,17 +139,28 @@ class ReadAhead(LaneIterator):
     def close(self) -> None:
         """Drop what was read ahead."""
         while self._pending:
-            self._pending.popleft().cancel()
+            for job in self._pending.popleft().jobs:
+                job.cancel()
 
     def _start(self, group: int) -> _PendingGroup:
         runtime = self._runtime
-        part = slice(int(self._bounds[group]), int(self._bounds[group + 1]))
-        reads = runtime.reader.window(self._pieces[part])
-        jobs = [runtime.workers.submit(runtime.reader.run, job) for job in reads.jobs]
-        chosen = None
-        if self._choose is not None:
-            chosen = runtime.workers.submit(self._choose, group, reads.n_rows)
-        return _PendingGroup(reads, jobs, chosen)
+        places = self._take_places(group)
+        reads = runtime.reader.window(self._pieces_of(group), places)
+        jobs = [runtime.executor.submit(runtime.reader.run, job) for job in reads.jobs]
+        return _PendingGroup(reads, jobs)
+
+    def _take_places(self, group: int) -> np.ndarray | None:
+        """Return the places of a group's rows; those of the next are drawn meanwhile."""
+        if self._draw is None:
+            return None
+        for number in range(group, min(group + 2, len(self._bounds) - 1)):
+            if number not in self._places:
+                n_rows = int(self._pieces_of(number).sizes.sum())
+                self._places[number] = self._runtime.executor.submit(self._draw, number, n_rows)
+        return wait_for(self._places.pop(group), self._runtime.stats)
+
+    def _pieces_of(self, group: int) -> Pieces:
+        return self._pieces[int(self._bounds[group]) : int(self._bounds[group + 1])]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -152,15 +169,3 @@ class _PendingGroup:
 
     reads: WindowReads
     jobs: Sequence[Future[None]]
-    chosen: Future[np.ndarray] | None
-
-    def wait(self, runtime: Runtime) -> Block:
-        for job in self.jobs:
-            wait_for(job, runtime.stats)
-        rows = None if self.chosen is None else wait_for(self.chosen, runtime.stats)
-        runtime.stats.add(rows=self.reads.n_rows)
-        return Block(self.reads.columns, rows)
-
-    def cancel(self) -> None:
-        for job in self.jobs:
-            job.cancel()

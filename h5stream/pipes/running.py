@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -17,7 +18,7 @@ from h5stream.pipes.instance import available_cores
 from h5stream.pipes.open_files import OpenFiles
 from h5stream.pipes.read_chunks import ReadChunks
 from h5stream.pipes.stage import Lane, LaneIterator, LaneStage, Runtime, Stage, State
-from h5stream.pipes.workers import Workers
+from h5stream.pipes.switching import hurry_switches, relax_switches
 from h5stream.reader import Reader, Stats
 
 __all__ = ["StreamIterator"]
@@ -72,6 +73,10 @@ class StreamIterator(Iterator[Any]):
             raise
 
     def _take_turn(self, lanes: list[LaneIterator]) -> Any:
+        if len(lanes) == 1:
+            item = next(lanes[0])
+            self._stats.batches += 1
+            return item
         for _ in lanes:
             turn = self._turn
             self._turn = (turn + 1) % len(lanes)
@@ -114,10 +119,11 @@ class StreamIterator(Iterator[Any]):
                 )
         reading = next(stage for stage in self._stages if isinstance(stage, ReadChunks))
         threads = reading.threads or available_cores(instance.num_workers)
-        workers = Workers(threads)
+        executor = ThreadPoolExecutor(threads, thread_name_prefix="h5stream")
         reader = self._make_reader()
-        self._end = weakref.finalize(self, _end, workers, reader)
-        runtime = Runtime(reader, workers, self._stats)
+        hurry_switches()
+        self._end = weakref.finalize(self, _end, executor, reader)
+        runtime = Runtime(reader, executor, self._stats)
         self._alive = [True] * len(lanes)
         links = lane_stages(self._stages)
         return [_link(links, lane, runtime, s) for lane, s in zip(lanes, states, strict=True)]
@@ -131,6 +137,7 @@ def _link(stages: Sequence[LaneStage], lane: Lane, runtime: Runtime, state: Stat
     return stages[-1].iterate(lane, runtime, upstream, state)
 
 
-def _end(workers: Workers, reader: Reader) -> None:
-    workers.shutdown(wait=True, cancel_futures=True)
+def _end(executor: ThreadPoolExecutor, reader: Reader) -> None:
+    executor.shutdown(wait=True, cancel_futures=True)
     reader.release_files()
+    relax_switches()

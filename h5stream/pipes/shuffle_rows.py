@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from h5stream.block import Block, as_block, gather
+from h5stream.block import Block, as_block
 from h5stream.pipes.read_chunks import ReadAhead, ReadChunks
 from h5stream.pipes.stage import (
     Count,
@@ -22,15 +22,15 @@ from h5stream.pipes.stage import (
 )
 from h5stream.plan import cut_windows, permutation
 
-__all__ = ["ReadWindows", "ShuffleRows", "draw_rows"]
+__all__ = ["ReadWindows", "ShuffleRows", "draw_places"]
 
 _BUFFER_BYTES = 64 * 2**20
 _WINDOWS = 1
 """Purpose of the generator's streams that permute windows; 0 permutes row chunks."""
 
 
-def draw_rows(lane: Lane, window: int, n_rows: int) -> np.ndarray:
-    """Permute the rows of a window by (seed, epoch, lane, window)."""
+def draw_places(lane: Lane, window: int, n_rows: int) -> np.ndarray:
+    """Draw the place of each row of a window by (seed, epoch, lane, window)."""
     return permutation(
         n_rows,
         seed=lane.seed,
@@ -94,9 +94,9 @@ class _Windows(LaneIterator):
             n_rows += blocks[-1].n_rows
         if not blocks:
             raise StopIteration
-        joined = gather(blocks)
+        joined = Block.concat(blocks)
         window, self._window = self._window, self._window + 1
-        return joined.take(draw_rows(self._lane, window, n_rows))
+        return joined.take(np.argsort(draw_places(self._lane, window, n_rows)))
 
     def state(self) -> State:
         return (*self._upstream.state(), self._window)
@@ -148,5 +148,5 @@ class ReadWindows(LaneStage):
             runtime,
             ahead=ahead,
             first=state[0] if state else 0,
-            choose=partial(draw_rows, lane),
+            draw=partial(draw_places, lane),
         )

@@ -14,12 +14,11 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, ClassVar, TypeVar
 
-from h5stream.pipes.workers import Workers
 from h5stream.plan import Pieces
 from h5stream.reader import Reader, Stats
 
@@ -69,7 +68,7 @@ class Runtime:
     """What the lanes of one running iterator share."""
 
     reader: Reader
-    workers: Workers
+    executor: ThreadPoolExecutor
     stats: Stats
 
 

@@ -20,8 +20,6 @@ from h5stream.pipes.stage import (
 
 __all__ = ["Flattened", "Unbatch"]
 
-_GATHER_BYTES = 2**20
-
 
 @dataclass(frozen=True)
 class Unbatch(LaneStage):
@@ -80,6 +78,4 @@ class Flattened(LaneIterator):
 
 class _Samples(Flattened):
     def open(self, item: Block, skip: int) -> Iterator[dict[str, Any]]:
-        at_once = max(1, _GATHER_BYTES * item.n_rows // max(1, item.nbytes))
-        for start in range(skip, item.n_rows, at_once):
-            yield from item.part(start, min(start + at_once, item.n_rows)).samples()
+        return item.part(skip, item.n_rows).samples()

@@ -40,9 +40,9 @@ def permutation(
     Examples
     --------
     >>> permutation(8, seed=0, epoch=0)
-    array([1, 4, 5, 3, 2, 6, 7, 0])
+    array([0, 2, 1, 5, 4, 3, 6, 7])
     >>> permutation(8, seed=0, epoch=1)
-    array([0, 3, 6, 4, 7, 1, 5, 2])
+    array([5, 3, 7, 2, 4, 1, 0, 6])
     """
     key = np.array([seed, epoch], np.uint64)
     counter = np.array([0, purpose, lane, window], np.uint64)

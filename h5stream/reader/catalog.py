@@ -32,11 +32,11 @@ class Catalog:
     files : tuple of FileFields
         In the order in which their rows count.
     routes : dict
-        (file number, dataset path) -> how the dataset is read.
+        (file that holds the dataset, its path there) -> how it is read.
     """
 
     files: tuple[FileFields, ...]
-    routes: dict[tuple[int, str], Route]
+    routes: dict[tuple[str, str], Route]
 
     @property
     def n_rows(self) -> int:
@@ -72,7 +72,7 @@ def expand_sources(sources: Sources) -> list[str]:
         if not glob.has_magic(source) or Path(source).exists():
             paths.append(source)
             continue
-        found = sorted(glob.iglob(source, recursive=True), key=natural_key)
+        found = sorted(glob.glob(source, recursive=True), key=natural_key)  # noqa: PTH207 (absolute patterns)
         if not found:
             raise ConfigError(f"no file matches {source!r}; check the pattern and the directory")
         paths.extend(found)
@@ -101,28 +101,26 @@ def open_catalog(sources: Sources, fields: Mapping[str, str] | None) -> Catalog:
     if fields is None:
         fields = {name: name for name in default_names(scan_file(paths[0], tables=False).datasets)}
     files: list[FileFields] = []
-    routes: dict[tuple[int, str], Route] = {}
-    for number, path in enumerate(paths):
+    routes: dict[tuple[str, str], Route] = {}
+    for path in paths:
         file = bind_file(scan_file(path, list(fields.values())), fields)
+        _check_row_size(file)
         files.append(file)
         for field in file.fields.values():
-            key = (number, field.layout.path)
+            key = (field.layout.file, field.layout.path)
             if key not in routes:
                 routes[key] = choose_route(field.layout, file.fingerprints[field.layout.file])
-    catalog = Catalog(bind_files(files), routes)
-    _check_row_size(catalog)
-    return catalog
+    return Catalog(bind_files(files), routes)
 
 
-def _check_row_size(catalog: Catalog) -> None:
+def _check_row_size(file: FileFields) -> None:
     """Refuse rows that cannot fit in memory before anything is allocated for them."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for file in catalog.files:
-        for name, field in file.fields.items():
-            rows = field.layout.chunk_rows or 1
-            needed = min(rows, max(1, field.n_rows)) * field.layout.row_nbytes
-            if needed > memory:
-                raise LayoutError(
-                    f"{file.path}: one chunk of rows of field {name!r} takes {needed} bytes, more "
-                    f"than this machine's {memory} bytes of memory; rewrite it in smaller chunks"
-                )
+    for name, field in file.fields.items():
+        rows = field.layout.chunk_rows or 1
+        needed = min(rows, max(1, field.n_rows)) * field.layout.row_nbytes
+        if needed > memory:
+            raise LayoutError(
+                f"{file.path}: one chunk of rows of field {name!r} takes {needed} bytes, more "
+                f"than this machine's {memory} bytes of memory; rewrite it in smaller chunks"
+            )

@@ -1,8 +1,8 @@
 """Reads one dataset without HDF5: finds chunks, fetches them together, decodes into place.
 
 Rows that are stored as they are in memory are read straight to where they belong. Other chunks
-are fetched in coalesced reads; a chunk whose rows all go to one place is decoded there, any
-other is decoded into scratch memory and its parts copied.
+are fetched in coalesced reads. A chunk whose rows stay together is decoded where they belong; any
+other is decoded into scratch memory, and its rows are copied to their places.
 """
 
 from __future__ import annotations
@@ -17,22 +17,24 @@ import numpy as np
 from h5stream.decode import Pipeline, Scratch
 from h5stream.errors import DecodeError
 from h5stream.fetch import LocalFile, coalesce_ranges
-from h5stream.fields import DenseField
 from h5stream.layout import ChunkTable, DatasetLayout
 from h5stream.plan import Segments, split_at_chunks
+from h5stream.reader.destination import Destination
 from h5stream.reader.stats import Stats
 
-__all__ = ["DirectDataset", "Job", "Target", "place_rows"]
+__all__ = ["DirectDataset", "Job", "Spans"]
 
 Job = Callable[[Scratch], None]
 """Work for any thread: fills part of a window's buffers."""
 
-Target = tuple[DenseField, np.ndarray]
-"""A field of the dataset, and the column that its rows go to."""
+Spans = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Row ranges: first row, one past the last row, and number of the first in the window; int64."""
 
-_JOB_BYTES = 2 * 2**20
+_JOB_BYTES = 2**20
 _MAX_GAP_BYTES = 16 * 2**10
 _MAX_READ_BYTES = 256 * 2**10
+_LONG_ROW_BYTES = 2048
+"""From this on, a row is worth an entry of its own in a vectored read."""
 
 
 class DirectDataset:
@@ -56,68 +58,49 @@ class DirectDataset:
         self._whole_rows = layout.chunks is None or layout.chunks[1:] == layout.row_shape
         self._as_in_memory = self._whole_rows and not layout.filters
 
-    def jobs(
-        self, start: np.ndarray, stop: np.ndarray, dest: np.ndarray, *, targets: Sequence[Target]
-    ) -> Iterator[Job]:
-        """Yield the jobs that bring rows ``start[i]`` to ``stop[i]`` to ``dest[i]`` and on."""
+    def jobs(self, spans: Spans, destination: Destination) -> Iterator[Job]:
+        """Yield the jobs that bring row ranges to their destination."""
         layout = self.layout
         per_job = max(1, _JOB_BYTES // max(1, layout.row_nbytes))
         chunk_rows = layout.chunk_rows or per_job
-        segments = split_at_chunks(start, stop, dest, chunk_rows=chunk_rows)
+        segments = split_at_chunks(*spans, chunk_rows=chunk_rows)
         read = self._read_rows if self._as_in_memory else self._read_chunks
         for part in segments.jobs(chunk_rows_per_job=max(1, per_job // chunk_rows)):
-            yield partial(self._run, read, part, targets)
+            yield partial(read, part, destination)
 
-    def _run(
-        self,
-        read: Callable[[Segments, Sequence[Target], Scratch], None],
-        segments: Segments,
-        targets: Sequence[Target],
-        scratch: Scratch,
-    ) -> None:
-        """Read; that the file changed meanwhile explains any other error, so it goes first."""
-        try:
-            read(segments, targets, scratch)
-        finally:
-            self._file.check_unchanged()
-
-    def _read_rows(self, segments: Segments, targets: Sequence[Target], scratch: Scratch) -> None:
-        """Read rows that are stored as they are in memory."""
-        layout = self.layout
+    def _read_rows(self, segments: Segments, destination: Destination, scratch: Scratch) -> None:
+        """Read rows that are stored as they are in memory, neighbours in the file together."""
         offsets = self._row_offsets(segments)
-        sizes = (segments.stop - segments.start) * layout.row_nbytes
-        whole = len(targets) == 1 and self._fits_in_place(targets[0])
-        order = np.argsort(offsets, kind="stable")
+        in_place = self._fits(destination) and self.layout.dtype.isnative
+        if destination.places is not None:
+            in_place = in_place and self.layout.row_nbytes >= _LONG_ROW_BYTES
         run: list[np.ndarray] = []
         run_start = run_end = -1
-        parts = zip(offsets[order].tolist(), sizes[order].tolist(), order.tolist(), strict=True)
-        for offset, size, at in parts:
-            dest, rows = int(segments.dest[at]), int(segments.stop[at] - segments.start[at])
+        for at in np.argsort(offsets, kind="stable").tolist():
+            offset, first = int(offsets[at]), int(segments.dest[at])
+            rows = int(segments.stop[at] - segments.start[at])
             if offset < 0:
-                self._fill(dest, rows, targets)
-                continue
-            if not whole:
-                stored = scratch.take("fetch", size)
-                self._fetch(offset, [stored])
-                elements = stored.view(layout.dtype).reshape(rows, *layout.row_shape)
-                place_rows(elements, slice(dest, dest + rows), targets)
-                continue
-            if offset != run_end and run:
-                self._fetch(run_start, run)
-                run = []
-            if not run:
-                run_start = offset
-            run.append(targets[0][1][dest : dest + rows].reshape(-1).view(np.uint8))
-            run_end = offset + size
+                self._fill(destination, first, rows)
+            elif not in_place:
+                self._read_and_put(offset, first, rows, destination, scratch)
+            else:
+                if offset != run_end and run:
+                    self._fetch(run_start, run, run_end - run_start)
+                    run = []
+                if not run:
+                    run_start = offset
+                run.extend(destination.raw_rows(first, rows))
+                run_end = offset + rows * self.layout.row_nbytes
         if run:
-            self._fetch(run_start, run)
-        if whole and not layout.dtype.isnative:
-            for dest, rows in zip(
-                segments.dest[offsets >= 0].tolist(),
-                (segments.stop - segments.start)[offsets >= 0].tolist(),
-                strict=True,
-            ):
-                targets[0][1][dest : dest + rows].byteswap(inplace=True)
+            self._fetch(run_start, run, run_end - run_start)
+
+    def _read_and_put(
+        self, offset: int, first: int, rows: int, destination: Destination, scratch: Scratch
+    ) -> None:
+        layout = self.layout
+        stored = scratch.take("fetch", rows * layout.row_nbytes)
+        self._fetch(offset, [stored], stored.nbytes)
+        self._put(stored.view(layout.dtype).reshape(rows, *layout.row_shape), first, destination)
 
     def _row_offsets(self, segments: Segments) -> np.ndarray:
         """Byte offset of each segment's first row, -1 where nothing is stored."""
@@ -142,24 +125,37 @@ class DirectDataset:
         within = (segments.start - segments.chunk_row * layout.chunk_rows) * layout.row_nbytes
         return np.where(stored, table.byte_offset[at] + within, -1)
 
-    def _read_chunks(self, segments: Segments, targets: Sequence[Target], scratch: Scratch) -> None:
+    def _read_chunks(self, segments: Segments, destination: Destination, scratch: Scratch) -> None:
         """Fetch and decode every chunk of the segments' chunk rows."""
         layout, table = self.layout, self._table
         per_row = layout.chunks_per_chunk_row
         rows, bounds = segments.groups()
-        firsts, lasts = bounds[:-1], bounds[1:]
         begin = np.searchsorted(table.index, rows * per_row)
         end = np.searchsorted(table.index, (rows + 1) * per_row)
-        for at in np.flatnonzero(end - begin < per_row).tolist():
-            for i in range(firsts[at], lasts[at]):
-                count = int(segments.stop[i] - segments.start[i])
-                self._fill(int(segments.dest[i]), count, targets)
-        entries = np.concatenate(
-            [np.empty(0, np.int64), *map(np.arange, begin.tolist(), end.tolist())]
-        )
-        owner = np.repeat(np.arange(len(rows)), end - begin)
-        order = np.argsort(table.byte_offset[entries], kind="stable")
-        entries, owner = entries[order], owner[order]
+        if self._whole_rows:
+            stored = end > begin
+            parts = [segments[a:b] for a, b in pairwise(bounds.tolist())]
+            for at in np.flatnonzero(~stored).tolist():
+                self._fill_all(parts[at], destination)
+            owners = np.flatnonzero(stored).tolist()
+            entries = begin[owners]
+            order = np.argsort(table.byte_offset[entries], kind="stable")
+            served = [parts[owners[i]] for i in order.tolist()]
+            for entry, data in self._fetch_chunks(entries[order], scratch):
+                self._decode_rows(entry, data, served.pop(0), destination, scratch)
+            return
+        for at, (a, b) in enumerate(pairwise(bounds.tolist())):
+            entries = np.arange(begin[at], end[at])
+            entries = entries[np.argsort(table.byte_offset[entries], kind="stable")]
+            if len(entries) < per_row:
+                self._fill_all(segments[a:b], destination)
+            self._read_chunk_row(entries, int(rows[at]), segments[a:b], destination, scratch)
+
+    def _fetch_chunks(
+        self, entries: np.ndarray, scratch: Scratch
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield table entries, sorted by offset, with their stored bytes."""
+        table = self._table
         offsets, sizes = table.byte_offset[entries], table.size[entries]
         reads = coalesce_ranges(
             offsets, sizes, max_gap_bytes=_MAX_GAP_BYTES, max_bytes=_MAX_READ_BYTES
@@ -168,65 +164,109 @@ class DirectDataset:
             origin = int(offsets[first])
             nbytes = int((offsets[first:last] + sizes[first:last]).max()) - origin
             fetched = scratch.take("fetch", nbytes)
-            self._fetch(origin, [fetched])
-            started = time.perf_counter()
+            self._fetch(origin, [fetched], nbytes)
             for at in range(first, last):
                 relative = int(offsets[at]) - origin
-                group = int(owner[at])
-                self._decode(
-                    int(entries[at]),
-                    fetched[relative : relative + int(sizes[at])],
-                    segments[int(firsts[group]) : int(lasts[group])],
-                    targets,
-                    scratch,
-                )
-            self._stats.add(
-                decode_s=time.perf_counter() - started,
-                decoded_bytes=(last - first) * layout.chunk_nbytes,
-            )
+                yield int(entries[at]), fetched[relative : relative + int(sizes[at])]
 
-    def _decode(
+    def _decode_rows(
         self,
         entry: int,
-        stored: np.ndarray,
+        data: np.ndarray,
         segments: Segments,
-        targets: Sequence[Target],
+        destination: Destination,
         scratch: Scratch,
     ) -> None:
-        layout, table = self.layout, self._table
+        """Decode a chunk of whole rows, straight to their place if they stay together."""
+        layout = self.layout
         chunk_rows = layout.chunk_rows or 1
-        in_place = (
-            self._whole_rows
+        first, start = int(segments.dest[0]), int(segments.start[0])
+        if (
+            destination.places is None
             and len(segments) == 1
-            and len(targets) == 1
-            and int(segments.stop[0] - segments.start[0]) == chunk_rows
-            and self._fits_in_place(targets[0])
-        )
-        if in_place:
-            dest = int(segments.dest[0])
-            chunk = targets[0][1][dest : dest + chunk_rows]
-            decoded = chunk.reshape(-1).view(np.uint8)
-        else:
+            and int(segments.stop[0]) - start == chunk_rows
+            and self._fits(destination)
+        ):
+            (decoded,) = destination.raw_rows(first, chunk_rows)
+            self._decode(entry, data, decoded, scratch)
+            if not layout.dtype.isnative:
+                destination.targets[0][1][first : first + chunk_rows].byteswap(inplace=True)
+            return
+        decoded = scratch.take("chunk", layout.chunk_nbytes)
+        self._decode(entry, data, decoded, scratch)
+        elements = decoded.view(layout.dtype).reshape(layout.chunks or ())
+        self._put_segments(elements, segments, destination)
+
+    def _read_chunk_row(
+        self,
+        entries: np.ndarray,
+        chunk_row: int,
+        segments: Segments,
+        destination: Destination,
+        scratch: Scratch,
+    ) -> None:
+        """Decode chunks that split rows; rows to be scattered are put together first."""
+        layout = self.layout
+        origin = chunk_row * (layout.chunk_rows or 1)
+        rows = min(layout.chunk_rows or 1, layout.n_rows - origin)
+        whole: np.ndarray | None = None
+        if destination.places is not None:
+            memory = scratch.take("rows", rows * layout.row_nbytes)
+            whole = memory.view(layout.dtype).reshape(rows, *layout.row_shape)
+            if len(entries) < layout.chunks_per_chunk_row:
+                whole[...] = layout.fill
+        for entry, data in self._fetch_chunks(entries, scratch):
             decoded = scratch.take("chunk", layout.chunk_nbytes)
+            self._decode(entry, data, decoded, scratch)
+            elements = decoded.view(layout.dtype).reshape(layout.chunks or ())
+            inside, kept = self._part_of_row(entry)
+            part = elements[(slice(0, rows), *kept)]
+            if whole is not None:
+                whole[(slice(None), *inside)] = part
+            else:
+                self._put_segments(part, segments, destination, inside)
+        if whole is not None:
+            self._put_segments(whole, segments, destination)
+
+    def _part_of_row(self, entry: int) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+        """Say which part of a row a chunk holds, and which part of the chunk that is."""
+        layout = self.layout
+        offset = layout.chunk_offset(int(self._table.index[entry]))
+        sizes = zip(offset[1:], (layout.chunks or ())[1:], layout.row_shape, strict=True)
+        inside = tuple(slice(o, min(o + c, n)) for o, c, n in sizes)
+        return inside, tuple(slice(0, part.stop - part.start) for part in inside)
+
+    def _put_segments(
+        self,
+        elements: np.ndarray,
+        segments: Segments,
+        destination: Destination,
+        inside: tuple[slice, ...] = (),
+    ) -> None:
+        """Copy the wanted rows of one decoded chunk row."""
+        origin = int(segments.chunk_row[0]) * (self.layout.chunk_rows or 1)
+        spans = (segments.start.tolist(), segments.stop.tolist(), segments.dest.tolist())
+        for start, stop, first in zip(*spans, strict=True):
+            self._put(elements[start - origin : stop - origin], first, destination, inside)
+
+    def _put(
+        self,
+        elements: np.ndarray,
+        first: int,
+        destination: Destination,
+        inside: tuple[slice, ...] = (),
+    ) -> None:
+        started = time.perf_counter()
+        destination.put(elements, first, inside)
+        self._stats.add(gather_s=time.perf_counter() - started)
+
+    def _decode(self, entry: int, data: np.ndarray, out: np.ndarray, scratch: Scratch) -> None:
+        started = time.perf_counter()
         try:
-            self._pipeline.decode(stored, int(table.filter_mask[entry]), decoded, scratch)
+            self._pipeline.decode(data, int(self._table.filter_mask[entry]), out, scratch)
         except DecodeError as error:
             raise self._damaged(entry, str(error)) from error
-        if in_place:
-            if not layout.dtype.isnative:
-                chunk.byteswap(inplace=True)
-            return
-        offset = layout.chunk_offset(int(table.index[entry]))
-        elements = decoded.view(layout.dtype).reshape(layout.chunks or ())
-        inside = tuple(
-            slice(o, min(o + c, n))
-            for o, c, n in zip(offset[1:], (layout.chunks or ())[1:], layout.row_shape, strict=True)
-        )
-        kept = tuple(slice(0, part.stop - part.start) for part in inside)
-        spans = (segments.start.tolist(), segments.stop.tolist(), segments.dest.tolist())
-        for start, stop, dest in zip(*spans, strict=True):
-            part = elements[(slice(start - offset[0], stop - offset[0]), *kept)]
-            place_rows(part, slice(dest, dest + stop - start), targets, inside)
+        self._stats.add(decode_s=time.perf_counter() - started, decoded_bytes=out.nbytes)
 
     @property
     def _table(self) -> ChunkTable:
@@ -234,20 +274,29 @@ class DirectDataset:
         assert table is not None, "direct reads of chunks need a table"
         return table
 
-    def _fits_in_place(self, target: Target) -> bool:
-        """Whether stored elements, at most byte-swapped, are the column's elements."""
-        field, _column = target
-        return not field.members and (self.layout.dtype.isnative or self.layout.dtype.names is None)
+    def _fits(self, destination: Destination) -> bool:
+        """Whether stored elements, at most byte-swapped, are the elements of the one column."""
+        layout = self.layout
+        return (
+            len(destination.targets) == 1
+            and not destination.targets[0][0].members
+            and (layout.dtype.isnative or layout.dtype.names is None)
+        )
 
-    def _fill(self, dest: int, rows: int, targets: Sequence[Target]) -> None:
+    def _fill_all(self, segments: Segments, destination: Destination) -> None:
+        for first, rows in zip(
+            segments.dest.tolist(), (segments.stop - segments.start).tolist(), strict=True
+        ):
+            self._fill(destination, first, rows)
+
+    def _fill(self, destination: Destination, first: int, rows: int) -> None:
         fill = self.layout.fill
         assert fill is not None, "direct reads need a fill value"
-        for field, column in targets:
-            column[dest : dest + rows] = field.select(fill)
+        destination.fill(fill, first, rows)
 
-    def _fetch(self, offset: int, buffers: Sequence[np.ndarray]) -> None:
+    def _fetch(self, offset: int, buffers: Sequence[np.ndarray], nbytes: int) -> None:
         started = time.perf_counter()
-        nbytes = self._file.read_into(offset, buffers)
+        self._file.read_into(offset, buffers, nbytes)
         self._stats.add(fetched_bytes=nbytes, fetch_s=time.perf_counter() - started)
 
     def _damaged(self, entry: int, what: str) -> DecodeError:
@@ -260,14 +309,3 @@ class DirectDataset:
             dataset=layout.path,
             chunk_offset=place,
         )
-
-
-def place_rows(
-    elements: np.ndarray,
-    rows: slice,
-    targets: Sequence[Target],
-    inside: tuple[slice, ...] = (),
-) -> None:
-    """Copy decoded elements to rows (and a part of each row) of their columns."""
-    for field, column in targets:
-        column[(rows, *inside)] = field.select(elements)

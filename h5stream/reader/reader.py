@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,10 +19,12 @@ import numpy as np
 from h5stream.decode import Scratch
 from h5stream.fetch import LocalFile
 from h5stream.fields import DenseField, FileFields
-from h5stream.plan import Pieces, split_at_chunks
+from h5stream.layout import DatasetLayout
+from h5stream.plan import Pieces, Segments, split_at_chunks
 from h5stream.reader.buffers import BufferPool
 from h5stream.reader.catalog import Catalog
-from h5stream.reader.direct import DirectDataset, Job, Target, place_rows
+from h5stream.reader.destination import Destination, Target
+from h5stream.reader.direct import DirectDataset, Job, Spans
 from h5stream.reader.fallback import FallbackFile
 from h5stream.reader.stats import Stats
 
@@ -36,11 +38,26 @@ _FALLBACK_JOB_BYTES = 4 * 2**20
 
 @dataclass(frozen=True, eq=False, slots=True)
 class WindowReads:
-    """The buffers of a window, and the jobs that fill them."""
+    """The buffers of a window, and the jobs that fill them.
+
+    What the buffers hold is good once all jobs are done and `check_unchanged` passed.
+    """
 
     columns: dict[str, np.ndarray]
     jobs: list[Job]
+    files: list[LocalFile]
     n_rows: int
+
+    def check_unchanged(self) -> None:
+        """Raise unless all files that the jobs read are still the ones that were scanned.
+
+        Raises
+        ------
+        FetchError
+            Naming the file that changed.
+        """
+        for file in self.files:
+            file.check_unchanged()
 
 
 def resident_fields(catalog: Catalog) -> frozenset[str]:
@@ -75,30 +92,41 @@ class Reader:
     def __init__(self, catalog: Catalog, stats: Stats) -> None:
         self.catalog = catalog
         self.stats = stats
-        self.allocate = BufferPool().array
+        self._pool = BufferPool()
         self._scratches = threading.local()
         self._files: dict[str, LocalFile] = {}
         self._fallbacks: dict[str, FallbackFile] = {}
-        self._direct: dict[tuple[int, str], DirectDataset] = {}
+        self._direct: dict[tuple[str, str], DirectDataset] = {}
         self._resident_names = resident_fields(catalog)
         self._resident: dict[tuple[int, str], np.ndarray] = {}
         self._loading = threading.Lock()
 
-    def window(self, pieces: Pieces) -> WindowReads:
-        """Prepare to read the pieces, one after the other."""
+    def window(self, pieces: Pieces, places: np.ndarray | None = None) -> WindowReads:
+        """Prepare to read the pieces.
+
+        Parameters
+        ----------
+        pieces : Pieces
+            Their rows are counted one after the other.
+        places : numpy.ndarray, optional
+            int64 permutation: row i goes to ``places[i]``; by default all stay in order.
+        """
         sizes = pieces.sizes
-        dest = np.cumsum(sizes) - sizes
+        first = np.cumsum(sizes) - sizes
         n_rows = int(sizes.sum())
         columns = {
-            name: self.allocate((n_rows, *row_shape), dtype)
+            name: self._pool.array((n_rows, *row_shape), dtype)
             for name, (dtype, row_shape) in self.catalog.columns.items()
         }
         jobs: list[Job] = []
+        files: list[LocalFile] = []
         for number in sorted(set(pieces.file.tolist())):
+            holders = {f.layout.file for f in self.catalog.files[number].fields.values()}
+            files.extend(self._file(self.catalog.files[number], path) for path in holders)
             of_file = pieces.file == number
-            spans = (pieces.start[of_file], pieces.stop[of_file], dest[of_file])
-            jobs.extend(self._file_jobs(number, spans, columns))
-        return WindowReads(columns, jobs, n_rows)
+            spans = (pieces.start[of_file], pieces.stop[of_file], first[of_file])
+            jobs.extend(self._file_jobs(number, spans, columns, places))
+        return WindowReads(columns, jobs, files, n_rows)
 
     def run(self, job: Job) -> None:
         """Do one job with the calling thread's scratch memory."""
@@ -117,84 +145,75 @@ class Reader:
     def _file_jobs(
         self,
         number: int,
-        spans: tuple[np.ndarray, np.ndarray, np.ndarray],
+        spans: Spans,
         columns: dict[str, np.ndarray],
+        places: np.ndarray | None,
     ) -> Iterator[Job]:
         file = self.catalog.files[number]
-        datasets: dict[str, list[Target]] = {}
+        datasets: dict[tuple[str, str], list[Target]] = {}
         for name, field in file.fields.items():
             if name in self._resident_names:
-                yield partial(self._copy_resident, number, field, spans, columns[name])
+                destination = Destination([(field, columns[name])], places)
+                yield partial(self._copy_resident, number, spans, destination)
             else:
-                datasets.setdefault(field.layout.path, []).append((field, columns[name]))
+                dataset = (field.layout.file, field.layout.path)
+                datasets.setdefault(dataset, []).append((field, columns[name]))
         for targets in datasets.values():
-            yield from self._dataset_jobs(number, spans, targets)
+            yield from self._dataset_jobs(number, spans, Destination(targets, places))
 
-    def _dataset_jobs(
-        self,
-        number: int,
-        spans: tuple[np.ndarray, np.ndarray, np.ndarray],
-        targets: Sequence[Target],
-    ) -> Iterator[Job]:
-        file, layout = self.catalog.files[number], targets[0][0].layout
+    def _dataset_jobs(self, number: int, spans: Spans, destination: Destination) -> Iterator[Job]:
+        file, layout = self.catalog.files[number], destination.targets[0][0].layout
         if not layout.nbytes:
             return
-        if self.catalog.routes[number, layout.path].direct:
-            direct = self._direct.get((number, layout.path))
-            if direct is None:
-                local = self._file(file, layout.file)
-                direct = DirectDataset(layout, local, self.stats)
-                self._direct[number, layout.path] = direct
-            yield from direct.jobs(*spans, targets=targets)
+        if self.catalog.routes[layout.file, layout.path].direct:
+            yield from self._direct_dataset(file, layout).jobs(spans, destination)
             return
         per_job = max(1, _FALLBACK_JOB_BYTES // max(1, layout.row_nbytes))
         segments = split_at_chunks(*spans, chunk_rows=layout.chunk_rows or per_job)
         for part in segments.jobs(chunk_rows_per_job=1):
-            yield partial(
-                self._read_fallback,
-                file,
-                (part.start, part.stop, part.dest),
-                targets,
-            )
+            yield partial(self._read_fallback, part, destination)
+
+    def _direct_dataset(self, file: FileFields, layout: DatasetLayout) -> DirectDataset:
+        key = (layout.file, layout.path)
+        direct = self._direct.get(key)
+        if direct is None:
+            direct = DirectDataset(layout, self._file(file, layout.file), self.stats)
+            self._direct[key] = direct
+        return direct
 
     def _read_fallback(
-        self,
-        file: FileFields,
-        spans: tuple[np.ndarray, np.ndarray, np.ndarray],
-        targets: Sequence[Target],
-        _scratch: Scratch,
+        self, segments: Segments, destination: Destination, _scratch: Scratch
     ) -> None:
-        layout = targets[0][0].layout
+        layout = destination.targets[0][0].layout
         fallback = self._fallbacks.setdefault(layout.file, FallbackFile(layout.file))
-        start, stop, dest = spans
-        first, last = int(start.min()), int(stop.max())
+        first, last = int(segments.start.min()), int(segments.stop.max())
         started = time.perf_counter()
         rows = fallback.read(layout, first, last)
+        spans = (segments.start.tolist(), segments.stop.tolist(), segments.dest.tolist())
+        for start, stop, dest in zip(*spans, strict=True):
+            destination.put(rows[start - first : stop - first], dest)
         self.stats.add(decode_s=time.perf_counter() - started, decoded_bytes=rows.nbytes)
-        for a, b, d in zip(start.tolist(), stop.tolist(), dest.tolist(), strict=True):
-            place_rows(rows[a - first : b - first], slice(d, d + b - a), targets)
-        self._file(file, layout.file).check_unchanged()
 
     def _copy_resident(
-        self,
-        number: int,
-        field: DenseField,
-        spans: tuple[np.ndarray, np.ndarray, np.ndarray],
-        column: np.ndarray,
-        scratch: Scratch,
+        self, number: int, spans: Spans, destination: Destination, scratch: Scratch
     ) -> None:
+        (field, column) = destination.targets[0]
         with self._loading:
             resident = self._resident.get((number, field.name))
             if resident is None:
                 resident = self._load(number, field, scratch)
                 self._resident[number, field.name] = resident
-        for start, stop, dest in zip(*(span.tolist() for span in spans), strict=True):
-            column[dest : dest + stop - start] = resident[start:stop]
+        places = destination.places
+        for start, stop, first in zip(*(span.tolist() for span in spans), strict=True):
+            last = first + stop - start
+            column[slice(first, last) if places is None else places[first:last]] = resident[
+                start:stop
+            ]
 
     def _load(self, number: int, field: DenseField, scratch: Scratch) -> np.ndarray:
         rows = np.empty((field.n_rows, *field.row_shape), field.dtype)
         whole = (np.array([0]), np.array([field.n_rows]), np.array([0]))
-        for job in self._dataset_jobs(number, whole, [(field, rows)]):
+        for job in self._dataset_jobs(number, whole, Destination([(field, rows)])):
             job(scratch)
         return rows
 

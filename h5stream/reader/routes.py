@@ -18,6 +18,7 @@ from h5stream.errors import DecodeError, FetchError, UnsupportedError
 from h5stream.fetch import LocalFile
 from h5stream.fields import DenseField
 from h5stream.layout import DatasetLayout, Fingerprint, Storage
+from h5stream.reader.destination import Destination
 from h5stream.reader.direct import DirectDataset
 from h5stream.reader.fallback import FallbackFile, can_hdf5_undo
 from h5stream.reader.stats import Stats
@@ -121,8 +122,8 @@ def _same(found: np.ndarray, expected: np.ndarray) -> bool:
 def _read_directly(direct: DirectDataset, start: int, stop: int) -> np.ndarray:
     field = DenseField("checked", direct.layout)
     rows = np.empty((stop - start, *field.row_shape), field.dtype)
-    spans = np.array([start]), np.array([stop]), np.array([0])
-    for job in direct.jobs(*spans, targets=[(field, rows)]):
+    spans = (np.array([start]), np.array([stop]), np.array([0]))
+    for job in direct.jobs(spans, Destination([(field, rows)])):
         job(Scratch())
     return rows
 

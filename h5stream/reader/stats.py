@@ -22,7 +22,8 @@ class Stats:
     fetched_bytes, decoded_bytes : int
         Bytes read from files, and bytes after decoding.
     fetch_s, decode_s, gather_s : float
-        Seconds that all threads together spent reading, decoding and copying rows into batches.
+        Seconds that all threads together spent reading, decoding, and copying rows to their
+        places.
     wait_s : float
         Seconds that the caller waited for rows.
     """
