@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from h5stream.block import Block
-from h5stream.errors import UnsupportedError
+from h5stream.errors import DecodeError, UnsupportedError
 
 __all__ = ["collate", "to_tensor"]
 
@@ -39,6 +39,8 @@ def collate(item: Mapping[str, Any]) -> dict[str, Any]:
     ------
     UnsupportedError
         If torch has no such type.
+    DecodeError
+        If strings are not UTF-8.
 
     Examples
     --------
@@ -71,10 +73,20 @@ def to_tensor(value: Any, name: str = "value") -> Any:
             for member in array.dtype.names
         }
     if array.dtype.kind == "S":
-        return np.strings.decode(array, "utf-8").tolist()
+        return _decode_strings(array, name)
     if array.dtype.kind in "UO":
         return array.tolist()
     raise UnsupportedError(
         f"torch has no type for field {name!r} of {array.dtype}; convert it with map(), or stream "
         'it with output="numpy"'
     )
+
+
+def _decode_strings(array: np.ndarray, name: str) -> Any:
+    try:
+        return np.strings.decode(array, "utf-8").tolist()
+    except UnicodeDecodeError as error:
+        raise DecodeError(
+            f"field {name!r} holds bytes that are not UTF-8 ({error.object[:40]!r}); decode them "
+            'with map(), or stream them as bytes with output="numpy"'
+        ) from error

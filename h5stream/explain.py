@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -17,9 +18,10 @@ from h5stream.fields import DenseField
 from h5stream.layout import DatasetLayout
 from h5stream.pipes import Pipe
 from h5stream.pipes.epoch import count_items, instance_of, lane_stages, ordered_chunks, plan_lanes
+from h5stream.pipes.read_chunks import ReadGroups
 from h5stream.pipes.shuffle_rows import ReadWindows
 from h5stream.pipes.stage import Lane
-from h5stream.plan import Pieces, split_at_chunks
+from h5stream.plan import Pieces, RowChunks, split_at_chunks
 from h5stream.reader import Catalog, resident_fields
 
 __all__ = ["Explanation", "FieldReport", "explain", "format_bytes"]
@@ -132,55 +134,64 @@ def explain(pipe: Pipe) -> Explanation:
     rows          12 of 22.5 kB
     row chunks    1 of at most 12 rows (269.6 kB)
     lanes         1 of 1
-    read at once  12 rows (269.6 kB), 2 times in memory
+    read at once  at most 12 rows (269.6 kB)
+    in memory     at most 269.6 kB
     batches       3
     decoded       1.00 bytes for each byte used
     <BLANKLINE>
     field  dataset  rows of          chunks        filters  read    amplification
     noy    /noy     float32 39x144   (1, 39, 144)  shuffle, gzip  direct  1.00
     """
-    catalog, instance = pipe.catalog, instance_of(pipe.stages)
+    catalog = pipe.catalog
     chunks = ordered_chunks(pipe.stages, catalog, 0)
-    lanes = plan_lanes(pipe.stages, catalog, instance, 0)
-    groups = [group for lane in lanes for group in _groups(pipe, lane)]
-    sample = _spread(groups, _MOST_WINDOWS)
-    reports = tuple(_field_reports(catalog, sample))
-    used = [f.row_nbytes for f in catalog.files[0].fields.values()]
-    weights = np.array(used, float) / max(1, sum(used))
-    amplification = float(weights @ np.array([r.amplification for r in reports]))
-    rows = max((int(group.sizes.sum()) for group in groups), default=0)
-    largest = int(chunks.sizes.max(initial=0))
-    window_bytes = rows * catalog.row_nbytes
-    items = count_items(pipe.stages, lanes)
-    size_bytes = sum(
-        mark.size_bytes for file in catalog.files for mark in file.fingerprints.values()
-    )
+    lanes = plan_lanes(pipe.stages, catalog, instance_of(pipe.stages), 0)
+    reading = lane_stages(pipe.stages)[0]
+    assert isinstance(reading, ReadGroups), "a lane starts with a stage that reads"
+    groups = [group for lane in lanes for group in _groups(reading, lane)]
+    reports = tuple(_field_reports(catalog, _spread(groups, _MOST_WINDOWS)))
+    row_bytes = [field.row_nbytes for field in catalog.files[0].fields.values()]
+    used = sum(n * report.amplification for n, report in zip(row_bytes, reports, strict=True))
+    amplification = used / sum(row_bytes) if sum(row_bytes) else 1.0
     facts = (
-        ("files", f"{len(catalog.files)} ({format_bytes(size_bytes)})"),
-        ("rows", f"{chunks.n_rows} of {format_bytes(catalog.row_nbytes)}"),
-        (
-            "row chunks",
-            f"{len(chunks)} of at most {largest} rows "
-            f"({format_bytes(largest * catalog.row_nbytes)})",
-        ),
-        ("lanes", f"{len(lanes)} of {lanes[0].lanes if lanes else 0}"),
-        ("read at once", f"{rows} rows ({format_bytes(window_bytes)}), 2 times in memory"),
-        ("batches", "known only after a run" if items is None else str(items)),
+        *_file_facts(catalog, chunks),
+        *_lane_facts(pipe, lanes, reading, groups),
         ("decoded", f"{amplification:.2f} bytes for each byte used"),
     )
-    shuffled = any(isinstance(stage, ReadWindows) for stage in lane_stages(pipe.stages))
-    mixed = len(groups[0]) if groups else 0
-    advice = (*_layout_advice(catalog, reports), *_shuffle_advice(shuffled, mixed, len(chunks)))
+    mixed = len(groups[0]) if groups and isinstance(reading, ReadWindows) else len(chunks)
+    advice = (*_layout_advice(catalog, reports), *_shuffle_advice(mixed, len(chunks)))
     return Explanation(facts, reports, amplification, advice)
 
 
-def _groups(pipe: Pipe, lane: Lane) -> Iterator[Pieces]:
-    """Yield what is read together: windows, or single row chunks."""
-    first = lane_stages(pipe.stages)[0]
-    bounds = (
-        first.bounds(lane) if isinstance(first, ReadWindows) else np.arange(len(lane.pieces) + 1)
+def _file_facts(catalog: Catalog, chunks: RowChunks) -> Iterator[tuple[str, str]]:
+    marks = {path: mark for file in catalog.files for path, mark in file.fingerprints.items()}
+    size = format_bytes(sum(mark.size_bytes for mark in marks.values()))
+    largest = int(chunks.sizes.max(initial=0))
+    yield "files", f"{len(catalog.files)} ({size})"
+    yield "rows", f"{chunks.n_rows} of {format_bytes(catalog.row_nbytes)}"
+    yield (
+        "row chunks",
+        f"{len(chunks)} of at most {largest} rows ({format_bytes(largest * catalog.row_nbytes)})",
     )
-    for start, stop in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
+
+
+def _lane_facts(
+    pipe: Pipe, lanes: Sequence[Lane], reading: ReadGroups, groups: Sequence[Pieces]
+) -> Iterator[tuple[str, str]]:
+    rows = max((int(group.sizes.sum()) for group in groups), default=0)
+    nbytes = rows * pipe.catalog.row_nbytes
+    held = sum(
+        min(1 + reading.ahead(lane), len(reading.bounds(lane)) - 1) * nbytes for lane in lanes
+    )
+    items = count_items(pipe.stages, lanes)
+    yield "lanes", f"{len(lanes)} of {lanes[0].lanes if lanes else 0}"
+    yield "read at once", f"at most {rows} rows ({format_bytes(nbytes)})"
+    yield "in memory", f"at most {format_bytes(held)}"
+    yield "batches", "known only after a run" if items is None else str(items)
+
+
+def _groups(reading: ReadGroups, lane: Lane) -> Iterator[Pieces]:
+    """Yield what is read together: windows, or single row chunks."""
+    for start, stop in pairwise(reading.bounds(lane).tolist()):
         yield lane.pieces[start:stop]
 
 
@@ -259,8 +270,8 @@ def _better_chunks(layout: DatasetLayout) -> tuple[int, ...]:
     return (max(1, 2**20 // max(1, layout.row_nbytes)), *layout.row_shape)
 
 
-def _shuffle_advice(shuffled: bool, mixed: int, total: int) -> Iterator[str]:
-    if shuffled and mixed < min(16, total):
+def _shuffle_advice(mixed: int, total: int) -> Iterator[str]:
+    if mixed < min(16, total):
         yield (
             f"a window mixes only {mixed} of {total} row chunks; a larger buffer_size shuffles "
             "better"

@@ -13,6 +13,9 @@ from h5stream.reader.catalog import Sources
 
 __all__ = ["H5Stream", "as_arrays"]
 
+_IN_ORDER_BYTES = 8 * 2**20
+"""Rows in file order are read in larger row chunks: a batch that spans two of them is copied."""
+
 
 class H5Stream(Pipe):
     """Stream batches of tensors out of HDF5 files.
@@ -102,10 +105,10 @@ class H5Stream(Pipe):
             raise ConfigError(f'output must be "torch" or "numpy", not {output!r}')
         if buffer_size is not None and not shuffle:
             raise ConfigError("buffer_size is for shuffling; pass shuffle=True as well")
-        pipe = open_files(sources, fields).list_chunks()
-        shuffled = pipe.shuffle_chunks(seed)
-        if shuffle:
-            pipe = shuffled
+        files = open_files(sources, fields)
+        in_order = files.list_chunks(_IN_ORDER_BYTES)
+        shuffled = files.list_chunks().shuffle_chunks(seed)
+        pipe = shuffled if shuffle else in_order
         pipe = pipe.shard(lanes=lanes, uneven=uneven, rank=rank, world_size=world_size)
         pipe = pipe.read_chunks(prefetch=prefetch, threads=threads)
         if shuffle:

@@ -152,7 +152,9 @@ def create(group: Any, name: str, recipe: Recipe) -> h5py.Dataset:
     limits = tuple(h5s.UNLIMITED if n is None else n for n in maxshape)
     space = h5s.create_simple(recipe.shape, limits)
     kind = stored_type(recipe.dtype)
-    return h5py.Dataset(h5d.create(group.id, name.encode(), kind, space, plist))
+    parent, _, leaf = name.rpartition("/")
+    holder = group.require_group(parent) if parent else group
+    return h5py.Dataset(h5d.create(holder.id, leaf.encode(), kind, space, plist))
 
 
 def _add_filter(plist: Any, number: int, values: tuple[int, ...], dtype: np.dtype[Any]) -> None:

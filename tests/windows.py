@@ -12,15 +12,22 @@ from h5stream.reader import Catalog, Reader, Stats, open_catalog
 
 
 def read_pieces(
-    catalog: Catalog, ranges: Sequence[tuple[int, int, int]], *, stats: Stats | None = None
+    catalog: Catalog,
+    ranges: Sequence[tuple[int, int, int]],
+    *,
+    places: np.ndarray | None = None,
+    stats: Stats | None = None,
 ) -> dict[str, np.ndarray]:
     """Read (file number, start, stop) ranges as one window, its last job first."""
     reader = Reader(catalog, stats or Stats())
     file, start, stop = np.array(ranges, np.int64).reshape(-1, 3).T
-    window = reader.window(Pieces(file, start, stop))
-    for job in reversed(window.jobs):
-        reader.run(job)
-    reader.release_files()
+    window = reader.window(Pieces(file, start, stop), places)
+    try:
+        for job in reversed(window.jobs):
+            reader.run(job)
+    finally:
+        window.check_unchanged()
+        reader.release_files()
     return window.columns
 
 

@@ -40,8 +40,13 @@ class LocalFile:
         self._descriptor = -1
         self._opening = threading.Lock()
 
-    def read_into(self, offset: int, buffers: Sequence[np.ndarray], total: int) -> None:
-        """Fill `buffers`, one after the other, with the `total` bytes from `offset` on.
+    def read_into(self, offset: int, buffers: Sequence[np.ndarray]) -> int:
+        """Fill `buffers`, one after the other, with the bytes from `offset` on.
+
+        Returns
+        -------
+        int
+            How many bytes were read: all that the buffers hold.
 
         Raises
         ------
@@ -49,6 +54,7 @@ class LocalFile:
             If the file cannot be read or ends too early.
         """
         descriptor = self._open()
+        total = sum(buffer.nbytes for buffer in buffers)
         done = 0
         while done < total:
             rest = _rest_of(buffers, done)[:_MOST_BUFFERS] if done else buffers[:_MOST_BUFFERS]
@@ -59,6 +65,7 @@ class LocalFile:
             if not got:
                 raise self._failure(f"the file ended after {done} bytes", offset, total)
             done += got
+        return total
 
     def check_unchanged(self) -> None:
         """Raise unless the file is still the one that was scanned.

@@ -46,6 +46,10 @@ class Batch(LaneStage):
         """Blocks."""
         return Items.BLOCKS
 
+    def plan_parameters(self) -> dict[str, int | str | None]:
+        """Return what decides which rows come when."""
+        return {"batch_size": self.batch_size, "drop_last": int(self.drop_last)}
+
     def count(self, lane: Lane, upstream: Count) -> Count:
         """Whole batches, and a short one unless it is dropped."""
         if upstream.rows is None:

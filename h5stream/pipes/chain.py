@@ -10,12 +10,13 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from torch.utils.data import IterableDataset
+from torch.utils.data import IterableDataset, get_worker_info
 
 from h5stream.errors import ConfigError
 from h5stream.pipes.batch import Batch
 from h5stream.pipes.collate import Collate
 from h5stream.pipes.epoch import count_items, instance_of, ordered_chunks, plan_lanes
+from h5stream.pipes.epochs import EpochCount
 from h5stream.pipes.instance import Instance, find_rank
 from h5stream.pipes.list_chunks import ListChunks
 from h5stream.pipes.map import Map
@@ -27,6 +28,7 @@ from h5stream.pipes.shard import Shard
 from h5stream.pipes.shuffle_chunks import ShuffleChunks
 from h5stream.pipes.shuffle_rows import ShuffleRows
 from h5stream.pipes.stage import Items, Stage
+from h5stream.pipes.state import read_epoch
 from h5stream.pipes.unbatch import Unbatch
 from h5stream.pipes.where import Where
 from h5stream.plan import RowChunk
@@ -76,7 +78,7 @@ class Pipe(IterableDataset[Any]):
     def __init__(self, stages: Sequence[Stage]) -> None:
         self.stages = tuple(stages)
         self._gives = _check_chain(self.stages)
-        self._epoch = 0
+        self._epochs = EpochCount()
         self._stats = Stats()
         self._state: dict[str, Any] | None = None
         self._reader: tuple[int, Reader] | None = None
@@ -230,9 +232,10 @@ class Pipe(IterableDataset[Any]):
 
     def __iter__(self) -> Iterator[Any]:
         """Start the next epoch; nothing is opened before the first `next`."""
+        epoch = self._begin_epoch()
         state, self._state = self._state, None
-        epoch = self._epoch if state is None else state["epoch"]
-        self._epoch = epoch + 1
+        if state is not None and read_epoch(state) != epoch:
+            state = None  # saved in an earlier epoch; workers made anew still have it
         if self._gives is Items.FILES:
             return iter(self.catalog.files)
         if self._gives is Items.ROW_CHUNKS:
@@ -242,8 +245,22 @@ class Pipe(IterableDataset[Any]):
             epoch=epoch,
             stats=self._stats,
             make_reader=self._reader_of_this_process,
+            go_on_from=self._go_on_from,
             state=state,
         )
+
+    def _begin_epoch(self) -> int:
+        worker = get_worker_info()
+        if worker is None:
+            return self._epochs.begin()
+        return self._epochs.begin_in_worker(worker.id, worker.seed - worker.id)
+
+    def _go_on_from(self, epoch: int) -> None:
+        worker = get_worker_info()
+        if worker is None:
+            self._epochs.go_on_from(epoch)
+        else:
+            self._epochs.go_on_from(epoch, worker.id, worker.seed - worker.id)
 
     def _reader_of_this_process(self) -> Reader:
         """Keep one reader, whose buffers serve every epoch; a forked child makes its own."""
@@ -271,12 +288,12 @@ class Pipe(IterableDataset[Any]):
             return len(self.catalog.files)
         instance = instance_of(self.stages)
         if self._gives is Items.ROW_CHUNKS:
-            lanes = plan_lanes(self.stages, self.catalog, instance, self._epoch)
+            lanes = plan_lanes(self.stages, self.catalog, instance, self._epochs.peek())
             return sum(len(lane.pieces) for lane in lanes)
         total = 0
         for worker in range(instance.num_workers):
             part = Instance(instance.rank, instance.world_size, worker, instance.num_workers)
-            lanes = plan_lanes(self.stages, self.catalog, part, self._epoch)
+            lanes = plan_lanes(self.stages, self.catalog, part, self._epochs.peek())
             items = count_items(self.stages, lanes)
             if items is None:
                 raise TypeError(
@@ -297,11 +314,19 @@ class Pipe(IterableDataset[Any]):
         """Make the next iteration stream this epoch; the following ones count on from it."""
         if not _is_int(epoch) or epoch < 0:
             raise ConfigError(f"epoch must be an integer of 0 or more, not {epoch!r}")
-        self._epoch = int(epoch)
+        self._epochs.set(int(epoch))
         self._state = None
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Make the next iteration go on where the iterator stood that gave this state."""
+        """Make the next iteration go on where the iterator stood that gave this state.
+
+        Raises
+        ------
+        StateError
+            Here, if it is no state at all; at the first `next`, if it was saved by a stream of
+            other files, fields, seed, batch or buffer size: the message names the difference.
+        """
+        self._epochs.set(read_epoch(state))
         self._state = dict(state)
 
     def stats(self) -> dict[str, float]:

@@ -43,6 +43,10 @@ def _unpack(word: int) -> tuple[int, int, int]:
     return word >> (_EPOCH_BITS + _TAG_BITS), tag, epoch
 
 
+def _tag_of(base_seed: int) -> int:
+    return base_seed % ((1 << _TAG_BITS) - 1) + 1
+
+
 class EpochCount:
     """The next epoch of a pipe, shared with the workers that it is handed to."""
 
@@ -95,7 +99,7 @@ class EpochCount:
         if worker >= _MOST_WORKERS:
             raise ConfigError(f"at most {_MOST_WORKERS} DataLoader workers are possible")
         generation, _tag, first = self._read(0)
-        tag = base_seed % ((1 << _TAG_BITS) - 1) + 1
+        tag = _tag_of(base_seed)
         own = self._read(1 + worker)
         current = [word for word in self._workers() if word[0] == generation]
         together = [epoch for _g, t, epoch in current if t == tag]
@@ -107,6 +111,14 @@ class EpochCount:
             epoch = max((epoch for _g, _t, epoch in current), default=first - 1) + 1
         self._write(1 + worker, _pack(generation, tag, epoch))
         return epoch
+
+    def go_on_from(self, epoch: int, worker: int | None = None, base_seed: int = 0) -> None:
+        """Note that this process is in `epoch`, because it resumed there."""
+        if worker is None:
+            self.set(epoch + 1)
+            return
+        generation, _tag, _first = self._read(0)
+        self._write(1 + worker, _pack(generation, _tag_of(base_seed), epoch))
 
     def _workers(self) -> list[tuple[int, int, int]]:
         return [_unpack(word) for word in self._words[1:].tolist() if word]

@@ -31,6 +31,10 @@ class ListChunks(Stage):
         """Row chunks."""
         return Items.ROW_CHUNKS
 
+    def plan_parameters(self) -> dict[str, int | str | None]:
+        """Return what decides which rows come when."""
+        return {"target_bytes": self.target_bytes}
+
     def cut(self, catalog: Catalog) -> RowChunks:
         """Cut the files of a catalog."""
         heaviest = [file.heaviest.layout for file in catalog.files]

@@ -49,6 +49,10 @@ class Map(LaneStage):
         """Items of the same kind."""
         return taken
 
+    def plan_parameters(self) -> dict[str, int | str | None]:
+        """Return what decides which rows come when."""
+        return {"map": getattr(self.function, "__qualname__", "callable")}
+
     def count(self, lane: Lane, upstream: Count) -> Count:
         """As many items; how many rows they have is the function's business."""
         return Count(None, None) if self.is_generator else Count(upstream.items, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -31,7 +32,7 @@ class OpenFiles(Stage):
     def __init__(
         self, sources: Sources, fields: Mapping[str, str] | Sequence[str] | None = None
     ) -> None:
-        self.sources = sources
+        self.sources = _as_paths(sources)
         self.fields = _named(fields)
         self._catalog: Catalog | None = None
         self._scanning = threading.Lock()
@@ -54,6 +55,19 @@ class OpenFiles(Stage):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["sources"], state["fields"])  # type: ignore[misc]
         self._catalog = state["catalog"]
+
+
+def _as_paths(sources: Sources) -> tuple[str, ...]:
+    given = (sources,) if isinstance(sources, str | os.PathLike) else sources
+    try:
+        paths = tuple(os.fspath(path) for path in given)
+    except TypeError as error:
+        raise ConfigError(
+            f"sources must be a path, a pattern or a list of them, not {sources!r}"
+        ) from error
+    if not all(isinstance(path, str) for path in paths):
+        raise ConfigError(f"sources must be text, not {paths!r}")
+    return paths
 
 
 def _named(fields: Mapping[str, str] | Sequence[str] | None) -> dict[str, str] | None:

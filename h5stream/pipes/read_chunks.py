@@ -8,6 +8,7 @@ shuffling moves no bytes of its own.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -17,6 +18,7 @@ from typing import ClassVar
 import numpy as np
 
 from h5stream.block import Block
+from h5stream.errors import StateError
 from h5stream.pipes.stage import (
     Count,
     Items,
@@ -31,7 +33,7 @@ from h5stream.pipes.stage import (
 from h5stream.plan import Pieces
 from h5stream.reader import WindowReads
 
-__all__ = ["ReadAhead", "ReadChunks"]
+__all__ = ["Draw", "ReadAhead", "ReadChunks", "ReadGroups"]
 
 _AHEAD_BYTES = 32 * 2**20
 _MOST_AHEAD = 64
@@ -40,8 +42,47 @@ Draw = Callable[[int, int], np.ndarray]
 """Group number and number of rows -> the place of each row."""
 
 
+class ReadGroups(LaneStage):
+    """A stage that reads groups of pieces; subclasses say which and how far ahead."""
+
+    takes: ClassVar[frozenset[Items]] = frozenset({Items.ROW_CHUNKS})
+
+    @abstractmethod
+    def bounds(self, lane: Lane) -> np.ndarray:
+        """Group the pieces of a lane: group g holds pieces ``bounds[g]`` to ``bounds[g + 1]``."""
+
+    @abstractmethod
+    def ahead(self, lane: Lane) -> int:
+        """Say how many groups are read while the caller works on one."""
+
+    @abstractmethod
+    def draw(self, lane: Lane) -> Draw | None:
+        """Return what draws the places of a group's rows; None if they stay in order."""
+
+    def gives(self, taken: Items) -> Items:
+        """Blocks."""
+        return Items.BLOCKS
+
+    def count(self, lane: Lane, upstream: Count) -> Count:
+        """One block for each group."""
+        return Count(len(self.bounds(lane)) - 1, int(lane.pieces.sizes.sum()))
+
+    def iterate(
+        self, lane: Lane, runtime: Runtime, upstream: Upstream, state: State
+    ) -> LaneIterator:
+        """Start, or go on with group number ``state[0]``."""
+        return ReadAhead(
+            lane.pieces,
+            self.bounds(lane),
+            runtime,
+            ahead=self.ahead(lane),
+            first=state[0] if state else 0,
+            draw=self.draw(lane),
+        )
+
+
 @dataclass(frozen=True)
-class ReadChunks(LaneStage):
+class ReadChunks(ReadGroups):
     """Read each row chunk of a lane into a block.
 
     Parameters
@@ -56,26 +97,21 @@ class ReadChunks(LaneStage):
     threads: int | None = None
 
     method: ClassVar[str] = "read_chunks"
-    takes: ClassVar[frozenset[Items]] = frozenset({Items.ROW_CHUNKS})
 
-    def gives(self, taken: Items) -> Items:
-        """Blocks."""
-        return Items.BLOCKS
+    def bounds(self, lane: Lane) -> np.ndarray:
+        """Keep the pieces apart."""
+        return np.arange(len(lane.pieces) + 1)
 
-    def count(self, lane: Lane, upstream: Count) -> Count:
-        """One block for each piece."""
-        return Count(len(lane.pieces), int(lane.pieces.sizes.sum()))
+    def ahead(self, lane: Lane) -> int:
+        """As many as were asked for, or as fit."""
+        if self.prefetch is not None:
+            return self.prefetch
+        largest = int(lane.pieces.sizes.max(initial=1)) * lane.row_nbytes
+        return min(_MOST_AHEAD, max(1, _AHEAD_BYTES // max(1, largest)))
 
-    def iterate(
-        self, lane: Lane, runtime: Runtime, upstream: Upstream, state: State
-    ) -> LaneIterator:
-        """Start, or go on with block number ``state[0]``."""
-        bounds = np.arange(len(lane.pieces) + 1)
-        depth = self.prefetch
-        if depth is None:
-            largest = int(lane.pieces.sizes.max(initial=1)) * lane.row_nbytes
-            depth = min(_MOST_AHEAD, max(1, _AHEAD_BYTES // max(1, largest)))
-        return ReadAhead(lane.pieces, bounds, runtime, ahead=depth, first=state[0] if state else 0)
+    def draw(self, lane: Lane) -> Draw | None:
+        """Rows stay in order."""
+        return None
 
 
 class ReadAhead(LaneIterator):
@@ -107,6 +143,8 @@ class ReadAhead(LaneIterator):
         first: int = 0,
         draw: Draw | None = None,
     ) -> None:
+        if not 0 <= first < len(bounds):
+            raise StateError(f"the state is at group {first} of {len(bounds) - 1}; it is damaged")
         self._pieces = pieces
         self._bounds = bounds
         self._runtime = runtime

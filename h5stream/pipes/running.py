@@ -18,6 +18,7 @@ from h5stream.pipes.instance import available_cores
 from h5stream.pipes.open_files import OpenFiles
 from h5stream.pipes.read_chunks import ReadChunks
 from h5stream.pipes.stage import Lane, LaneIterator, LaneStage, Runtime, Stage, State
+from h5stream.pipes.state import describe_plan, lane_states, pack_state, read_epoch
 from h5stream.pipes.switching import hurry_switches, relax_switches
 from h5stream.reader import Reader, Stats
 
@@ -37,6 +38,8 @@ class StreamIterator(Iterator[Any]):
         Where it counts.
     make_reader : callable
         Gives the reader of this process, once the first item is asked for.
+    go_on_from : callable
+        Told the epoch when a state is loaded, so that the next epoch follows it.
     state : dict, optional
         What `state_dict` of an iterator over the same pipe returned.
     """
@@ -48,12 +51,16 @@ class StreamIterator(Iterator[Any]):
         epoch: int,
         stats: Stats,
         make_reader: Callable[[], Reader],
+        go_on_from: Callable[[int], None],
         state: dict[str, Any] | None = None,
     ) -> None:
         self._stages = stages
         self._epoch = epoch
         self._stats = stats
         self._make_reader = make_reader
+        self._go_on_from = go_on_from
+        self._numbers: list[int] = []
+        self._plan: dict[str, Any] = {}
         self._resume = state
         self._lanes: list[LaneIterator] | None = None
         self._turn = 0
@@ -89,11 +96,27 @@ class StreamIterator(Iterator[Any]):
         raise StopIteration
 
     def state_dict(self) -> dict[str, Any]:
-        """Return where the iterator stands: a few integers for each lane."""
+        """Return where the iterator stands: a few integers for each lane, and the plan."""
         if self._lanes is None:
-            return self._resume or {"epoch": self._epoch, "turn": 0, "lanes": []}
-        lanes = [list(lane.state()) for lane in self._lanes]
-        return {"epoch": self._epoch, "turn": self._turn, "lanes": lanes}
+            return self._resume or pack_state(self._epoch, 0, {}, {})
+        states = (lane.state() for lane in self._lanes)
+        lanes = dict(zip(self._numbers, states, strict=True))
+        return pack_state(self._epoch, self._turn, lanes, self._plan)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state, before the first `next`.
+
+        Raises
+        ------
+        StateError
+            If the iterator has started, or this is no state; what does not fit the plan is raised
+            at the first `next`.
+        """
+        if self._lanes is not None or self._closed:
+            raise StateError("this iterator has started; load the state before the first next()")
+        self._epoch = read_epoch(state)
+        self._resume = dict(state)
+        self._go_on_from(self._epoch)
 
     def close(self) -> None:
         """End the threads and let go of files and buffers; more `next` find nothing."""
@@ -108,15 +131,12 @@ class StreamIterator(Iterator[Any]):
         assert isinstance(source, OpenFiles), "a pipe begins with its files"
         instance = instance_of(self._stages)
         lanes = plan_lanes(self._stages, source.catalog, instance, self._epoch)
+        self._numbers = [lane.number for lane in lanes]
+        total = lanes[0].lanes if lanes else 0
+        self._plan = describe_plan(self._stages, source.catalog, total)
         states: list[State] = [()] * len(lanes)
-        if self._resume and self._resume["lanes"]:
-            states = [tuple(state) for state in self._resume["lanes"]]
-            self._turn = self._resume["turn"]
-            if len(states) != len(lanes):
-                raise StateError(
-                    f"the state has {len(states)} lanes, but this instance streams {len(lanes)}; "
-                    "resume with as many ranks and workers as saved it"
-                )
+        if self._resume is not None:
+            self._turn, states = lane_states(self._resume, lanes, self._plan)
         reading = next(stage for stage in self._stages if isinstance(stage, ReadChunks))
         threads = reading.threads or available_cores(instance.num_workers)
         executor = ThreadPoolExecutor(threads, thread_name_prefix="h5stream")

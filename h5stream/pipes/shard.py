@@ -39,6 +39,10 @@ class Shard(Stage):
         """Row chunks."""
         return Items.ROW_CHUNKS
 
+    def plan_parameters(self) -> dict[str, int | str | None]:
+        """Return what decides which rows come when."""
+        return {"uneven": self.uneven}
+
     def lane_count(self, instance: Instance) -> int:
         """Say how many lanes an epoch has.
 

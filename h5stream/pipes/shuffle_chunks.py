@@ -24,6 +24,10 @@ class ShuffleChunks(Stage):
         """Row chunks."""
         return Items.ROW_CHUNKS
 
+    def plan_parameters(self) -> dict[str, int | str | None]:
+        """Return what decides which rows come when."""
+        return {"seed": self.seed}
+
     def arrange(self, chunks: RowChunks, epoch: int) -> RowChunks:
         """Return the row chunks in the order of an epoch."""
         return chunks.take(permutation(len(chunks), seed=self.seed, epoch=epoch))

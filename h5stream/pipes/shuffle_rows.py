@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from h5stream.block import Block, as_block
-from h5stream.pipes.read_chunks import ReadAhead, ReadChunks
+from h5stream.pipes.read_chunks import Draw, ReadChunks, ReadGroups
 from h5stream.pipes.stage import (
     Count,
     Items,
@@ -60,6 +60,10 @@ class ShuffleRows(LaneStage):
         """Blocks."""
         return Items.BLOCKS
 
+    def plan_parameters(self) -> dict[str, int | str | None]:
+        """Return what decides which rows come when."""
+        return {"buffer_size": self.buffer_size}
+
     def buffer_rows(self, lane: Lane) -> int:
         """Rows of a window."""
         return self.buffer_size or max(1, _BUFFER_BYTES // max(1, lane.row_nbytes))
@@ -106,8 +110,8 @@ class _Windows(LaneIterator):
 
 
 @dataclass(frozen=True)
-class ReadWindows(LaneStage):
-    """`ReadChunks` and `ShuffleRows` as one: windows decoded in one place, permuted on the side.
+class ReadWindows(ReadGroups):
+    """`ReadChunks` and `ShuffleRows` as one: rows are decoded straight to their drawn places.
 
     Parameters
     ----------
@@ -121,32 +125,18 @@ class ReadWindows(LaneStage):
     shuffle: ShuffleRows
 
     method: ClassVar[str] = "shuffle_rows"
-    takes: ClassVar[frozenset[Items]] = ReadChunks.takes
-
-    def gives(self, taken: Items) -> Items:
-        """Blocks."""
-        return Items.BLOCKS
 
     def bounds(self, lane: Lane) -> np.ndarray:
-        """Cut the lane's pieces into windows."""
+        """Group the pieces into windows."""
         return cut_windows(lane.pieces.sizes, buffer_rows=self.shuffle.buffer_rows(lane))
 
-    def count(self, lane: Lane, upstream: Count) -> Count:
-        """All rows of the lane, in windows."""
-        return Count(len(self.bounds(lane)) - 1, int(lane.pieces.sizes.sum()))
+    def ahead(self, lane: Lane) -> int:
+        """As many windows as hold the row chunks that were asked for."""
+        if self.read.prefetch is None:
+            return 1
+        windows = max(1, len(self.bounds(lane)) - 1)
+        return -(-self.read.prefetch // max(1, len(lane.pieces) // windows))
 
-    def iterate(
-        self, lane: Lane, runtime: Runtime, upstream: Upstream, state: State
-    ) -> LaneIterator:
-        """Start, or go on with window number ``state[0]``."""
-        bounds = self.bounds(lane)
-        pieces_per_window = max(1, len(lane.pieces) // max(1, len(bounds) - 1))
-        ahead = 1 if self.read.prefetch is None else -(-self.read.prefetch // pieces_per_window)
-        return ReadAhead(
-            lane.pieces,
-            bounds,
-            runtime,
-            ahead=ahead,
-            first=state[0] if state else 0,
-            draw=partial(draw_places, lane),
-        )
+    def draw(self, lane: Lane) -> Draw:
+        """Permute the rows of each window."""
+        return partial(draw_places, lane)

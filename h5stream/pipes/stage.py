@@ -132,6 +132,10 @@ class Stage(ABC):
     def gives(self, taken: Items) -> Items:
         """Say what it yields when it gets `taken`."""
 
+    def plan_parameters(self) -> dict[str, int | str | None]:
+        """Return what of this stage decides which rows come when."""
+        return {}
+
 
 class LaneStage(Stage):
     """A stage that runs within a lane."""

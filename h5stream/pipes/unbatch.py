@@ -32,6 +32,10 @@ class Unbatch(LaneStage):
         """Say samples."""
         return Items.SAMPLES
 
+    def plan_parameters(self) -> dict[str, int | str | None]:
+        """Return what decides which rows come when."""
+        return {"unbatch": 1}
+
     def count(self, lane: Lane, upstream: Count) -> Count:
         """One item a row."""
         return Count(upstream.rows, upstream.rows)

@@ -44,6 +44,10 @@ class Where(LaneStage):
         """Items of the same kind."""
         return taken
 
+    def plan_parameters(self) -> dict[str, int | str | None]:
+        """Return what decides which rows come when."""
+        return {"where": getattr(self.predicate, "__qualname__", "callable")}
+
     def count(self, lane: Lane, upstream: Count) -> Count:
         """Only a run can tell."""
         return Count(None, None)

@@ -15,7 +15,7 @@ import numpy as np
 
 from h5stream.fields import DenseField
 
-__all__ = ["Destination", "Target"]
+__all__ = ["Destination", "Target", "scatter"]
 
 Target = tuple[DenseField, np.ndarray]
 """A field of a dataset, and the column that its rows go to."""

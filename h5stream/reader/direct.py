@@ -85,21 +85,21 @@ class DirectDataset:
                 self._read_and_put(offset, first, rows, destination, scratch)
             else:
                 if offset != run_end and run:
-                    self._fetch(run_start, run, run_end - run_start)
+                    self._fetch(run_start, run)
                     run = []
                 if not run:
                     run_start = offset
                 run.extend(destination.raw_rows(first, rows))
                 run_end = offset + rows * self.layout.row_nbytes
         if run:
-            self._fetch(run_start, run, run_end - run_start)
+            self._fetch(run_start, run)
 
     def _read_and_put(
         self, offset: int, first: int, rows: int, destination: Destination, scratch: Scratch
     ) -> None:
         layout = self.layout
         stored = scratch.take("fetch", rows * layout.row_nbytes)
-        self._fetch(offset, [stored], stored.nbytes)
+        self._fetch(offset, [stored])
         self._put(stored.view(layout.dtype).reshape(rows, *layout.row_shape), first, destination)
 
     def _row_offsets(self, segments: Segments) -> np.ndarray:
@@ -164,7 +164,7 @@ class DirectDataset:
             origin = int(offsets[first])
             nbytes = int((offsets[first:last] + sizes[first:last]).max()) - origin
             fetched = scratch.take("fetch", nbytes)
-            self._fetch(origin, [fetched], nbytes)
+            self._fetch(origin, [fetched])
             for at in range(first, last):
                 relative = int(offsets[at]) - origin
                 yield int(entries[at]), fetched[relative : relative + int(sizes[at])]
@@ -294,9 +294,9 @@ class DirectDataset:
         assert fill is not None, "direct reads need a fill value"
         destination.fill(fill, first, rows)
 
-    def _fetch(self, offset: int, buffers: Sequence[np.ndarray], nbytes: int) -> None:
+    def _fetch(self, offset: int, buffers: Sequence[np.ndarray]) -> None:
         started = time.perf_counter()
-        self._file.read_into(offset, buffers, nbytes)
+        nbytes = self._file.read_into(offset, buffers)
         self._stats.add(fetched_bytes=nbytes, fetch_s=time.perf_counter() - started)
 
     def _damaged(self, entry: int, what: str) -> DecodeError:

@@ -27,7 +27,6 @@ COMPRESSORS = [
     "blosc blosclz",
     "blosc zlib",
     "blosc zstd fletcher32",
-    "blosc stored",
 ]
 """Pipelines that between them have every compressor."""
 

@@ -25,7 +25,7 @@ def test_a_pipeline_decodes_what_hdf5_encodes(name: str, dtype: str) -> None:
 
 
 @pytest.mark.parametrize("mask", range(8))
-@pytest.mark.parametrize("order", itertools.permutations([1, 2, 3]), ids=str)
+@pytest.mark.parametrize("order", list(itertools.permutations([1, 2, 3])), ids=str)
 def test_a_pipeline_leaves_out_masked_filters(mask: int, order: tuple[int, ...]) -> None:
     recipe = Recipe(np.dtype("<i4"), (333,), (333,), [(number, ()) for number in order])
     elements = random_elements(recipe.shape, recipe.dtype, smooth=True)

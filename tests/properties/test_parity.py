@@ -63,18 +63,17 @@ def chunked_recipes(draw: st.DrawFn, pipeline: str) -> Recipe:
     if any(number == SZIP for number, _ in PIPELINES[pipeline]):
         chunks[0] = max(chunks[0], SZIP_LEAST_ELEMENTS)
     maxshape = tuple(
-        max(n, c) if n and draw(st.booleans()) else None
-        for n, c in zip(shape, chunks, strict=True)
+        max(n, c) if n and draw(st.booleans()) else None for n, c in zip(shape, chunks, strict=True)
     )
     recipe = Recipe(dtype, shape, tuple(chunks), PIPELINES[pipeline], maxshape)
     numbers = st.integers(0, max(0, len(grid_of(recipe)) - 1))
-    early = draw(st.booleans())
+    # HDF5 forgets the mask of a chunk that was there before and keeps its size.
+    early = pipeline not in ("gzip gzip", "lzf gzip") and draw(st.booleans())
     return replace(
         recipe,
         fill=draw(fills(dtype)),
         missing=draw(st.frozensets(numbers, max_size=4)),
         alloc_time=h5d.ALLOC_TIME_EARLY if early else None,
-        # HDF5 does not keep a new mask of a chunk that is there and keeps its size.
         masks={} if early else draw(st.dictionaries(numbers, st.integers(1, 7), max_size=4)),
     )
 
@@ -144,7 +143,7 @@ def test_a_stream_of_chunks_is_what_h5py_reads(
     recipe = data.draw(chunked_recipes(pipeline))
     with written(recipe, contents, kind) as path:
         pipe = check_stream(path, recipe, target, data.draw(st.integers(1, 50)))
-    assert pipe.catalog.routes[0, "/x"].direct == (pipeline in DIRECT_PIPELINES)
+    assert pipe.catalog.routes[path, "/x"].direct == (pipeline in DIRECT_PIPELINES)
 
 
 @given(
@@ -159,7 +158,7 @@ def test_a_stream_of_contiguous_rows_is_what_h5py_reads(
 ) -> None:
     with written(recipe, contents, kind) as path:
         pipe = check_stream(path, recipe, target, batch_size)
-    assert pipe.catalog.routes[0, "/x"].direct
+    assert pipe.catalog.routes[path, "/x"].direct
 
 
 @st.composite
@@ -168,6 +167,14 @@ def row_ranges(draw: st.DrawFn, n_rows: int) -> list[tuple[int, int]]:
     places = st.integers(0, n_rows - 1)
     pairs = draw(st.lists(st.tuples(places, st.integers(1, 12)), min_size=1, max_size=12))
     return [(start, min(n_rows, start + count)) for start, count in pairs]
+
+
+@st.composite
+def places_of(draw: st.DrawFn, ranges: list[tuple[int, int]]) -> np.ndarray | None:
+    """Draw where in a window the rows of ranges go: in order, or permuted."""
+    n_rows = sum(stop - start for start, stop in ranges)
+    seed = draw(st.none() | st.integers(0, 99))
+    return None if seed is None else np.random.default_rng(seed).permutation(n_rows)
 
 
 READER_PIPELINES = ["none", "shuffle gzip", "shuffle lzf fletcher32", "nbit", "bitshuffle lz4"]
@@ -182,8 +189,11 @@ def test_a_window_of_any_pieces_is_what_h5py_reads(
     ranges = data.draw(row_ranges(recipe.shape[0]))
     with written(recipe, contents, kind) as path:
         rows = expected_rows(path, recipe)
-        found = read_pieces(open_catalog(path, {"x": "x"}), [(0, a, b) for a, b in ranges])["x"]
-    assert_same_bits(found, np.concatenate([rows[a:b] for a, b in ranges]))
+        pieces = [(0, a, b) for a, b in ranges]
+        places = data.draw(places_of(ranges))
+        found = read_pieces(open_catalog(path, {"x": "x"}), pieces, places=places)["x"]
+    expected = np.concatenate([rows[a:b] for a, b in ranges])
+    assert_same_bits(found if places is None else found[places], expected)
 
 
 @given(recipe=contiguous_recipes().filter(lambda r: r.shape[0]), data=st.data(), contents=CONTENTS)
@@ -193,8 +203,11 @@ def test_a_window_of_contiguous_pieces_is_what_h5py_reads(
     ranges = data.draw(row_ranges(recipe.shape[0]))
     with written(recipe, contents, {}) as path:
         rows = expected_rows(path, recipe)
-        found = read_pieces(open_catalog(path, {"x": "x"}), [(0, a, b) for a, b in ranges])["x"]
-    assert_same_bits(found, np.concatenate([rows[a:b] for a, b in ranges]))
+        pieces = [(0, a, b) for a, b in ranges]
+        places = data.draw(places_of(ranges))
+        found = read_pieces(open_catalog(path, {"x": "x"}), pieces, places=places)["x"]
+    expected = np.concatenate([rows[a:b] for a, b in ranges])
+    assert_same_bits(found if places is None else found[places], expected)
 
 
 @given(data=st.data(), seed=st.integers(0, 99))
@@ -202,13 +215,18 @@ def test_a_window_over_files_and_fields_is_what_h5py_reads(data: st.DataObject, 
     lengths = data.draw(st.lists(st.integers(1, 30), min_size=2, max_size=3))
     with tempfile.TemporaryDirectory() as folder:
         paths = [str(Path(folder) / f"{n}.h5") for n in range(len(lengths))]
-        rows = [_write_two_fields(p, n, seed + i) for i, (p, n) in enumerate(zip(paths, lengths))]
+        rows = [
+            _write_two_fields(p, n, seed + i)
+            for i, (p, n) in enumerate(zip(paths, lengths, strict=True))
+        ]
         numbers = data.draw(st.lists(st.integers(0, len(paths) - 1), min_size=1, max_size=5))
         ranges = [(n, *span) for n in numbers for span in data.draw(row_ranges(lengths[n]))]
         catalog = open_catalog(paths, {"x": "x", "wide": "wide", "a": "t[a]", "b": "t[b]"})
-        found = read_pieces(catalog, ranges)
+        places = data.draw(places_of([(a, b) for _n, a, b in ranges]))
+        found = read_pieces(catalog, ranges, places=places)
     for name, column in found.items():
-        assert_same_bits(column, np.concatenate([rows[n][name][a:b] for n, a, b in ranges]))
+        expected = np.concatenate([rows[n][name][a:b] for n, a, b in ranges])
+        assert_same_bits(column if places is None else column[places], expected)
 
 
 def _write_two_fields(path: str, n_rows: int, seed: int) -> dict[str, np.ndarray]:

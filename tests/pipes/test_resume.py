@@ -1,0 +1,151 @@
+"""Wherever a run is stopped, the rest is what the uninterrupted run gives."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import h5stream as h5s
+from h5stream.pipes import Pipe
+from tests.streams import write_rows
+
+
+def is_third(item: dict[str, Any]) -> Any:
+    return item["row"] % 3 == 0
+
+
+def repeat(item: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for copy in range(int(np.ravel(item["row"])[0]) % 7 % 4):
+        yield {"row": item["row"] + 100 * copy}
+
+
+def negate(item: dict[str, Any]) -> dict[str, Any]:
+    return {"row": -item["row"]}
+
+
+Chain = Callable[[Pipe], Pipe]
+
+CHAINS: dict[str, Chain] = {
+    "read": lambda p: p.read_chunks(),
+    "batch": lambda p: p.read_chunks().batch(3),
+    "large batch": lambda p: p.read_chunks().batch(11),
+    "drop_last": lambda p: p.read_chunks().shuffle_rows(6).batch(4, drop_last=True),
+    "shuffle_rows": lambda p: p.read_chunks().shuffle_rows(6),
+    "shuffle_rows, batch, collate": lambda p: p.read_chunks().shuffle_rows(6).batch(4).collate(),
+    "shuffle_rows after where": lambda p: p.read_chunks().where(is_third).shuffle_rows(5),
+    "unbatch": lambda p: p.read_chunks().shuffle_rows(6).unbatch(),
+    "unbatch, batch": lambda p: p.read_chunks().unbatch().batch(5),
+    "where": lambda p: p.read_chunks().shuffle_rows(6).where(is_third).batch(4),
+    "where over samples": lambda p: p.read_chunks().unbatch().where(is_third).batch(2),
+    "map": lambda p: p.read_chunks().map(negate).shuffle_rows(6).batch(4),
+    "generator over blocks": lambda p: p.read_chunks().map(repeat).batch(4),
+    "generator over samples": lambda p: p.read_chunks().unbatch().map(repeat).batch(4),
+    "generator over tensors": lambda p: p.read_chunks().batch(4).collate().map(repeat),
+    "prefetch": lambda p: p.read_chunks().shuffle_rows(6).batch(4).collate().prefetch(3),
+    "prefetch in between": lambda p: p.read_chunks().unbatch().prefetch(4).batch(3),
+}
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return write_rows(tmp_path_factory.mktemp("resume") / "a.h5", 26)
+
+
+def make(path: str, chain: Chain, lanes: int) -> Pipe:
+    pipe = h5s.open_files(path, ["row"]).list_chunks(target_bytes=1)
+    return chain(pipe.shuffle_chunks(1).shard(lanes=lanes))
+
+
+def rows(item: Any) -> list[int]:
+    return np.ravel(np.asarray(item["row"])).tolist()
+
+
+@pytest.mark.parametrize("lanes", [1, 3])
+@pytest.mark.parametrize("chain", CHAINS.values(), ids=CHAINS)
+def test_resuming_at_every_position_gives_the_rest(path: str, chain: Chain, lanes: int) -> None:
+    pipe = make(path, chain, lanes)
+    pipe.set_epoch(2)
+    running: Any = iter(pipe)
+    states, items = [running.state_dict()], []
+    for item in running:
+        items.append(rows(item))
+        states.append(running.state_dict())
+    assert items
+    for position, state in enumerate(states):
+        resumed = make(path, chain, lanes)
+        resumed.load_state_dict(pickle.loads(pickle.dumps(state)))
+        assert [rows(item) for item in resumed] == items[position:]
+
+
+def test_a_resumed_run_can_be_stopped_and_resumed_again(path: str) -> None:
+    chain = CHAINS["where"]
+    expected = [rows(item) for item in make(path, chain, 1)]
+    found: list[list[int]] = []
+    state: Any = None
+    while True:
+        pipe = make(path, chain, 1)
+        if state is not None:
+            pipe.load_state_dict(state)
+        running: Any = iter(pipe)
+        item = next(running, None)
+        if item is None:
+            break
+        found.append(rows(item))
+        state = running.state_dict()
+        running.close()
+    assert found == expected
+
+
+def test_the_epoch_after_a_resumed_one_is_the_next(path: str) -> None:
+    pipe = make(path, CHAINS["batch"], 1)
+    first, second = ([rows(item) for item in pipe] for _ in range(2))
+    running: Any = iter(make(path, CHAINS["batch"], 1))
+    next(running)
+    resumed = make(path, CHAINS["batch"], 1)
+    resumed.load_state_dict(running.state_dict())
+    assert [rows(item) for item in resumed] == first[1:]
+    assert [rows(item) for item in resumed] == second
+
+
+def test_taking_the_state_does_not_disturb_the_run(path: str) -> None:
+    expected = [rows(item) for item in make(path, CHAINS["prefetch"], 1)]
+    running: Any = iter(make(path, CHAINS["prefetch"], 1))
+    found = []
+    for item in running:
+        running.state_dict()
+        running.state_dict()
+        found.append(rows(item))
+    assert found == expected
+
+
+def test_a_state_of_another_number_of_lanes_is_refused(path: str) -> None:
+    running: Any = iter(make(path, CHAINS["batch"], 2))
+    next(running)
+    pipe = make(path, CHAINS["batch"], 1)
+    pipe.load_state_dict(running.state_dict())
+    with pytest.raises(h5s.StateError, match="lanes was 2 and is 1"):
+        next(iter(pipe))
+
+
+def test_set_epoch_forgets_a_loaded_state(path: str) -> None:
+    running: Any = iter(make(path, CHAINS["batch"], 1))
+    next(running)
+    pipe = make(path, CHAINS["batch"], 1)
+    expected = [rows(item) for item in pipe]
+    pipe.load_state_dict(running.state_dict())
+    pipe.set_epoch(0)
+    assert [rows(item) for item in pipe] == expected
+
+
+def test_a_state_does_not_grow_with_the_file(path: str, tmp_path: Path) -> None:
+    def state_size(source: str) -> int:
+        running: Any = iter(make(source, CHAINS["where"], 1))
+        next(running)
+        return len(pickle.dumps(running.state_dict()))
+
+    assert state_size(write_rows(tmp_path / "long.h5", 4000)) <= state_size(path) + 16

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import gc
+
+import numpy as np
+import pytest
+import torch
+
+from h5stream.reader.buffers import BufferPool
+
+INT32 = np.dtype("i4")
+
+
+def address(array: np.ndarray) -> int:
+    return array.__array_interface__["data"][0]
+
+
+@pytest.mark.parametrize("shape", [(1000,), (10, 3, 5), (1,), (0,), (4, 0)], ids=str)
+@pytest.mark.parametrize("dtype", ["u1", "<i4", ">f8", "S7", [("a", "i1"), ("b", "f8")]], ids=str)
+def test_an_array_has_the_shape_and_type_asked_for(shape: tuple, dtype: object) -> None:
+    array = BufferPool().array(shape, np.dtype(dtype))
+    assert (array.shape, array.dtype) == (shape, np.dtype(dtype))
+    assert array.flags.c_contiguous
+    assert array.flags.writeable
+
+
+def test_a_buffer_is_used_again_when_nobody_holds_it() -> None:
+    pool = BufferPool()
+    array = pool.array((1000, 10), INT32)
+    first = address(array)
+    del array
+    assert address(pool.array((1000, 10), INT32)) == first
+
+
+def test_a_buffer_in_use_is_not_handed_out() -> None:
+    pool = BufferPool()
+    arrays = [pool.array((1000,), INT32) for _ in range(20)]
+    for number, array in enumerate(arrays):
+        array[:] = number
+    assert [set(array.tolist()) for array in arrays] == [{number} for number in range(20)]
+
+
+VIEWS = {
+    "slice": lambda array: array[3:4],
+    "strided": lambda array: array[::-7],
+    "reshaped": lambda array: array.reshape(10, 100)[2],
+    "reinterpreted": lambda array: array.view("u1"),
+    "tensor": torch.from_numpy,
+    "part of a tensor": lambda array: torch.from_numpy(array)[5:].reshape(5, -1)[1],
+    "memoryview": memoryview,
+    "view of a view": lambda array: np.asarray(memoryview(array[10:]))[1:],
+}
+
+
+@pytest.mark.parametrize("kind", VIEWS)
+def test_a_buffer_is_not_used_again_while_a_view_lives(kind: str) -> None:
+    pool = BufferPool()
+    array = pool.array((1000,), INT32)
+    first = address(array)
+    view = VIEWS[kind](array)
+    del array
+    gc.collect()
+    others = [pool.array((1000,), INT32) for _ in range(3)]
+    assert all(address(other) != first for other in others)
+    del view
+    gc.collect()
+    assert address(pool.array((1000,), INT32)) == first
+
+
+def test_a_larger_array_gets_its_own_memory() -> None:
+    pool = BufferPool()
+    small = pool.array((100,), INT32)
+    del small
+    large = pool.array((100_000,), INT32)
+    large[:] = 7
+    assert (pool.array((100,), INT32) == 7).sum() in range(101)
+    assert (large == 7).all()
+
+
+def test_a_much_smaller_array_does_not_take_a_large_buffer() -> None:
+    pool = BufferPool()
+    large = pool.array((1_000_000,), INT32)
+    first = address(large)
+    del large
+    small = pool.array((100,), INT32)
+    assert address(small) != first
+    assert address(pool.array((900_000,), INT32)) == first
+
+
+def test_sizes_that_differ_little_share_buffers() -> None:
+    pool = BufferPool()
+    addresses = set()
+    for n_rows in (10_000, 9_990, 10_010, 9_900):
+        addresses.add(address(pool.array((n_rows, 10), INT32)))
+    assert len(addresses) == 1
+
+
+def test_arrays_outlive_their_pool() -> None:
+    pool = BufferPool()
+    array = pool.array((1000,), INT32)
+    array[:] = 5
+    del pool
+    gc.collect()
+    assert (array == 5).all()

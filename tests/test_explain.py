@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import h5stream as h5s
+from h5stream.explain import Explanation, FieldReport, explain, format_bytes
+from tests.streams import blocks_of, write_columns, write_rows
+
+
+def facts(explanation: Explanation) -> dict[str, str]:
+    return dict(explanation.facts)
+
+
+def slow_amplification(
+    stream: h5s.H5Stream, chunk_rows: int, n_rows: int, buffer_size: int
+) -> float:
+    """Decode every chunk that a window touches, window by window, and count rows."""
+    decoded = used = 0
+    window: list[int] = []
+    chunks = stream.row_chunks_of(0)
+    for number, chunk in enumerate(chunks, 1):
+        window.extend(range(chunk.start, chunk.stop))
+        if len(window) >= buffer_size or number == len(chunks):
+            for first in {row // chunk_rows * chunk_rows for row in window}:
+                decoded += min(chunk_rows, n_rows - first)
+            used += len(window)
+            window = []
+    return decoded / used
+
+
+@given(
+    st.integers(1, 60), st.integers(1, 9), st.integers(1, 70), st.integers(1, 30), st.integers(0, 9)
+)
+def test_amplification_is_what_counting_gives(
+    tmp_path_factory: pytest.TempPathFactory,
+    n_rows: int,
+    chunk_rows: int,
+    other_chunk_rows: int,
+    buffer_size: int,
+    seed: int,
+) -> None:
+    path = tmp_path_factory.mktemp("explain") / "a.h5"
+    with h5py.File(path, "w") as file:
+        # Larger than what stays in memory, without taking the room in the file.
+        for name, rows, width in (("a", chunk_rows, 2**19), ("b", other_chunk_rows, 2**19 - 1)):
+            chunks = (rows, width)
+            file.create_dataset(
+                name,
+                (n_rows, width),
+                "u1",
+                chunks=chunks,
+                compression="gzip",
+                maxshape=(None, width),
+            )
+    stream = h5s.H5Stream(path, ["a", "b"], shuffle=True, seed=seed, buffer_size=buffer_size)
+    first, second = explain(stream).fields
+    if "memory" in second.route:
+        assert second.amplification == 1
+    else:
+        found = second.amplification
+        assert found == pytest.approx(
+            slow_amplification(stream, other_chunk_rows, n_rows, buffer_size)
+        )
+    assert first.amplification == 1
+
+
+def test_facts_say_what_the_epoch_reads(tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "a.h5", 40)
+    stream = h5s.H5Stream(path, ["row", "x"], batch_size=16, shuffle=True)
+    found = facts(stream.explain())
+    assert found["files"].startswith("1 (")
+    assert found["rows"] == "40 of 20 B"
+    assert found["row chunks"] == "1 of at most 40 rows (800 B)"
+    assert found["lanes"] == "1 of 1"
+    assert found["read at once"] == "at most 40 rows (800 B)"
+    assert found["in memory"] == "at most 800 B"
+    assert found["batches"] == str(len(stream)) == "3"
+    assert found["decoded"] == "1.00 bytes for each byte used"
+
+
+def test_windows_and_lanes_of_one_rank_are_shown(tmp_path: Path) -> None:
+    pipe = h5s.open_files(write_rows(tmp_path / "a.h5", 40), ["x"]).list_chunks(target_bytes=1)
+    pipe = pipe.shuffle_chunks(0).shard(rank=1, world_size=2, lanes=4).read_chunks()
+    found = facts(explain(pipe.shuffle_rows(7).batch(5)))
+    assert found["lanes"] == "2 of 4"
+    assert found["batches"] == "4"
+    assert found["read at once"].split()[2] in ("8", "9", "10")
+
+
+def test_length_of_a_pipe_with_where_is_left_open(tmp_path: Path) -> None:
+    pipe = blocks_of(write_rows(tmp_path / "a.h5", 40)).where(lambda columns: columns["row"] > 1)
+    assert facts(explain(pipe.batch(4)))["batches"] == "known only after a run"
+
+
+def test_fields_say_how_they_are_stored_and_read(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset(
+            "x", data=np.zeros((8, 3), "f4"), chunks=(4, 3), compression="gzip", shuffle=True
+        )
+        file["c"] = np.zeros(8, [("a", "i2")])
+    stream = h5s.H5Stream(tmp_path / "a.h5", {"x": "x", "label": "c[a]"})
+    x, label = stream.explain().fields
+    assert x == FieldReport("x", "/x", "float32 3", "(4, 3)", "shuffle, gzip", "direct", 1.0)
+    assert (label.name, label.dataset, label.kind, label.filters) == (
+        "label",
+        "/c",
+        "int16",
+        "none",
+    )
+
+
+def advice_of(path: Path, **options: Any) -> str:
+    return "\n".join(h5s.H5Stream(path, **options).explain().advice)
+
+
+def test_advice_names_fields_that_go_through_h5py(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", data=np.arange(8), chunks=(4,), scaleoffset=0)
+    assert "'x' goes through h5py, behind one lock (" in advice_of(tmp_path / "a.h5")
+
+
+def test_advice_warns_of_rows_cut_into_many_chunks(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", (8, 90), "f4", chunks=(8, 10))
+    assert "is cut into 9 chunks across each row" in advice_of(tmp_path / "a.h5")
+
+
+def test_advice_warns_of_chunks_that_are_decoded_again(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("a", (64, 2**19 + 1), "u1", chunks=(1, 2**19 + 1), compression="gzip")
+        file.create_dataset("b", (64, 2**19), "u1", chunks=(64, 2**19), compression="gzip")
+    found = advice_of(tmp_path / "a.h5", shuffle=True, buffer_size=8)
+    assert "'b' is decoded 8.0 times over: its chunks of 64 rows" in found
+
+
+def test_advice_warns_of_huge_chunks(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", (80, 2**20), "u1", chunks=(80, 2**20))
+    assert "has chunks of 83.9 MB; chunks of about 1 MB, like (1, 1048576)" in advice_of(
+        tmp_path / "a.h5"
+    )
+
+
+def test_advice_warns_of_windows_that_mix_few_row_chunks(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", (64, 2**20), "u1", chunks=(1, 2**20))
+    stream = {"shuffle": True, "buffer_size": 8}
+    assert "a window mixes only 8 of 64 row chunks" in advice_of(tmp_path / "a.h5", **stream)
+    assert advice_of(tmp_path / "a.h5", **{**stream, "buffer_size": 16}) == ""
+    assert advice_of(tmp_path / "a.h5") == ""
+
+
+def test_html_escapes_names(tmp_path: Path) -> None:
+    path = write_columns(tmp_path / "a.h5", {"<b>x</b>": np.arange(8)})
+    markup = h5s.H5Stream(path).explain()._repr_html_()
+    assert "<b>" not in markup
+    assert markup.count("&lt;b&gt;x&lt;/b&gt;") == 2
+
+
+def test_text_has_facts_fields_and_advice(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", data=np.arange(8), chunks=(4,), scaleoffset=0)
+    text = str(h5s.H5Stream(tmp_path / "a.h5").explain())
+    assert text.startswith("files ")
+    assert "\nadvice: 'x' goes through h5py" in text
+    assert all(line == line.rstrip() for line in text.splitlines())
+
+
+def test_a_stream_without_rows_is_explained(tmp_path: Path) -> None:
+    stream = h5s.H5Stream(write_rows(tmp_path / "a.h5", 0), ["row", "x"], batch_size=4)
+    assert facts(stream.explain())["batches"] == "0"
+
+
+def test_explaining_reads_nothing_and_starts_no_epoch(tmp_path: Path) -> None:
+    stream = h5s.H5Stream(write_rows(tmp_path / "a.h5", 20), ["row"], batch_size=4, shuffle=True)
+    stream.explain()
+    assert stream.stats()["fetched_bytes"] == 0
+    first = [batch["row"].tolist() for batch in stream]
+    stream.set_epoch(0)
+    assert [batch["row"].tolist() for batch in stream] == first
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (2_500_000, "2.5 MB"), (7e12, "7000.0 GB")],
+)
+def test_bytes_are_written_for_people(count: float, expected: str) -> None:
+    assert format_bytes(count) == expected
