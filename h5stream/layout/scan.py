@@ -91,16 +91,22 @@ def scan_file(path: str, names: Sequence[str] | None = None, *, tables: bool = T
     ConfigError
         If a name is not a dataset of the file.
     """
+    fingerprints = {path: fingerprint_of(path)}
     with _open(path) as file, _refuse_damage(path):
         found = {n: _find(file, n) for n in names} if names is not None else dict(_walk(file))
         scanned: dict[h5py.Dataset, DatasetLayout] = {}
         for dataset in found.values():
             if dataset not in scanned:
                 layout = describe(dataset)
+                fingerprints.setdefault(layout.file, fingerprint_of(layout.file))
                 scanned[dataset] = with_table(dataset, layout) if tables else layout
         datasets = {name: scanned[dataset] for name, dataset in found.items()}
-    holders = {path} | {layout.file for layout in datasets.values()}
-    return FileLayout(path, datasets, {holder: fingerprint_of(holder) for holder in holders})
+    for holder, before in fingerprints.items():
+        if fingerprint_of(holder) != before:
+            raise LayoutError(
+                f"{holder}: changed while it was scanned; wait until its writer is done"
+            )
+    return FileLayout(path, datasets, fingerprints)
 
 
 @contextlib.contextmanager

@@ -7,7 +7,6 @@ slices of the window.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,9 +18,6 @@ __all__ = ["Destination", "Target", "scatter"]
 
 Target = tuple[DenseField, np.ndarray]
 """A field of a dataset, and the column that its rows go to."""
-
-_ROWS_UNDER_LOCK = 500
-"""NumPy keeps the interpreter lock while it scatters up to so many rows."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -76,23 +72,12 @@ class Destination:
 
 
 def scatter(values: np.ndarray, column: np.ndarray, places: np.ndarray) -> None:
-    """Copy ``values[i]`` to ``column[places[i]]``, without the interpreter lock if it takes long.
+    """Copy ``values[i]`` to ``column[places[i]]``.
 
-    Rows are cut into equal parts where they are few, so that NumPy lets go of the lock.
+    Rows are taken as flat: so NumPy lets go of the interpreter lock, which it otherwise keeps
+    while it copies a few rows of many dimensions.
     """
-    parts = _parts_per_row(len(places), math.prod(column.shape[1:]))
-    if parts == 1 or not values.flags.c_contiguous:
-        column[places] = values
-        return
-    finer = (places[:, None] * parts + np.arange(parts)).reshape(-1)
-    column.reshape(len(column) * parts, -1)[finer] = values.reshape(len(places) * parts, -1)
-
-
-def _parts_per_row(rows: int, elements: int) -> int:
-    """Choose a divisor of a row's elements that makes more than 500 parts of all rows."""
-    if rows > _ROWS_UNDER_LOCK or rows * elements < 2**15:
-        return 1
-    for parts in range(_ROWS_UNDER_LOCK // rows + 1, min(elements, 64 * _ROWS_UNDER_LOCK)):
-        if elements % parts == 0:
-            return parts
-    return 1
+    if column.ndim > 2 and column.size and values.flags.c_contiguous:
+        values = values.reshape(len(values), -1)
+        column = column.reshape(len(column), -1)
+    column[places] = values

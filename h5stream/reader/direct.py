@@ -30,7 +30,8 @@ Job = Callable[[Scratch], None]
 Spans = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Row ranges: first row, one past the last row, and number of the first in the window; int64."""
 
-_JOB_BYTES = 2**20
+_ROWS_JOB_BYTES = 4 * 2**20
+_CHUNKS_JOB_BYTES = 2 * 2**20
 _MAX_GAP_BYTES = 16 * 2**10
 _MAX_READ_BYTES = 256 * 2**10
 _LONG_ROW_BYTES = 2048
@@ -59,18 +60,31 @@ class DirectDataset:
         self._as_in_memory = self._whole_rows and not layout.filters
 
     def jobs(self, spans: Spans, destination: Destination) -> Iterator[Job]:
-        """Yield the jobs that bring row ranges to their destination."""
-        layout = self.layout
-        per_job = max(1, _JOB_BYTES // max(1, layout.row_nbytes))
-        chunk_rows = layout.chunk_rows or per_job
-        segments = split_at_chunks(*spans, chunk_rows=chunk_rows)
-        read = self._read_rows if self._as_in_memory else self._read_chunks
-        for part in segments.jobs(chunk_rows_per_job=max(1, per_job // chunk_rows)):
-            yield partial(read, part, destination)
+        """Yield the jobs that bring row ranges to their destination.
 
-    def _read_rows(self, segments: Segments, destination: Destination, scratch: Scratch) -> None:
+        Raises
+        ------
+        DecodeError
+            If a chunk that should be stored as it is in memory has another size.
+        """
+        layout = self.layout
+        job_bytes = _ROWS_JOB_BYTES if self._as_in_memory else _CHUNKS_JOB_BYTES
+        per_job = max(1, job_bytes // max(1, layout.row_nbytes))
+        segments = split_at_chunks(*spans, chunk_rows=layout.chunk_rows or per_job)
+        chunk_rows_per_job = max(1, per_job // (layout.chunk_rows or per_job))
+        if not self._as_in_memory:
+            for part in segments.jobs(chunk_rows_per_job=chunk_rows_per_job):
+                yield partial(self._read_chunks, part, destination)
+            return
+        offsets, done = self._row_offsets(segments), 0
+        for part in segments.jobs(chunk_rows_per_job=chunk_rows_per_job):
+            yield partial(self._read_rows, part, offsets[done : done + len(part)], destination)
+            done += len(part)
+
+    def _read_rows(
+        self, segments: Segments, offsets: np.ndarray, destination: Destination, scratch: Scratch
+    ) -> None:
         """Read rows that are stored as they are in memory, neighbours in the file together."""
-        offsets = self._row_offsets(segments)
         in_place = self._fits(destination) and self.layout.dtype.isnative
         if destination.places is not None:
             in_place = in_place and self.layout.row_nbytes >= _LONG_ROW_BYTES
@@ -133,16 +147,7 @@ class DirectDataset:
         begin = np.searchsorted(table.index, rows * per_row)
         end = np.searchsorted(table.index, (rows + 1) * per_row)
         if self._whole_rows:
-            stored = end > begin
-            parts = [segments[a:b] for a, b in pairwise(bounds.tolist())]
-            for at in np.flatnonzero(~stored).tolist():
-                self._fill_all(parts[at], destination)
-            owners = np.flatnonzero(stored).tolist()
-            entries = begin[owners]
-            order = np.argsort(table.byte_offset[entries], kind="stable")
-            served = [parts[owners[i]] for i in order.tolist()]
-            for entry, data in self._fetch_chunks(entries[order], scratch):
-                self._decode_rows(entry, data, served.pop(0), destination, scratch)
+            self._read_whole_rows(segments, bounds, begin, end > begin, destination, scratch)
             return
         for at, (a, b) in enumerate(pairwise(bounds.tolist())):
             entries = np.arange(begin[at], end[at])
@@ -150,6 +155,25 @@ class DirectDataset:
             if len(entries) < per_row:
                 self._fill_all(segments[a:b], destination)
             self._read_chunk_row(entries, int(rows[at]), segments[a:b], destination, scratch)
+
+    def _read_whole_rows(
+        self,
+        segments: Segments,
+        bounds: np.ndarray,
+        entries: np.ndarray,
+        stored: np.ndarray,
+        destination: Destination,
+        scratch: Scratch,
+    ) -> None:
+        """Fetch and decode chunks of whole rows: one table entry for each group of segments."""
+        groups = [segments[a:b] for a, b in pairwise(bounds.tolist())]
+        for at in np.flatnonzero(~stored).tolist():
+            self._fill_all(groups[at], destination)
+        owners = np.flatnonzero(stored)
+        owners = owners[np.argsort(self._table.byte_offset[entries[owners]], kind="stable")]
+        fetched = self._fetch_chunks(entries[owners], scratch)
+        for (entry, data), owner in zip(fetched, owners.tolist(), strict=True):
+            self._decode_rows(entry, data, groups[owner], destination, scratch)
 
     def _fetch_chunks(
         self, entries: np.ndarray, scratch: Scratch
