@@ -58,14 +58,18 @@ def plan_lanes(
     Raises
     ------
     ConfigError
-        If the instances do not divide the lanes, or lanes would be empty.
+        If the files have no rows, the instances do not divide the lanes, or all lanes would be
+        empty.
     """
     chunks = ordered_chunks(stages, catalog, epoch)
+    if not chunks.n_rows:
+        found = ", ".join(file.path for file in catalog.files[:3])
+        raise ConfigError(f"there are no rows to stream in {found}; expected at least one row")
     shard = next((stage for stage in stages if isinstance(stage, Shard)), Shard())
     total = shard.lane_count(instance)
     uneven = shard.uneven_for(instance.world_size)
     rows = cut_lanes(chunks.n_rows, lanes=total, uneven=uneven)
-    if chunks.n_rows and uneven == "drop" and not len(rows[0]):
+    if uneven == "drop" and not len(rows[0]):
         raise ConfigError(
             f"{chunks.n_rows} rows cannot be cut into {total} lanes of equal length without "
             'losing all of them; use uneven="pad" or "keep", or fewer ranks and workers'

@@ -6,6 +6,7 @@ an exception, or when nobody holds the iterator any more.
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,9 @@ from h5stream.pipes.switching import hurry_switches, relax_switches
 from h5stream.reader import Reader, Stats
 
 __all__ = ["StreamIterator"]
+
+_THREADS = "h5stream"
+"""How the names of a stream's threads begin."""
 
 
 class StreamIterator(Iterator[Any]):
@@ -139,7 +143,7 @@ class StreamIterator(Iterator[Any]):
             self._turn, states = lane_states(self._resume, lanes, self._plan)
         reading = next(stage for stage in self._stages if isinstance(stage, ReadChunks))
         threads = reading.threads or available_cores(instance.num_workers)
-        executor = ThreadPoolExecutor(threads, thread_name_prefix="h5stream")
+        executor = ThreadPoolExecutor(threads, thread_name_prefix=_THREADS)
         reader = self._make_reader()
         hurry_switches()
         self._end = weakref.finalize(self, _end, executor, reader)
@@ -158,6 +162,9 @@ def _link(stages: Sequence[LaneStage], lane: Lane, runtime: Runtime, state: Stat
 
 
 def _end(executor: ThreadPoolExecutor, reader: Reader) -> None:
-    executor.shutdown(wait=True, cancel_futures=True)
+    in_own_thread = threading.current_thread().name.startswith(
+        _THREADS
+    )  # garbage is found anywhere
+    executor.shutdown(wait=not in_own_thread, cancel_futures=True)
     reader.release_files()
     relax_switches()

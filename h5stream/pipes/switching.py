@@ -8,6 +8,7 @@ most a tenth of a millisecond; afterwards it is what it was before.
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 
@@ -18,6 +19,18 @@ _INTERVAL_S = 0.0001
 _lock = threading.Lock()
 _running = 0
 _interval_before_s = _interval_meanwhile_s = 0.0
+
+
+def _start_over() -> None:
+    """Forget the parent's streams: their threads did not come along."""
+    global _lock, _running
+    _lock = threading.Lock()
+    if _running:
+        _running = 0
+        sys.setswitchinterval(_interval_before_s)
+
+
+os.register_at_fork(after_in_child=_start_over)
 
 
 def hurry_switches() -> None:

@@ -24,6 +24,14 @@ __all__ = ["FallbackFile", "can_hdf5_undo"]
 _LOCK = threading.RLock()
 
 
+def _renew_lock() -> None:
+    global _LOCK
+    _LOCK = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)  # a thread of the parent may have held it
+
+
 def can_hdf5_undo(filter_id: int) -> bool:
     """Tell whether HDF5, with hdf5plugin where it is installed, has this filter."""
     with _LOCK:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import multiprocessing
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,3 +55,14 @@ def test_a_shorter_interval_is_left_alone(tmp_path: Path, interval: float) -> No
     assert sys.getswitchinterval() == pytest.approx(0.00005, rel=0.1)
     running.close()
     assert sys.getswitchinterval() == pytest.approx(0.00005, rel=0.1)
+
+
+def test_a_forked_child_starts_over(tmp_path: Path, interval: float) -> None:
+    running = start(write_rows(tmp_path / "a.h5", 40))
+    context = multiprocessing.get_context("fork")
+    answers = context.SimpleQueue()
+    child = context.Process(target=lambda: answers.put(sys.getswitchinterval()))
+    child.start()
+    child.join()
+    running.close()
+    assert answers.get() == interval
