@@ -307,5 +307,5 @@ def test_streaming_leaves_no_thread(folder: Path) -> None:
 def test_files_without_any_row_are_refused(tmp_path: Path) -> None:
     path = write_rows(tmp_path / "a.h5", 0)
     stream = h5s.H5Stream(path, ["row"], batch_size=4)
-    with pytest.raises(h5s.ConfigError, match="no rows to stream in .*a.h5"):
+    with pytest.raises(h5s.ConfigError, match=r"no rows to stream in .*a.h5"):
         next(iter(stream))
