@@ -173,11 +173,6 @@ def test_text_has_facts_fields_and_advice(tmp_path: Path) -> None:
     assert all(line == line.rstrip() for line in text.splitlines())
 
 
-def test_a_stream_without_rows_is_explained(tmp_path: Path) -> None:
-    stream = h5s.H5Stream(write_rows(tmp_path / "a.h5", 0), ["row", "x"], batch_size=4)
-    assert facts(stream.explain())["batches"] == "0"
-
-
 def test_explaining_reads_nothing_and_starts_no_epoch(tmp_path: Path) -> None:
     stream = h5s.H5Stream(write_rows(tmp_path / "a.h5", 20), ["row"], batch_size=4, shuffle=True)
     stream.explain()

@@ -226,13 +226,6 @@ def test_a_list_keeps_its_order_and_may_repeat_a_file(folder: Path) -> None:
     assert rows == [*range(47, 52), *range(17), *range(47, 52)]
 
 
-@pytest.mark.parametrize("shuffle", [False, True])
-def test_files_without_rows_give_nothing(tmp_path: Path, shuffle: bool) -> None:
-    path = write_rows(tmp_path / "a.h5", 0)
-    stream = h5s.H5Stream([path, path], batch_size=4, shuffle=shuffle)
-    assert (len(stream), list(stream)) == (0, [])
-
-
 @pytest.mark.parametrize(
     ("other", "found"),
     [
