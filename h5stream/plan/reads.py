@@ -43,8 +43,9 @@ class Segments:
 
     def groups(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the chunk rows, each once, and the bounds of their segments (one more)."""
-        firsts = np.flatnonzero(np.diff(self.chunk_row, prepend=-1))
-        return self.chunk_row[firsts], np.append(firsts, len(self))
+        changes = np.flatnonzero(self.chunk_row[1:] != self.chunk_row[:-1]) + 1
+        bounds = np.array([0, *changes.tolist(), len(self)] if len(self) else [0], np.int64)
+        return self.chunk_row[bounds[:-1]], bounds
 
     def jobs(self, *, chunk_rows_per_job: int) -> Iterator[Segments]:
         """Cut into runs of at most `chunk_rows_per_job` chunk rows, no chunk row in two runs."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 
@@ -30,12 +31,27 @@ Job = Callable[[Scratch], None]
 Spans = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Row ranges: first row, one past the last row, and number of the first in the window; int64."""
 
-_ROWS_JOB_BYTES = 4 * 2**20
-_CHUNKS_JOB_BYTES = 2 * 2**20
+_JOB_BYTES = 4 * 2**20
 _MAX_GAP_BYTES = 16 * 2**10
 _MAX_READ_BYTES = 256 * 2**10
 _LONG_ROW_BYTES = 2048
 """From this on, a row is worth an entry of its own in a vectored read."""
+
+
+@dataclass(frozen=True, slots=True)
+class _ChunkRow:
+    """The wanted rows of one chunk row.
+
+    Parameters
+    ----------
+    origin : int
+        Its first row in the dataset.
+    spans : list of (int, int, int)
+        First row, one past the last row, and number of the first in the window.
+    """
+
+    origin: int
+    spans: list[tuple[int, int, int]]
 
 
 class DirectDataset:
@@ -68,8 +84,7 @@ class DirectDataset:
             If a chunk that should be stored as it is in memory has another size.
         """
         layout = self.layout
-        job_bytes = _ROWS_JOB_BYTES if self._as_in_memory else _CHUNKS_JOB_BYTES
-        per_job = max(1, job_bytes // max(1, layout.row_nbytes))
+        per_job = max(1, _JOB_BYTES // max(1, layout.row_nbytes))
         segments = split_at_chunks(*spans, chunk_rows=layout.chunk_rows or per_job)
         chunk_rows_per_job = max(1, per_job // (layout.chunk_rows or per_job))
         if not self._as_in_memory:
@@ -146,34 +161,39 @@ class DirectDataset:
         rows, bounds = segments.groups()
         begin = np.searchsorted(table.index, rows * per_row)
         end = np.searchsorted(table.index, (rows + 1) * per_row)
+        columns = (segments.start.tolist(), segments.stop.tolist(), segments.dest.tolist())
+        spans = list(zip(*columns, strict=True))
+        origins = (rows * (layout.chunk_rows or 1)).tolist()
+        parts = [
+            _ChunkRow(origin, spans[a:b])
+            for origin, (a, b) in zip(origins, pairwise(bounds.tolist()), strict=True)
+        ]
         if self._whole_rows:
-            self._read_whole_rows(segments, bounds, begin, end > begin, destination, scratch)
+            self._read_whole_rows(parts, begin, end > begin, destination, scratch)
             return
-        for at, (a, b) in enumerate(pairwise(bounds.tolist())):
-            entries = np.arange(begin[at], end[at])
+        for part, first, last in zip(parts, begin.tolist(), end.tolist(), strict=True):
+            entries = np.arange(first, last)
             entries = entries[np.argsort(table.byte_offset[entries], kind="stable")]
             if len(entries) < per_row:
-                self._fill_all(segments[a:b], destination)
-            self._read_chunk_row(entries, int(rows[at]), segments[a:b], destination, scratch)
+                self._fill_all(part, destination)
+            self._read_split_rows(entries, part, destination, scratch)
 
     def _read_whole_rows(
         self,
-        segments: Segments,
-        bounds: np.ndarray,
+        parts: Sequence[_ChunkRow],
         entries: np.ndarray,
         stored: np.ndarray,
         destination: Destination,
         scratch: Scratch,
     ) -> None:
-        """Fetch and decode chunks of whole rows: one table entry for each group of segments."""
-        groups = [segments[a:b] for a, b in pairwise(bounds.tolist())]
+        """Fetch and decode chunks of whole rows: one table entry for each chunk row."""
         for at in np.flatnonzero(~stored).tolist():
-            self._fill_all(groups[at], destination)
+            self._fill_all(parts[at], destination)
         owners = np.flatnonzero(stored)
         owners = owners[np.argsort(self._table.byte_offset[entries[owners]], kind="stable")]
         fetched = self._fetch_chunks(entries[owners], scratch)
         for (entry, data), owner in zip(fetched, owners.tolist(), strict=True):
-            self._decode_rows(entry, data, groups[owner], destination, scratch)
+            self._decode_rows(entry, data, parts[owner], destination, scratch)
 
     def _fetch_chunks(
         self, entries: np.ndarray, scratch: Scratch
@@ -197,20 +217,16 @@ class DirectDataset:
         self,
         entry: int,
         data: np.ndarray,
-        segments: Segments,
+        part: _ChunkRow,
         destination: Destination,
         scratch: Scratch,
     ) -> None:
         """Decode a chunk of whole rows, straight to their place if they stay together."""
         layout = self.layout
         chunk_rows = layout.chunk_rows or 1
-        first, start = int(segments.dest[0]), int(segments.start[0])
-        if (
-            destination.places is None
-            and len(segments) == 1
-            and int(segments.stop[0]) - start == chunk_rows
-            and self._fits(destination)
-        ):
+        start, stop, first = part.spans[0]
+        whole = len(part.spans) == 1 and stop - start == chunk_rows
+        if whole and destination.places is None and self._fits(destination):
             (decoded,) = destination.raw_rows(first, chunk_rows)
             self._decode(entry, data, decoded, scratch)
             if not layout.dtype.isnative:
@@ -219,20 +235,14 @@ class DirectDataset:
         decoded = scratch.take("chunk", layout.chunk_nbytes)
         self._decode(entry, data, decoded, scratch)
         elements = decoded.view(layout.dtype).reshape(layout.chunks or ())
-        self._put_segments(elements, segments, destination)
+        self._put_rows(elements, part, destination)
 
-    def _read_chunk_row(
-        self,
-        entries: np.ndarray,
-        chunk_row: int,
-        segments: Segments,
-        destination: Destination,
-        scratch: Scratch,
+    def _read_split_rows(
+        self, entries: np.ndarray, part: _ChunkRow, destination: Destination, scratch: Scratch
     ) -> None:
         """Decode chunks that split rows; rows to be scattered are put together first."""
         layout = self.layout
-        origin = chunk_row * (layout.chunk_rows or 1)
-        rows = min(layout.chunk_rows or 1, layout.n_rows - origin)
+        rows = min(layout.chunk_rows or 1, layout.n_rows - part.origin)
         whole: np.ndarray | None = None
         if destination.places is not None:
             memory = scratch.take("rows", rows * layout.row_nbytes)
@@ -244,13 +254,13 @@ class DirectDataset:
             self._decode(entry, data, decoded, scratch)
             elements = decoded.view(layout.dtype).reshape(layout.chunks or ())
             inside, kept = self._part_of_row(entry)
-            part = elements[(slice(0, rows), *kept)]
+            piece = elements[(slice(0, rows), *kept)]
             if whole is not None:
-                whole[(slice(None), *inside)] = part
+                whole[(slice(None), *inside)] = piece
             else:
-                self._put_segments(part, segments, destination, inside)
+                self._put_rows(piece, part, destination, inside)
         if whole is not None:
-            self._put_segments(whole, segments, destination)
+            self._put_rows(whole, part, destination)
 
     def _part_of_row(self, entry: int) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
         """Say which part of a row a chunk holds, and which part of the chunk that is."""
@@ -260,18 +270,17 @@ class DirectDataset:
         inside = tuple(slice(o, min(o + c, n)) for o, c, n in sizes)
         return inside, tuple(slice(0, part.stop - part.start) for part in inside)
 
-    def _put_segments(
+    def _put_rows(
         self,
         elements: np.ndarray,
-        segments: Segments,
+        part: _ChunkRow,
         destination: Destination,
         inside: tuple[slice, ...] = (),
     ) -> None:
         """Copy the wanted rows of one decoded chunk row."""
-        origin = int(segments.chunk_row[0]) * (self.layout.chunk_rows or 1)
-        spans = (segments.start.tolist(), segments.stop.tolist(), segments.dest.tolist())
-        for start, stop, first in zip(*spans, strict=True):
-            self._put(elements[start - origin : stop - origin], first, destination, inside)
+        for start, stop, first in part.spans:
+            rows = elements[start - part.origin : stop - part.origin]
+            self._put(rows, first, destination, inside)
 
     def _put(
         self,
@@ -307,11 +316,9 @@ class DirectDataset:
             and (layout.dtype.isnative or layout.dtype.names is None)
         )
 
-    def _fill_all(self, segments: Segments, destination: Destination) -> None:
-        for first, rows in zip(
-            segments.dest.tolist(), (segments.stop - segments.start).tolist(), strict=True
-        ):
-            self._fill(destination, first, rows)
+    def _fill_all(self, part: _ChunkRow, destination: Destination) -> None:
+        for start, stop, first in part.spans:
+            self._fill(destination, first, stop - start)
 
     def _fill(self, destination: Destination, first: int, rows: int) -> None:
         fill = self.layout.fill
