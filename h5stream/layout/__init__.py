@@ -1,6 +1,7 @@
 """WHERE the bytes of a file's datasets lie.
 
-`model` holds frozen facts about files, `scan` finds them with h5py and closes the file again.
+`model` holds frozen facts about files, `scan` finds them with h5py and closes the file again: it
+opens (`opening`), describes datasets (`elements`) and lists their chunks (`tables`).
 Nothing here decides what to read, in which order or how to decode it.
 """
 
@@ -12,7 +13,8 @@ from h5stream.layout.model import (
     Fingerprint,
     Storage,
 )
-from h5stream.layout.scan import fingerprint_of, scan_file
+from h5stream.layout.opening import fingerprint_of
+from h5stream.layout.scan import scan_file
 
 __all__ = [
     "ChunkTable",

@@ -17,7 +17,7 @@ import numpy as np
 
 from h5stream.errors import DecodeError, FetchError
 from h5stream.layout import DatasetLayout
-from h5stream.layout.scan import open_h5
+from h5stream.layout.opening import open_h5
 
 __all__ = ["FallbackFile", "can_hdf5_undo"]
 

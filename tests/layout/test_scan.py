@@ -22,7 +22,7 @@ from h5stream.layout import (
     fingerprint_of,
     scan_file,
 )
-from h5stream.layout.scan import build_table, check_inside
+from h5stream.layout.tables import build_table, check_inside
 from tests.h5files import (
     BFLOAT16,
     DTYPES,

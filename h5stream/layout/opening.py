@@ -1,0 +1,93 @@
+"""Opens HDF5 files for reading, and refuses what should not be read: missing, locked, damaged."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import h5py
+
+from h5stream.errors import LayoutError
+from h5stream.layout.model import Fingerprint
+
+__all__ = ["fingerprint_of", "open_checked", "open_h5"]
+
+
+def fingerprint_of(path: str) -> Fingerprint:
+    """Read the fingerprint of the file at `path`.
+
+    Raises
+    ------
+    LayoutError
+        If there is no such file.
+    """
+    try:
+        status = Path(path).stat()
+    except OSError as error:
+        raise LayoutError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    return Fingerprint(status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+@contextlib.contextmanager
+def open_checked(path: str) -> Iterator[h5py.File]:
+    """Open a file for a scan, and close it afterwards.
+
+    Raises
+    ------
+    LayoutError
+        If it is missing, open for writing elsewhere, or not HDF5.
+    """
+    fingerprint_of(path)
+    _refuse_locked(path)
+    try:
+        file = open_h5(path)
+    except OSError as error:
+        raise LayoutError(_explain_open_failure(path, str(error))) from error
+    with file:
+        yield file
+
+
+def open_h5(path: str) -> h5py.File:
+    """Open for reading without file locks.
+
+    HDF5 refuses to open a file twice in one process with different lock settings, so a file that
+    the user already holds open is opened with the user's setting.
+    """
+    for locking in (False, None, True):
+        try:
+            return h5py.File(path, "r", locking=locking)
+        except OSError as error:
+            if "locking" not in str(error):
+                raise
+    return h5py.File(path, "r", locking="best-effort")
+
+
+def _refuse_locked(path: str) -> None:
+    """HDF5 writers hold an exclusive flock; file systems without locks cannot tell."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EAGAIN):
+            raise LayoutError(
+                f"{path}: is open for writing elsewhere; close it there first, because its "
+                "contents may change while they are read"
+            ) from error
+    finally:
+        os.close(descriptor)
+
+
+def _explain_open_failure(path: str, reason: str) -> str:
+    if "already open for write" in reason or "already open for SWMR" in reason:
+        advice = "close the writer, or run `h5clear -s` on the file if the writer crashed"
+    elif "truncated" in reason:
+        advice = "the file is truncated: copy it again, or close the program that writes it"
+    elif not h5py.is_hdf5(path):
+        advice = "the file is not HDF5 (no HDF5 signature was found)"
+    else:
+        advice = "the file is damaged, or written by a newer HDF5"
+    return f"{path}: cannot be opened as HDF5: {advice}. HDF5 says: {reason}"
