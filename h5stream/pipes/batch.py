@@ -20,6 +20,7 @@ from h5stream.pipes.stage import (
     State,
     Upstream,
 )
+from h5stream.plan import LaneRows, lane_batches
 
 __all__ = ["Batch"]
 
@@ -54,10 +55,9 @@ class Batch(LaneStage):
         """Whole batches, and a short one unless it is dropped."""
         if upstream.rows is None:
             return Count(None, None)
-        whole, rest = divmod(upstream.rows, self.batch_size)
-        if self.drop_last or not rest:
-            return Count(whole, whole * self.batch_size)
-        return Count(whole + 1, upstream.rows)
+        rows = LaneRows(0, upstream.rows)
+        batches = lane_batches(rows, batch_size=self.batch_size, drop_last=self.drop_last)
+        return Count(batches, min(batches * self.batch_size, upstream.rows))
 
     def iterate(
         self, lane: Lane, runtime: Runtime, upstream: Upstream, state: State

@@ -47,6 +47,11 @@ class Segments:
         bounds = np.array([0, *changes.tolist(), len(self)] if len(self) else [0], np.int64)
         return self.chunk_row[bounds[:-1]], bounds
 
+    def spans(self) -> list[tuple[int, int, int]]:
+        """Return (start, stop, dest) of each segment."""
+        columns = (self.start.tolist(), self.stop.tolist(), self.dest.tolist())
+        return list(zip(*columns, strict=True))
+
     def jobs(self, *, chunk_rows_per_job: int) -> Iterator[Segments]:
         """Cut into runs of at most `chunk_rows_per_job` chunk rows, no chunk row in two runs."""
         _rows, bounds = self.groups()

@@ -161,8 +161,7 @@ class DirectDataset:
         rows, bounds = segments.groups()
         begin = np.searchsorted(table.index, rows * per_row)
         end = np.searchsorted(table.index, (rows + 1) * per_row)
-        columns = (segments.start.tolist(), segments.stop.tolist(), segments.dest.tolist())
-        spans = list(zip(*columns, strict=True))
+        spans = segments.spans()
         origins = (rows * (layout.chunk_rows or 1)).tolist()
         parts = [
             _ChunkRow(origin, spans[a:b])

@@ -189,8 +189,7 @@ class Reader:
         first, last = int(segments.start.min()), int(segments.stop.max())
         started = time.perf_counter()
         rows = fallback.read(layout, first, last)
-        spans = (segments.start.tolist(), segments.stop.tolist(), segments.dest.tolist())
-        for start, stop, dest in zip(*spans, strict=True):
+        for start, stop, dest in segments.spans():
             destination.put(rows[start - first : stop - first], dest)
         self.stats.add(decode_s=time.perf_counter() - started, decoded_bytes=rows.nbytes)
 
