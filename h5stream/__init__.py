@@ -13,6 +13,7 @@ from h5stream.errors import (
     UnsupportedError,
 )
 from h5stream.explain import Explanation
+from h5stream.loader import Loader
 from h5stream.pipes import Pipe, open_files
 from h5stream.stream import H5Stream
 
@@ -27,6 +28,7 @@ __all__ = [
     "H5Stream",
     "H5StreamError",
     "LayoutError",
+    "Loader",
     "Pipe",
     "StateError",
     "UnsupportedError",

@@ -186,7 +186,7 @@ def _lane_facts(
     yield "lanes", f"{len(lanes)} of {lanes[0].lanes if lanes else 0}"
     yield "read at once", f"at most {rows} rows ({format_bytes(nbytes)})"
     yield "in memory", f"at most {format_bytes(held)}"
-    yield "batches", "known only after a run" if items is None else str(items)
+    yield "batches", "known only after a run" if items is None else str(sum(items))
 
 
 def _groups(reading: ReadGroups, lane: Lane) -> Iterator[Pieces]:

@@ -1,17 +1,17 @@
 """Composable pipes: each is a small description, and all together an iterable dataset of torch.
 
 A `Pipe` is a chain of stages. A stage is frozen data that says what to do (`Batch(128)`); it
-lives in the file of its name and knows only its neighbours' items. `chain` holds the chain and
-its fluent methods, `running` the iterator that runs it.
+lives in the file of its name and knows only its neighbours' items. `pipe` holds the methods that
+add stages, `chain` what every chain of them can do, `running` the iterator that runs one.
 """
 
 from h5stream.pipes.batch import Batch
-from h5stream.pipes.chain import Pipe, open_files
 from h5stream.pipes.collate import Collate
 from h5stream.pipes.instance import Instance
 from h5stream.pipes.list_chunks import ListChunks
 from h5stream.pipes.map import Map
 from h5stream.pipes.open_files import OpenFiles
+from h5stream.pipes.pipe import Pipe, open_files
 from h5stream.pipes.prefetch import Prefetch
 from h5stream.pipes.read_chunks import ReadChunks
 from h5stream.pipes.running import StreamIterator

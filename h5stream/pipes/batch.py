@@ -17,6 +17,7 @@ from h5stream.pipes.stage import (
     LaneIterator,
     LaneStage,
     Runtime,
+    Seek,
     State,
     Upstream,
 )
@@ -42,6 +43,7 @@ class Batch(LaneStage):
 
     method: ClassVar[str] = "batch"
     takes: ClassVar[frozenset[Items]] = frozenset({Items.BLOCKS, Items.SAMPLES})
+    keeps_rows: ClassVar[bool] = True
 
     def gives(self, taken: Items) -> Items:
         """Blocks."""
@@ -58,6 +60,16 @@ class Batch(LaneStage):
         rows = LaneRows(0, upstream.rows)
         batches = lane_batches(rows, batch_size=self.batch_size, drop_last=self.drop_last)
         return Count(batches, min(batches * self.batch_size, upstream.rows))
+
+    def seek_items(self, count: int, before: Seek) -> State | None:
+        """Find the row that the next batch begins with."""
+        found = before.rows(count * self.batch_size)
+        return None if found is None else (*found[0], found[1])
+
+    def seek_rows(self, count: int, before: Seek) -> tuple[State, int] | None:
+        """Find the batch of a row."""
+        state = self.seek_items(count // self.batch_size, before)
+        return None if state is None else (state, count % self.batch_size)
 
     def iterate(
         self, lane: Lane, runtime: Runtime, upstream: Upstream, state: State

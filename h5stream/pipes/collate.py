@@ -15,6 +15,7 @@ from h5stream.pipes.stage import (
     LaneIterator,
     LaneStage,
     Runtime,
+    Seek,
     State,
     Upstream,
 )
@@ -36,6 +37,7 @@ class Collate(LaneStage):
 
     method: ClassVar[str] = "collate"
     takes: ClassVar[frozenset[Items]] = frozenset({Items.BLOCKS, Items.SAMPLES})
+    keeps_rows: ClassVar[bool] = True
 
     def gives(self, taken: Items) -> Items:
         """Tensors."""
@@ -44,6 +46,14 @@ class Collate(LaneStage):
     def count(self, lane: Lane, upstream: Count) -> Count:
         """As many items."""
         return upstream
+
+    def seek_items(self, count: int, before: Seek) -> State | None:
+        """Pass it on: items go through one by one."""
+        return before.items(count)
+
+    def seek_rows(self, count: int, before: Seek) -> tuple[State, int] | None:
+        """Pass it on."""
+        return before.rows(count)
 
     def iterate(
         self, lane: Lane, runtime: Runtime, upstream: Upstream, state: State

@@ -75,6 +75,11 @@ class EpochCount:
         begun = [epoch for g, _tag, epoch in self._workers() if g == generation]
         return max(begun) + 1 if begun else first
 
+    def begun_by_workers(self) -> bool:
+        """Say whether the epoch that was begun last was begun by DataLoader workers."""
+        generation, _tag, _first = self._read(0)
+        return any(g == generation for g, _tag, _epoch in self._workers())
+
     def begin(self) -> int:
         """Begin the next epoch in the process that made the pipe."""
         epoch = self.peek()

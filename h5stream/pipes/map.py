@@ -16,6 +16,7 @@ from h5stream.pipes.stage import (
     LaneIterator,
     LaneStage,
     Runtime,
+    Seek,
     State,
     Upstream,
 )
@@ -56,6 +57,10 @@ class Map(LaneStage):
     def count(self, lane: Lane, upstream: Count) -> Count:
         """As many items; how many rows they have is the function's business."""
         return Count(None, None) if self.is_generator else Count(upstream.items, None)
+
+    def seek_items(self, count: int, before: Seek) -> State | None:
+        """Pass it on: a plain function makes one item of each."""
+        return None if self.is_generator else before.items(count)
 
     def iterate(
         self, lane: Lane, runtime: Runtime, upstream: Upstream, state: State

@@ -14,6 +14,7 @@ from h5stream.pipes.stage import (
     LaneIterator,
     LaneStage,
     Runtime,
+    Seek,
     State,
     Upstream,
     wait_for,
@@ -39,6 +40,7 @@ class Prefetch(LaneStage):
 
     method: ClassVar[str] = "prefetch"
     takes: ClassVar[frozenset[Items]] = frozenset({Items.BLOCKS, Items.SAMPLES, Items.TENSORS})
+    keeps_rows: ClassVar[bool] = True
 
     def gives(self, taken: Items) -> Items:
         """Items of the same kind."""
@@ -47,6 +49,14 @@ class Prefetch(LaneStage):
     def count(self, lane: Lane, upstream: Count) -> Count:
         """As many items."""
         return upstream
+
+    def seek_items(self, count: int, before: Seek) -> State | None:
+        """Pass it on: items go through one by one."""
+        return before.items(count)
+
+    def seek_rows(self, count: int, before: Seek) -> tuple[State, int] | None:
+        """Pass it on."""
+        return before.rows(count)
 
     def iterate(
         self, lane: Lane, runtime: Runtime, upstream: Upstream, state: State

@@ -26,6 +26,7 @@ from h5stream.pipes.stage import (
     LaneIterator,
     LaneStage,
     Runtime,
+    Seek,
     State,
     Upstream,
     wait_for,
@@ -46,6 +47,7 @@ class ReadGroups(LaneStage):
     """A stage that reads groups of pieces; subclasses say which and how far ahead."""
 
     takes: ClassVar[frozenset[Items]] = frozenset({Items.ROW_CHUNKS})
+    keeps_rows: ClassVar[bool] = True
 
     @abstractmethod
     def bounds(self, lane: Lane) -> np.ndarray:
@@ -66,6 +68,16 @@ class ReadGroups(LaneStage):
     def count(self, lane: Lane, upstream: Count) -> Count:
         """One block for each group."""
         return Count(len(self.bounds(lane)) - 1, int(lane.pieces.sizes.sum()))
+
+    def seek_items(self, count: int, before: Seek) -> State | None:
+        """Count groups."""
+        return (count,)
+
+    def seek_rows(self, count: int, before: Seek) -> tuple[State, int] | None:
+        """Find the group of a row."""
+        ends = np.concatenate([[0], before.lane.pieces.sizes.cumsum()])[self.bounds(before.lane)]
+        group = int(np.searchsorted(ends[1:], count, side="right"))
+        return (group,), min(count, int(ends[-1])) - int(ends[group])
 
     def iterate(
         self, lane: Lane, runtime: Runtime, upstream: Upstream, state: State

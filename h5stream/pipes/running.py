@@ -14,19 +14,24 @@ from functools import partial
 from typing import Any
 
 from h5stream.errors import StateError
-from h5stream.pipes.epoch import instance_of, lane_stages, plan_lanes
-from h5stream.pipes.instance import available_cores
+from h5stream.pipes.epoch import cut_for, instance_of, lane_stages, plan_lanes
+from h5stream.pipes.instance import Instance, available_cores
 from h5stream.pipes.open_files import OpenFiles
 from h5stream.pipes.read_chunks import ReadChunks
 from h5stream.pipes.stage import Lane, LaneIterator, LaneStage, Runtime, Stage, State
-from h5stream.pipes.state import describe_plan, lane_states, pack_state, read_epoch
+from h5stream.pipes.start import SavedState, Start
+from h5stream.pipes.state import describe_plan, pack_state, read_epoch
 from h5stream.pipes.switching import hurry_switches, relax_switches
 from h5stream.reader import Reader, Stats
 
-__all__ = ["StreamIterator"]
+__all__ = ["GAP", "StreamIterator"]
 
 _THREADS = "h5stream"
 """How the names of a stream's threads begin."""
+
+
+GAP = object()
+"""What an iterator with `gaps` gives for the turn of a lane that has ended."""
 
 
 class StreamIterator(Iterator[Any]):
@@ -42,10 +47,16 @@ class StreamIterator(Iterator[Any]):
         Where it counts.
     make_reader : callable
         Gives the reader of this process, once the first item is asked for.
-    go_on_from : callable
+    go_on_from : callable, optional
         Told the epoch when a state is loaded, so that the next epoch follows it.
-    state : dict, optional
-        What `state_dict` of an iterator over the same pipe returned.
+    start : Start, optional
+        Where to start; by default at the beginning of the epoch.
+    instance : Instance, optional
+        Which part to stream; by default that of this process.
+    gaps : bool
+        Give `GAP` for each turn of a lane that ended before the others.
+    when_left : callable, optional
+        Called with the iterator once nobody holds it.
     """
 
     def __init__(
@@ -55,30 +66,50 @@ class StreamIterator(Iterator[Any]):
         epoch: int,
         stats: Stats,
         make_reader: Callable[[], Reader],
-        go_on_from: Callable[[int], None],
-        state: dict[str, Any] | None = None,
+        go_on_from: Callable[[int], None] | None = None,
+        start: Start | None = None,
+        instance: Instance | None = None,
+        gaps: bool = False,
+        when_left: Callable[[StreamIterator], None] | None = None,
     ) -> None:
         self._stages = stages
         self._epoch = epoch
         self._stats = stats
         self._make_reader = make_reader
         self._go_on_from = go_on_from
+        self._start = start
+        self._instance = instance
+        self._gaps = gaps
+        self._when_left = when_left
         self._numbers: list[int] = []
         self._plan: dict[str, Any] = {}
-        self._resume = state
         self._lanes: list[LaneIterator] | None = None
-        self._turn = 0
+        self._turn = self._last = 0
         self._alive: list[bool] = []
         self._end: weakref.finalize[..., Any] | None = None
-        self._closed = False
+        self._closed = self._exhausted = False
+
+    @property
+    def epoch(self) -> int:
+        """Which epoch this is."""
+        return self._epoch
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the epoch has come to its end."""
+        return self._exhausted
 
     def __next__(self) -> Any:
         if self._closed:
             raise StopIteration
         try:
             if self._lanes is None:
-                self._lanes = self._start()
+                self._lanes = self._start_lanes()
             return self._take_turn(self._lanes)
+        except StopIteration:
+            self._exhausted = True
+            self.close()
+            raise
         except BaseException:
             self.close()
             raise
@@ -89,23 +120,31 @@ class StreamIterator(Iterator[Any]):
             self._stats.batches += 1
             return item
         for _ in lanes:
-            turn = self._turn
+            turn = self._last = self._turn
             self._turn = (turn + 1) % len(lanes)
-            if not self._alive[turn]:
-                continue
-            for item in lanes[turn]:
-                self._stats.batches += 1
-                return item
-            self._alive[turn] = False
+            if self._alive[turn]:
+                for item in lanes[turn]:
+                    self._stats.batches += 1
+                    return item
+                self._alive[turn] = False
+            if self._gaps and any(self._alive):
+                return GAP
         raise StopIteration
 
     def state_dict(self) -> dict[str, Any]:
         """Return where the iterator stands: a few integers for each lane, and the plan."""
         if self._lanes is None:
-            return self._resume or pack_state(self._epoch, 0, {}, {})
+            if isinstance(self._start, SavedState):
+                return dict(self._start.state)
+            return pack_state(self._epoch, 0, {}, {})
         states = (lane.state() for lane in self._lanes)
         lanes = dict(zip(self._numbers, states, strict=True))
         return pack_state(self._epoch, self._turn, lanes, self._plan)
+
+    def last_turn(self) -> tuple[int, State]:
+        """Return the number of the lane that had the last turn, and its state."""
+        assert self._lanes is not None, "nothing was given yet"
+        return self._numbers[self._last], self._lanes[self._last].state()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a state, before the first `next`.
@@ -119,8 +158,9 @@ class StreamIterator(Iterator[Any]):
         if self._lanes is not None or self._closed:
             raise StateError("this iterator has started; load the state before the first next()")
         self._epoch = read_epoch(state)
-        self._resume = dict(state)
-        self._go_on_from(self._epoch)
+        self._start = SavedState(dict(state))
+        if self._go_on_from is not None:
+            self._go_on_from(self._epoch)
 
     def close(self) -> None:
         """End the threads and let go of files and buffers; more `next` find nothing."""
@@ -130,17 +170,21 @@ class StreamIterator(Iterator[Any]):
         if self._end is not None:
             self._end()
 
-    def _start(self) -> list[LaneIterator]:
+    def __del__(self) -> None:
+        if self._when_left is not None:
+            self._when_left(self)
+
+    def _start_lanes(self) -> list[LaneIterator]:
         source = self._stages[0]
         assert isinstance(source, OpenFiles), "a pipe begins with its files"
-        instance = instance_of(self._stages)
+        instance = self._instance or instance_of(self._stages)
         lanes = plan_lanes(self._stages, source.catalog, instance, self._epoch)
         self._numbers = [lane.number for lane in lanes]
-        total = lanes[0].lanes if lanes else 0
-        self._plan = describe_plan(self._stages, source.catalog, total)
+        self._plan = describe_plan(self._stages, source.catalog, cut_for(self._stages, instance))
+        links = lane_stages(self._stages)
         states: list[State] = [()] * len(lanes)
-        if self._resume is not None:
-            self._turn, states = lane_states(self._resume, lanes, self._plan)
+        if self._start is not None:
+            self._turn, states = self._start.locate(lanes, links, self._plan)
         reading = next(stage for stage in self._stages if isinstance(stage, ReadChunks))
         threads = reading.threads or available_cores(instance.num_workers)
         executor = ThreadPoolExecutor(threads, thread_name_prefix=_THREADS)
@@ -149,7 +193,6 @@ class StreamIterator(Iterator[Any]):
         self._end = weakref.finalize(self, _end, executor, reader)
         runtime = Runtime(reader, executor, self._stats)
         self._alive = [True] * len(lanes)
-        links = lane_stages(self._stages)
         return [_link(links, lane, runtime, s) for lane, s in zip(lanes, states, strict=True)]
 
 

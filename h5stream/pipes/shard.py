@@ -8,6 +8,7 @@ from typing import ClassVar
 from h5stream.errors import ConfigError
 from h5stream.pipes.instance import Instance
 from h5stream.pipes.stage import Items, Stage
+from h5stream.plan import Cut
 from h5stream.plan.lanes import Uneven
 
 __all__ = ["Shard"]
@@ -25,12 +26,16 @@ class Shard(Stage):
         What to do with rows that do not divide; None: "drop" with several ranks, else "keep".
     rank, world_size : int or None
         None: found out when the stream starts.
+    groups : int or None
+        How many equal parts the lanes belong to; None: each lane is one if `lanes` is given, else
+        there is one for each rank.
     """
 
     lanes: int | None = None
     uneven: Uneven | None = None
     rank: int | None = None
     world_size: int | None = None
+    groups: int | None = None
 
     method: ClassVar[str] = "shard"
     takes: ClassVar[frozenset[Items]] = frozenset({Items.ROW_CHUNKS})
@@ -39,20 +44,17 @@ class Shard(Stage):
         """Row chunks."""
         return Items.ROW_CHUNKS
 
-    def plan_parameters(self) -> dict[str, int | str | None]:
-        """Return what decides which rows come when."""
-        return {"uneven": self.uneven}
-
-    def lane_count(self, instance: Instance) -> int:
-        """Say how many lanes an epoch has.
+    def cut(self, instance: Instance) -> Cut:
+        """Say how an epoch is cut for an instance and those beside it.
 
         Raises
         ------
         ConfigError
             If the number of instances does not divide `lanes`.
         """
+        uneven = self.uneven or ("keep" if instance.world_size == 1 else "drop")
         if self.lanes is None:
-            return instance.count
+            return Cut(instance.count, instance.world_size, uneven)
         if self.lanes % instance.count:
             fitting = [n for n in range(1, self.lanes + 1) if self.lanes % n == 0]
             raise ConfigError(
@@ -60,10 +62,4 @@ class Shard(Stage):
                 f"({instance.world_size} ranks of {instance.num_workers} workers); counts that "
                 f"fit: {fitting}"
             )
-        return self.lanes
-
-    def uneven_for(self, world_size: int) -> Uneven:
-        """Say what happens to rows that do not divide."""
-        if self.uneven is not None:
-            return self.uneven
-        return "keep" if world_size == 1 else "drop"
+        return Cut(self.lanes, self.groups or self.lanes, uneven)

@@ -55,6 +55,7 @@ class ShuffleRows(LaneStage):
 
     method: ClassVar[str] = "shuffle_rows"
     takes: ClassVar[frozenset[Items]] = frozenset({Items.BLOCKS})
+    keeps_rows: ClassVar[bool] = True
 
     def gives(self, taken: Items) -> Items:
         """Blocks."""

@@ -7,13 +7,16 @@ before it.
 The state of a lane iterator is a tuple of integers: the stage's own, after those from which its
 upstream must start again. A stage that holds rows back names the place before the oldest of them,
 and how much from there was given already.
+
+Where every row of a lane reaches an item, the state after any number of items follows from the
+plan alone, and a stage can `seek` it without reading.
 """
 
 from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
@@ -29,6 +32,7 @@ __all__ = [
     "LaneIterator",
     "LaneStage",
     "Runtime",
+    "Seek",
     "Stage",
     "State",
     "Upstream",
@@ -137,8 +141,39 @@ class Stage(ABC):
         return {}
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class Seek:
+    """Finds the state after some items or rows of a lane, over the stages up to one.
+
+    Parameters
+    ----------
+    stages : sequence of LaneStage
+        At least the one that reads.
+    lane : Lane
+        Where they run.
+    """
+
+    stages: Sequence[LaneStage]
+    lane: Lane
+
+    def items(self, count: int) -> State | None:
+        """Return the state after `count` items, None if only a run can tell."""
+        return self.stages[-1].seek_items(count, self._before)
+
+    def rows(self, count: int) -> tuple[State, int] | None:
+        """Return the state before the item with row number `count`, and its rows before that."""
+        return self.stages[-1].seek_rows(count, self._before)
+
+    @property
+    def _before(self) -> Seek:
+        return Seek(self.stages[:-1], self.lane)
+
+
 class LaneStage(Stage):
     """A stage that runs within a lane."""
+
+    keeps_rows: ClassVar[bool] = False
+    """Whether each row that comes in goes out, in as many items as the plan says."""
 
     @abstractmethod
     def iterate(
@@ -149,3 +184,11 @@ class LaneStage(Stage):
     @abstractmethod
     def count(self, lane: Lane, upstream: Count) -> Count:
         """Tell, without reading, how much the lane gives after this stage."""
+
+    def seek_items(self, count: int, before: Seek) -> State | None:
+        """Find the state after `count` items without reading; None if only a run can tell."""
+        return None
+
+    def seek_rows(self, count: int, before: Seek) -> tuple[State, int] | None:
+        """Find the state before the item with row number `count`, and its rows before that."""
+        return None

@@ -13,14 +13,15 @@ from typing import Any
 
 from h5stream.errors import StateError
 from h5stream.pipes.stage import Lane, Stage, State
+from h5stream.plan import Cut
 from h5stream.reader import Catalog
 
-__all__ = ["describe_plan", "lane_states", "pack_state", "read_epoch"]
+__all__ = ["check_plan", "describe_plan", "lane_states", "pack_state", "read_epoch"]
 
 _VERSION = 1
 
 
-def describe_plan(stages: Sequence[Stage], catalog: Catalog, lanes: int) -> dict[str, Any]:
+def describe_plan(stages: Sequence[Stage], catalog: Catalog, cut: Cut) -> dict[str, Any]:
     """Collect what decides the order of rows.
 
     Parameters
@@ -29,10 +30,10 @@ def describe_plan(stages: Sequence[Stage], catalog: Catalog, lanes: int) -> dict
         The pipe; each stage names its own parameters.
     catalog : Catalog
         The files, which count by size, time of modification and number of rows, not by path.
-    lanes : int
-        Lanes of an epoch.
+    cut : Cut
+        How an epoch is cut into lanes.
     """
-    plan: dict[str, Any] = {"lanes": lanes}
+    plan: dict[str, Any] = {"lanes": cut.lanes, "groups": cut.groups, "uneven": cut.uneven}
     for stage in stages:
         for name, value in stage.plan_parameters().items():
             number = sum(known.split(" ")[0] == name for known in plan)
@@ -91,6 +92,26 @@ def read_epoch(state: Any) -> int:
     return int(state["epoch"])
 
 
+def check_plan(saved: Mapping[str, Any], plan: Mapping[str, Any]) -> None:
+    """Compare the plan of a state with that of the stream that should go on from it.
+
+    Raises
+    ------
+    StateError
+        If they differ; the message names what does.
+    """
+    different = [
+        f"{name} was {saved.get(name)!r} and is {plan.get(name)!r}"
+        for name in {**saved, **plan}
+        if saved.get(name) != plan.get(name)
+    ]
+    if different:
+        raise StateError(
+            f"the state was saved by another stream: {'; '.join(different)}; make the stream as it "
+            "was, or start the epoch anew with set_epoch()"
+        )
+
+
 def lane_states(
     state: Mapping[str, Any], lanes: Sequence[Lane], plan: Mapping[str, Any]
 ) -> tuple[int, list[State]]:
@@ -103,17 +124,7 @@ def lane_states(
     """
     if not state["lanes"]:
         return 0, [()] * len(lanes)
-    saved = dict(state["plan"])
-    different = [
-        f"{name} was {saved.get(name)!r} and is {plan.get(name)!r}"
-        for name in {**saved, **plan}
-        if saved.get(name) != plan.get(name)
-    ]
-    if different:
-        raise StateError(
-            f"the state was saved by another stream: {'; '.join(different)}; make the stream as it "
-            "was, or start the epoch anew with set_epoch()"
-        )
+    check_plan(state["plan"], plan)
     positions = {int(number): tuple(map(int, rest)) for number, *rest in state["lanes"]}
     wanted = [lane.number for lane in lanes]
     if sorted(positions) != sorted(wanted) or state["turn"] >= len(wanted):

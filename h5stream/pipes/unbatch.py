@@ -14,6 +14,7 @@ from h5stream.pipes.stage import (
     LaneIterator,
     LaneStage,
     Runtime,
+    Seek,
     State,
     Upstream,
 )
@@ -27,6 +28,7 @@ class Unbatch(LaneStage):
 
     method: ClassVar[str] = "unbatch"
     takes: ClassVar[frozenset[Items]] = frozenset({Items.BLOCKS})
+    keeps_rows: ClassVar[bool] = True
 
     def gives(self, taken: Items) -> Items:
         """Say samples."""
@@ -39,6 +41,16 @@ class Unbatch(LaneStage):
     def count(self, lane: Lane, upstream: Count) -> Count:
         """One item a row."""
         return Count(upstream.rows, upstream.rows)
+
+    def seek_items(self, count: int, before: Seek) -> State | None:
+        """Find a row."""
+        found = before.rows(count)
+        return None if found is None else (*found[0], found[1])
+
+    def seek_rows(self, count: int, before: Seek) -> tuple[State, int] | None:
+        """Find a row: items have one."""
+        state = self.seek_items(count, before)
+        return None if state is None else (state, 0)
 
     def iterate(
         self, lane: Lane, runtime: Runtime, upstream: Upstream, state: State

@@ -6,8 +6,10 @@ Nothing here knows of files, arrays of data, threads or torch; defaults live els
 """
 
 from h5stream.plan.lanes import (
+    Cut,
     LaneRows,
     Pieces,
+    batches_done,
     cut_lanes,
     cut_windows,
     lane_batches,
@@ -18,11 +20,13 @@ from h5stream.plan.reads import Segments, split_at_chunks
 from h5stream.plan.row_chunks import RowChunk, RowChunks, cut_row_chunks, rows_per_row_chunk
 
 __all__ = [
+    "Cut",
     "LaneRows",
     "Pieces",
     "RowChunk",
     "RowChunks",
     "Segments",
+    "batches_done",
     "cut_lanes",
     "cut_row_chunks",
     "cut_windows",

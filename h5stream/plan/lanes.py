@@ -1,17 +1,24 @@
 """Cuts an epoch's order of rows into lanes, and a lane into windows and batches.
 
 1. The row chunks, in the epoch's order, are one sequence of rows.
-2. The sequence is cut into T lanes of equal length (`cut_lanes`). A cut may fall inside a row
+2. The sequence is cut into G groups of equal length, and each group into T / G lanes of whole
+   batches (`cut_lanes`); only a group's last batch may be short. A cut may fall inside a row
    chunk; then two lanes read it.
 3. Consecutive pieces of a lane form windows of at least `buffer_rows` rows (`cut_windows`).
-4. Batch k of the epoch is batch ``k // T`` of lane ``k % T``; instance i of n owns the lanes
-   with ``lane % n == i``.
+4. Batch k of the epoch is batch ``k // T`` of lane ``k % T``, and so batch ``k // G`` of group
+   ``k % G``; instance i of n owns the lanes with ``lane % n == i``.
+5. After K batches of the epoch, lane t has given `batches_done` of them: K is all that a saved
+   position needs.
+
+By default a group is what one rank streams, and its lanes are those of the rank's workers: then
+the number of batches does not depend on the number of workers. Where the lanes are fixed, each is
+a group of its own.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Literal
 
 import numpy as np
@@ -19,9 +26,11 @@ import numpy as np
 from h5stream.plan.row_chunks import RowChunks
 
 __all__ = [
+    "Cut",
     "LaneRows",
     "Pieces",
     "Uneven",
+    "batches_done",
     "cut_lanes",
     "cut_windows",
     "lane_batches",
@@ -29,6 +38,15 @@ __all__ = [
 ]
 
 Uneven = Literal["drop", "pad", "keep"]
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """How an epoch is cut: into how many lanes, of how many equal groups, by which rule."""
+
+    lanes: int
+    groups: int
+    uneven: Uneven
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,28 +80,68 @@ class Pieces:
         return Pieces(self.file[part], self.start[part], self.stop[part])
 
 
-def cut_lanes(n_rows: int, *, lanes: int, uneven: Uneven) -> list[LaneRows]:
+def cut_lanes(n_rows: int, cut: Cut, *, batch_rows: int) -> list[LaneRows]:
     """Cut the rows of an epoch into lanes.
 
-    ``"drop"`` floors the length of a lane, ``"pad"`` repeats rows from the start of the order to
-    reach the ceiling, ``"keep"`` lets lanes differ by one row.
+    ``"drop"`` floors the length of a group, ``"pad"`` repeats rows from the start of the order to
+    reach the ceiling, ``"keep"`` lets groups differ by one row. The lanes of a group differ by at
+    most one batch.
+
+    Parameters
+    ----------
+    n_rows : int
+        Rows of the epoch.
+    cut : Cut
+        Its lanes are a multiple of its groups.
+    batch_rows : int
+        Rows of a batch.
 
     Examples
     --------
-    >>> cut_lanes(10, lanes=3, uneven="drop")
-    [LaneRows(start=0, stop=3), LaneRows(start=3, stop=6), LaneRows(start=6, stop=9)]
-    >>> cut_lanes(10, lanes=3, uneven="pad")
-    [LaneRows(start=0, stop=4), LaneRows(start=4, stop=8), LaneRows(start=8, stop=12)]
-    >>> cut_lanes(10, lanes=3, uneven="keep")
-    [LaneRows(start=0, stop=4), LaneRows(start=4, stop=7), LaneRows(start=7, stop=10)]
+    >>> def lengths(cut):
+    ...     return [len(rows) for rows in cut_lanes(10, cut, batch_rows=2)]
+    >>> lengths(Cut(3, 3, "drop")), lengths(Cut(3, 3, "pad")), lengths(Cut(3, 3, "keep"))
+    ([3, 3, 3], [4, 4, 4], [4, 3, 3])
+    >>> lengths(Cut(3, 1, "keep")), lengths(Cut(4, 2, "keep"))
+    ([4, 4, 2], [3, 3, 2, 2])
     """
-    floor, rest = divmod(n_rows, lanes)
-    if uneven == "keep":
-        bounds = [lane * floor + min(lane, rest) for lane in range(lanes + 1)]
+    lanes = [LaneRows(0, 0)] * cut.lanes
+    for group, rows in enumerate(_cut_groups(n_rows, cut)):
+        members = _cut_batches(rows, cut.lanes // cut.groups, batch_rows)
+        lanes[group :: cut.groups] = members
+    return lanes
+
+
+def _cut_groups(n_rows: int, cut: Cut) -> list[LaneRows]:
+    floor, rest = divmod(n_rows, cut.groups)
+    if cut.uneven == "keep":
+        bounds = [group * floor + min(group, rest) for group in range(cut.groups + 1)]
     else:
-        rows = floor + (1 if rest and uneven == "pad" else 0)
-        bounds = [lane * rows for lane in range(lanes + 1)]
+        rows = floor + (1 if rest and cut.uneven == "pad" else 0)
+        bounds = [group * rows for group in range(cut.groups + 1)]
     return [LaneRows(a, b) for a, b in pairwise(bounds)]
+
+
+def _cut_batches(rows: LaneRows, members: int, batch_rows: int) -> list[LaneRows]:
+    """Deal whole batches to the members in turn; the one with the last batch may get less."""
+    batches = -(-len(rows) // batch_rows)
+    missing = batches * batch_rows - len(rows)
+    lengths = [batches_done(batches, member, members) * batch_rows for member in range(members)]
+    if batches:
+        lengths[(batches - 1) % members] -= missing
+    bounds = [rows.start, *(rows.start + length for length in accumulate(lengths))]
+    return [LaneRows(a, b) for a, b in pairwise(bounds)]
+
+
+def batches_done(batches: int, lane: int, lanes: int) -> int:
+    """Count how many of the first batches of an epoch are those of one lane.
+
+    Examples
+    --------
+    >>> [batches_done(6, lane, 4) for lane in range(4)]
+    [2, 2, 1, 1]
+    """
+    return batches // lanes + (lane < batches % lanes)
 
 
 def lane_pieces(chunks: RowChunks, rows: LaneRows) -> Pieces:
@@ -109,14 +167,14 @@ def lane_pieces(chunks: RowChunks, rows: LaneRows) -> Pieces:
 
 
 def _pieces_between(chunks: RowChunks, start: int, stop: int) -> Pieces:
-    ends = np.cumsum(chunks.sizes)
-    begins = ends - chunks.sizes
+    ends = chunks.ends
     first = int(np.searchsorted(ends, start, side="right"))
-    last = int(np.searchsorted(begins, stop, side="left"))
+    last = int(np.searchsorted(ends, stop, side="left")) + 1
     part = slice(first, last)
-    skipped = np.maximum(start - begins[part], 0)
+    file, begin, end = chunks.file[part], chunks.start[part], chunks.stop[part]
+    skipped = np.maximum(start - (ends[part] - (end - begin)), 0)
     left_out = np.maximum(ends[part] - stop, 0)
-    return Pieces(chunks.file[part], chunks.start[part] + skipped, chunks.stop[part] - left_out)
+    return Pieces(file, begin + skipped, end - left_out)
 
 
 def cut_windows(sizes: np.ndarray, *, buffer_rows: int) -> np.ndarray:

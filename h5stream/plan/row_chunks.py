@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -27,7 +28,7 @@ class RowChunk:
         return self.stop - self.start
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class RowChunks:
     """A table of row chunks: int64 arrays `file`, `start`, `stop` of equal length."""
 
@@ -47,10 +48,15 @@ class RowChunks:
         """Rows of each row chunk."""
         return self.stop - self.start
 
+    @cached_property
+    def ends(self) -> np.ndarray:
+        """Rows up to the end of each row chunk."""
+        return np.cumsum(self.sizes)
+
     @property
     def n_rows(self) -> int:
         """Rows of all row chunks."""
-        return int(self.sizes.sum())
+        return int(self.ends[-1]) if len(self) else 0
 
     def take(self, order: np.ndarray) -> RowChunks:
         """Return the row chunks in another order."""

@@ -6,8 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from h5stream.plan import (
+    Cut,
     LaneRows,
     RowChunks,
+    batches_done,
     cut_lanes,
     cut_row_chunks,
     cut_windows,
@@ -36,16 +38,16 @@ def rows_of_lane(chunks: RowChunks, lane: LaneRows) -> Rows:
     return [(file, row) for file, a, b in zip(*columns, strict=True) for row in range(a, b)]
 
 
-def slow_lanes(rows: Rows, lanes: int, uneven: Uneven) -> list[Rows]:
+def slow_groups(rows: Rows, groups: int, uneven: Uneven) -> list[Rows]:
     """Deal rows out as the design says it, without any arithmetic on bounds."""
     if uneven == "keep":
-        sizes = [len(rows[lane::lanes]) for lane in range(lanes)]
+        sizes = [len(rows[group::groups]) for group in range(groups)]
     else:
-        sizes = [len(rows) // lanes] * lanes
+        sizes = [len(rows) // groups] * groups
         if uneven == "pad":
             while rows and sum(sizes) < len(rows):
                 sizes = [size + 1 for size in sizes]
-    endless, dealt = rows * (lanes + 1), 0
+    endless, dealt = rows * (groups + 1), 0
     result = []
     for size in sizes:
         result.append(endless[dealt : dealt + size])
@@ -53,34 +55,87 @@ def slow_lanes(rows: Rows, lanes: int, uneven: Uneven) -> list[Rows]:
     return result
 
 
+def slow_members(group: Rows, members: int, batch_rows: int) -> list[Rows]:
+    """Let the members of a group take turns in batches, then give each as many rows in order."""
+    sizes = [0] * members
+    for number, first in enumerate(range(0, len(group), batch_rows)):
+        sizes[number % members] += len(group[first : first + batch_rows])
+    rows = iter(group)
+    return [[next(rows) for _ in range(size)] for size in sizes]
+
+
 files_strategy = st.lists(st.tuples(st.integers(0, 20), st.integers(1, 7)), min_size=1, max_size=4)
+uneven_strategy: st.SearchStrategy[Uneven] = st.sampled_from(["drop", "pad", "keep"])
 
 
 @given(
     files_strategy,
-    st.integers(1, 9),
-    st.sampled_from(["drop", "pad", "keep"]),
+    st.integers(1, 5),
+    st.integers(1, 3),
+    st.integers(1, 6),
+    uneven_strategy,
     st.integers(0, 99),
 )
 def test_lanes_are_those_of_the_slow_way(
-    files: list[tuple[int, int]], lanes: int, uneven: Uneven, seed: int
+    files: list[tuple[int, int]],
+    groups: int,
+    members: int,
+    batch_rows: int,
+    uneven: Uneven,
+    seed: int,
 ) -> None:
     chunks = shuffled_chunks(files, seed)
-    cut = cut_lanes(chunks.n_rows, lanes=lanes, uneven=uneven)
-    assert [rows_of_lane(chunks, lane) for lane in cut] == slow_lanes(
-        rows_in_order(chunks), lanes, uneven
-    )
+    lanes = cut_lanes(chunks.n_rows, Cut(groups * members, groups, uneven), batch_rows=batch_rows)
+    found = [rows_of_lane(chunks, lane) for lane in lanes]
+    in_groups = slow_groups(rows_in_order(chunks), groups, uneven)
+    for group, rows in enumerate(in_groups):
+        assert found[group::groups] == slow_members(rows, members, batch_rows)
 
 
 @given(st.integers(0, 200), st.integers(1, 12))
 def test_lanes_that_drop_or_pad_are_equally_long(n_rows: int, lanes: int) -> None:
     for uneven, total in (("drop", n_rows // lanes), ("pad", -(-n_rows // lanes))):
-        assert {len(lane) for lane in cut_lanes(n_rows, lanes=lanes, uneven=uneven)} == {total}
+        cut = Cut(lanes, lanes, uneven)  # type: ignore[arg-type]
+        assert {len(lane) for lane in cut_lanes(n_rows, cut, batch_rows=4)} == {total}
+
+
+@given(
+    st.integers(0, 200),
+    st.integers(1, 4),
+    st.integers(1, 4),
+    st.integers(1, 9),
+    uneven_strategy,
+    st.booleans(),
+)
+def test_lanes_are_served_in_turn_until_the_first_without_a_batch(
+    n_rows: int, groups: int, members: int, batch_size: int, uneven: Uneven, drop_last: bool
+) -> None:
+    """Batch k of the epoch is then batch k // T of lane k % T, to the end."""
+    cut = Cut(groups * members, groups, uneven)
+    counts = [
+        lane_batches(lane, batch_size=batch_size, drop_last=drop_last)
+        for lane in cut_lanes(n_rows, cut, batch_rows=batch_size)
+    ]
+    assert counts == [batches_done(sum(counts), lane, cut.lanes) for lane in range(cut.lanes)]
+
+
+@given(st.integers(0, 200), st.integers(1, 4), st.integers(1, 9), uneven_strategy, st.booleans())
+def test_the_number_of_batches_does_not_depend_on_the_members(
+    n_rows: int, groups: int, batch_size: int, uneven: Uneven, drop_last: bool
+) -> None:
+    totals = {
+        sum(
+            lane_batches(lane, batch_size=batch_size, drop_last=drop_last)
+            for lane in cut_lanes(n_rows, Cut(groups * m, groups, uneven), batch_rows=batch_size)
+        )
+        for m in (1, 2, 3, 7)
+    }
+    assert len(totals) == 1
 
 
 def test_pad_repeats_the_order_as_often_as_needed() -> None:
     chunks = cut_row_chunks([2], [1])
-    lanes = cut_lanes(2, lanes=5, uneven="pad")
+    lanes = cut_lanes(2, Cut(5, 5, "pad"), batch_rows=1)
     rows = [row for lane in lanes for _, row in rows_of_lane(chunks, lane)]
     assert rows == [0, 1, 0, 1, 0]
 

@@ -1,0 +1,325 @@
+"""The loader itself: it begins runs, tells their state, and checks the states it is given."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import Any, Literal
+
+from torch.utils.data import DataLoader
+
+from h5stream.errors import ConfigError, StateError
+from h5stream.loader.run import Counted, Run
+from h5stream.loader.source import Source
+from h5stream.pipes import Instance
+from h5stream.pipes.chain import Chain
+from h5stream.pipes.epoch import (
+    asked_cut,
+    count_in_turn,
+    count_of_rank,
+    cut_for,
+    instance_of,
+    pin_cut,
+)
+from h5stream.pipes.state import check_plan, describe_plan
+from h5stream.plan import Cut
+
+__all__ = ["Loader"]
+
+_KIND = "h5stream.Loader 1"
+_STREAMS_BUSINESS = {
+    "batch_size": "batch_size= of the stream",
+    "batch_sampler": "batch_size= of the stream",
+    "collate_fn": "collate= of the stream",
+    "drop_last": "drop_last= of the stream",
+    "sampler": "shuffle= of the stream",
+    "shuffle": "shuffle= of the stream",
+}
+
+
+class Loader(DataLoader[Any]):
+    """Load a stream through a `torch.utils.data.DataLoader` that can save and resume.
+
+    Parameters
+    ----------
+    stream : H5Stream or Pipe
+        What to stream; its `shard` gives each rank and worker its part.
+    num_workers : int
+        Processes that read ahead; 0 reads in this process, on threads.
+    on_mismatch : {"error", "restart_epoch"}
+        What `load_state_dict` does when these ranks and workers cannot share the lanes that the
+        state was saved with: raise a `StateError`, or start the saved epoch from its beginning.
+    **options
+        Of `torch.utils.data.DataLoader`: `pin_memory`, `prefetch_factor`, `persistent_workers`,
+        `multiprocessing_context`, `worker_init_fn`, `timeout` and so on.
+
+    Raises
+    ------
+    ConfigError
+        If an option is the stream's business: its batches come as they are.
+
+    Examples
+    --------
+    >>> import h5stream as h5s
+    >>> stream = h5s.H5Stream(
+    ...     h5s.example_file(),
+    ...     fields={"x": "X", "cell_type": "obs[louvain]"},
+    ...     batch_size=128,
+    ...     shuffle=True,
+    ... )
+    >>> loader = h5s.Loader(stream)
+    >>> for step, batch in enumerate(loader, 1):
+    ...     if step == 4:
+    ...         state = loader.state_dict()
+    ...         break
+    >>> state["epoch"], state["batches"]
+    (0, 4)
+    >>> resumed = h5s.Loader(stream)
+    >>> resumed.load_state_dict(state)
+    >>> len(resumed), len(list(resumed))
+    (6, 2)
+    """
+
+    def __init__(
+        self,
+        stream: Chain,
+        *,
+        num_workers: int = 0,
+        on_mismatch: Literal["error", "restart_epoch"] = "error",
+        **options: Any,
+    ) -> None:
+        if not isinstance(stream, Chain):
+            raise ConfigError(f"a Loader needs an H5Stream or a Pipe, not {stream!r}")
+        if on_mismatch not in ("error", "restart_epoch"):
+            raise ConfigError(
+                f'on_mismatch must be "error" or "restart_epoch", not {on_mismatch!r}'
+            )
+        for name in options:
+            if name in _STREAMS_BUSINESS:
+                raise ConfigError(f"{name} is not the loader's business; {_STREAMS_BUSINESS[name]}")
+        if options.get("in_order") is False:
+            raise ConfigError("in_order=False would leave the place in the epoch unknown")
+        self.stream = stream
+        self.on_mismatch = on_mismatch
+        self._saved_cut: Cut | None = None
+        self._run: Run | None = None
+        self._loaded: Run | None = None
+        self._workers_expect: tuple[Cut, int, bool] | None = None
+        self._described: tuple[Cut, dict[str, Any]] | None = None
+        super().__init__(
+            Source(stream),
+            batch_size=None,
+            num_workers=num_workers,
+            collate_fn=_as_it_is,
+            **options,
+        )
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        """Start the next epoch, or what is left of a loaded one."""
+        epoch = self.stream.begin_epoch()
+        cut, instance = self._cut(), self._instance()
+        run, self._loaded = self._loaded, None
+        if run is None or run.epoch != epoch:
+            run = self._new_run(epoch, cut)
+        start, carries_places = run.start(), run.lanes is not None
+        # Persistent workers count epochs on by themselves; other news take new workers.
+        if start is not None or self._workers_expect != (cut, epoch, carries_places):
+            self._end_workers()
+        self._workers_expect = (cut, epoch + 1, carries_places)
+        source = self.dataset
+        assert isinstance(source, Source), "the dataset of a loader is its own"
+        source.begin(
+            epoch,
+            cut=cut,
+            rank=instance.rank,
+            world_size=instance.world_size,
+            start=start,
+            carries_places=carries_places,
+        )
+        self._run = run
+        return Counted(super().__iter__(), run, _items_left(run, cut))
+
+    def __len__(self) -> int:
+        """Count the batches of a whole epoch on this rank.
+
+        Raises
+        ------
+        TypeError
+            If only a run can tell.
+        """
+        cut, instance, epoch = self._cut(), self._instance(), self.stream.next_epoch
+        stages = pin_cut(self.stream.stages, cut)
+        items = count_of_rank(stages, self.stream.catalog, instance, epoch)
+        left = _items_left(self._new_run(epoch, cut), cut)
+        return items if left is None else min(items, left)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Make the next iteration stream this epoch from its beginning."""
+        self.stream.set_epoch(epoch)
+        self._loaded = self._run = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where the last iteration stands, as a small dict fit for JSON.
+
+        After the end of an epoch, and before the first, it is the start of the next. The states of
+        all ranks are equal once they were given equally many batches, and any of them serves all
+        ranks; but where only a run can tell how many there are, each rank saves its own.
+        """
+        run = self._loaded or self._run
+        if run is None or run.finished:
+            run = Run(self.stream.next_epoch, 1, None)
+        state: dict[str, Any] = {
+            "kind": _KIND,
+            "epoch": run.epoch,
+            "batches": run.batches_now,
+            "plan": self._describe(self._cut()),
+        }
+        if run.lanes:
+            instance = self._instance()
+            state["rank"] = [instance.rank, instance.world_size]
+            state["last_lane"] = run.last_lane
+            state["lanes"] = [[number, *place] for number, place in run.lanes.items()]
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Make the next iteration go on where another loader stood.
+
+        The lanes of the saved run are kept from now on, so that the order of all epochs is the
+        one that the run would have had without the stop.
+
+        Parameters
+        ----------
+        state : mapping
+            What `state_dict` returned, over the same files with the same parameters. The numbers
+            of ranks and workers may differ, if their product divides the number of lanes.
+
+        Raises
+        ------
+        StateError
+            If the state does not fit; the message names the difference, or the numbers that fit.
+        """
+        cut = _read_cut(state)
+        plan = {**self._describe(cut), **asked_cut(self.stream.stages)}
+        check_plan(state["plan"], plan)
+        epoch = int(state["epoch"])
+        misfit = self._misfit(state, cut)
+        if misfit and self.on_mismatch == "error":
+            raise StateError(f'{misfit}; or pass on_mismatch="restart_epoch"')
+        self._end_workers()
+        self.set_epoch(epoch)
+        if not misfit:
+            run = self._run_from(state, cut)
+            self._saved_cut, self._loaded = cut, run
+
+    def _run_from(self, state: Mapping[str, Any], cut: Cut) -> Run:
+        run = self._new_run(int(state["epoch"]), cut)
+        run.batches = int(state["batches"])
+        if "lanes" in state:
+            run.lanes = {int(number): tuple(map(int, place)) for number, *place in state["lanes"]}
+            run.last_lane = int(state["last_lane"])
+        left, surplus = divmod((run.total or 0) - run.batches, run.step)
+        if run.total is not None and cut.uneven == "drop" and surplus:
+            warnings.warn(
+                f"{run.total - run.batches} batches are left of epoch {run.epoch}; so that all "
+                f"{run.step} ranks are given {left}, the last {surplus} are left out",
+                stacklevel=3,
+            )
+        return run
+
+    def _new_run(self, epoch: int, cut: Cut) -> Run:
+        """Begin an epoch; lanes that only a run can count bring their places along."""
+        total = count_in_turn(pin_cut(self.stream.stages, cut), self.stream.catalog, epoch)
+        if total is None:
+            return Run(epoch, 1, None, lanes={})
+        return Run(epoch, self._instance().world_size, total)
+
+    def _misfit(self, state: Mapping[str, Any], cut: Cut) -> str:
+        """Say why these ranks and workers cannot go on from a state; empty if they can."""
+        instance = self._instance()
+        here = f"{instance.world_size} ranks of {instance.num_workers} workers"
+        if cut.lanes % instance.count:
+            fitting = [n for n in range(1, cut.lanes + 1) if cut.lanes % n == 0]
+            return (
+                f"the state was saved with {cut.lanes} lanes, which {here} cannot share; numbers "
+                f"of instances (ranks times workers) that fit: {fitting}"
+            )
+        if "lanes" in state:
+            rank, world_size = state["rank"]
+            if [rank, world_size] == [instance.rank, instance.world_size]:
+                return ""
+            return (
+                f"the state was saved by rank {rank} of {world_size} for itself, because only a "
+                f"run can tell how many items this pipe gives; this is rank {instance.rank} of "
+                f"{instance.world_size}: load what this rank saved, with as many ranks"
+            )
+        run = self._new_run(int(state["epoch"]), cut)
+        left = (run.total or 0) - int(state["batches"])
+        if left < 0:
+            raise StateError(
+                f"the state is after batch {state['batches']}, but the epoch has "
+                f"{run.total or 'no known number'}; it is damaged"
+            )
+        if cut.uneven == "pad" and left % run.step:
+            return (
+                f"{left} batches are left of the epoch, which {here} cannot share equally, as "
+                'uneven="pad" demands: resume with a number of ranks that divides them'
+            )
+        return ""
+
+    def _instance(self) -> Instance:
+        """Tell the rank, and how many workers there are."""
+        workers = max(1, self.num_workers)
+        found = instance_of(self.stream.stages, num_workers=workers)
+        return Instance(found.rank, found.world_size, 0, workers)
+
+    def _cut(self) -> Cut:
+        return self._saved_cut or cut_for(self.stream.stages, self._instance())
+
+    def _describe(self, cut: Cut) -> dict[str, Any]:
+        if self._described is None or self._described[0] != cut:
+            plan = describe_plan(self.stream.stages, self.stream.catalog, cut)
+            self._described = (cut, plan)
+        return dict(self._described[1])
+
+    def _end_workers(self) -> None:
+        """End persistent workers; the next iteration starts others."""
+        iterator: Any = self._iterator
+        self._iterator = None
+        if iterator is not None:
+            iterator._shutdown_workers()
+
+
+def _items_left(run: Run, cut: Cut) -> int | None:
+    """Say after how many items a rank must end, if ranks would not end together by themselves."""
+    if run.total is None or cut.uneven == "keep":
+        return None
+    left, surplus = divmod(run.total - run.batches, run.step)
+    return left if surplus else None
+
+
+def _read_cut(state: Any) -> Cut:
+    """Check the form of a state, and return how its epochs are cut."""
+    try:
+        cut = Cut(*(state["plan"][name] for name in asdict(Cut(1, 1, "keep"))))
+        fits = (
+            state["kind"] == _KIND
+            and min(state["epoch"], state["batches"]) >= 0
+            and 1 <= cut.groups <= cut.lanes
+            and cut.lanes % cut.groups == 0
+            and cut.uneven in ("drop", "pad", "keep")
+            and ("lanes" not in state or (len(state["rank"]) == 2 and state["last_lane"] >= 0))
+            and all(min(lane) >= 0 for lane in state.get("lanes", ()))
+        )
+    except (AttributeError, KeyError, TypeError, ValueError):
+        fits = False
+    if not fits:
+        raise StateError(
+            f"this is not a state of a loader ({_KIND}): {str(state)[:80]}; pass what its "
+            "state_dict() returned"
+        )
+    return cut
+
+
+def _as_it_is(item: Any) -> Any:
+    return item

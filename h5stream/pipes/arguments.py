@@ -1,0 +1,30 @@
+"""Checks of the arguments that pipe methods take."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from h5stream.errors import ConfigError
+
+__all__ = ["a_callable", "a_count", "is_integer"]
+
+Number = TypeVar("Number", bound=int)
+
+
+def is_integer(value: object) -> bool:
+    """Say whether something counts as an integer: NumPy's do, booleans do not."""
+    return hasattr(value, "__index__") and not isinstance(value, bool)
+
+
+def a_count(name: str, value: Number) -> Number:
+    """Return a positive integer, or raise a ConfigError."""
+    if not is_integer(value) or value < 1:
+        raise ConfigError(f"{name} must be a positive integer, not {value!r}")
+    return value
+
+
+def a_callable(method: str, function: Any) -> Any:
+    """Return a function, or raise a ConfigError."""
+    if not callable(function):
+        raise ConfigError(f"{method}() needs a function, not {function!r}")
+    return function

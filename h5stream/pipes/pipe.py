@@ -1,0 +1,242 @@
+"""The pipe: a chain with methods that add stages.
+
+Every method returns a longer pipe and leaves this one as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from h5stream.errors import ConfigError
+from h5stream.pipes.arguments import a_callable, a_count, is_integer
+from h5stream.pipes.batch import Batch
+from h5stream.pipes.chain import Chain
+from h5stream.pipes.collate import Collate
+from h5stream.pipes.instance import find_rank
+from h5stream.pipes.list_chunks import ListChunks
+from h5stream.pipes.map import Map
+from h5stream.pipes.open_files import OpenFiles
+from h5stream.pipes.prefetch import Prefetch
+from h5stream.pipes.read_chunks import ReadChunks
+from h5stream.pipes.shard import Shard
+from h5stream.pipes.shuffle_chunks import ShuffleChunks
+from h5stream.pipes.shuffle_rows import ShuffleRows
+from h5stream.pipes.stage import Stage
+from h5stream.pipes.unbatch import Unbatch
+from h5stream.pipes.where import Where
+from h5stream.plan.lanes import Uneven
+from h5stream.reader.catalog import Sources
+
+__all__ = ["Pipe", "open_files"]
+
+_TARGET_BYTES = 2**20
+
+
+class Pipe(Chain):
+    """A chain of stages from files to batches.
+
+    Start one with `open_files`, and add stages with the methods. A pipe is an iterable dataset of
+    torch: iterate over it, or pass it to a `DataLoader` with ``batch_size=None``.
+
+    Parameters
+    ----------
+    stages : sequence of Stage
+        The first opens files; each accepts what the one before gives.
+
+    Raises
+    ------
+    ConfigError
+        If two neighbours do not fit.
+
+    Examples
+    --------
+    >>> import h5stream as h5s
+    >>> pipe = (
+    ...     h5s.open_files(h5s.example_file(), fields={"x": "X", "cell_type": "obs[louvain]"})
+    ...     .list_chunks()
+    ...     .shuffle_chunks(seed=0)
+    ...     .shard()
+    ...     .read_chunks()
+    ...     .shuffle_rows()
+    ...     .batch(128)
+    ...     .collate()
+    ... )
+    >>> batch = next(iter(pipe))
+    >>> batch["x"].shape, batch["cell_type"].dtype
+    (torch.Size([128, 765]), torch.int8)
+    """
+
+    def then(self, stage: Stage) -> Pipe:
+        """Add a stage; what all other methods do, and how a stage of your own is added."""
+        return Pipe((*self.stages, stage))
+
+    def list_chunks(self, target_bytes: int = _TARGET_BYTES) -> Pipe:
+        """Cut the files into row chunks, on chunk boundaries of each file's heaviest field.
+
+        Parameters
+        ----------
+        target_bytes : int
+            Neighbouring chunks are joined up to this many decoded bytes, so that tiny chunks do
+            not cost a call each.
+        """
+        return self.then(ListChunks(a_count("target_bytes", target_bytes)))
+
+    def shuffle_chunks(self, seed: int = 0) -> Pipe:
+        """Put the row chunks in another order in every epoch.
+
+        Parameters
+        ----------
+        seed : int
+            In [0, 2**64). Also keys the permutations of `shuffle_rows`.
+        """
+        if not is_integer(seed) or not 0 <= seed < 2**64:
+            raise ConfigError(f"seed must be an integer in [0, 2**64), not {seed!r}")
+        return self.then(ShuffleChunks(int(seed)))
+
+    def shard(
+        self,
+        *,
+        lanes: int | None = None,
+        uneven: Uneven | None = None,
+        rank: int | None = None,
+        world_size: int | None = None,
+    ) -> Pipe:
+        """Keep the lanes of this rank and this DataLoader worker.
+
+        Parameters
+        ----------
+        lanes : int, optional
+            How many lanes the epoch has. Fixed, the order of batches is the same for every
+            number of ranks and workers that divides it. By default one for each of them.
+        uneven : {"drop", "pad", "keep"}, optional
+            What to do with rows that do not divide into equal lanes: leave them out (the default
+            with several ranks), repeat some, or let lanes differ by a row (the default with one).
+        rank, world_size : int, optional
+            By default those of torch.distributed, else of the environment's ``RANK`` and
+            ``WORLD_SIZE``.
+        """
+        if lanes is not None:
+            a_count("lanes", lanes)
+        if uneven not in (None, "drop", "pad", "keep"):
+            raise ConfigError(f'uneven must be "drop", "pad", "keep" or None, not {uneven!r}')
+        if rank is not None or world_size is not None:
+            find_rank(rank, world_size)
+        return self.then(Shard(lanes, uneven, rank, world_size))
+
+    def read_chunks(self, *, prefetch: int | None = None, threads: int | None = None) -> Pipe:
+        """Fetch and decode each row chunk into a block, ahead of the caller.
+
+        Parameters
+        ----------
+        prefetch : int, optional
+            How many row chunks are read ahead; by default as many as fit in 32 MiB. Before
+            `shuffle_rows` whole windows are read ahead: as many as hold that many row chunks, by
+            default one.
+        threads : int, optional
+            By default one for each core that this process may use.
+        """
+        if prefetch is not None:
+            a_count("prefetch", prefetch)
+        if threads is not None:
+            a_count("threads", threads)
+        return self.then(ReadChunks(prefetch, threads))
+
+    def shuffle_rows(self, buffer_size: int | None = None) -> Pipe:
+        """Permute the rows within windows of consecutive row chunks.
+
+        Parameters
+        ----------
+        buffer_size : int, optional
+            A window has at least this many rows, but the last; by default as many as fit in
+            64 MiB.
+        """
+        if buffer_size is not None:
+            a_count("buffer_size", buffer_size)
+        return self.then(ShuffleRows(buffer_size))
+
+    def unbatch(self) -> Pipe:
+        """Take blocks apart into samples: dicts of one row's values."""
+        return self.then(Unbatch())
+
+    def map(self, function: Callable[[dict[str, Any]], Any]) -> Pipe:
+        """Apply a function to each item.
+
+        Parameters
+        ----------
+        function : callable
+            Gets a dict and returns one: of columns before `unbatch` and after `batch`, of values
+            after `unbatch`, of tensors after `collate`. A generator function may yield any number
+            of items for one.
+        """
+        return self.then(Map(a_callable("map", function)))
+
+    def where(self, predicate: Callable[[dict[str, Any]], Any]) -> Pipe:
+        """Keep some rows.
+
+        Parameters
+        ----------
+        predicate : callable
+            Gets a dict. Over blocks it returns a boolean array with one entry a row; over samples
+            it returns whether to keep the sample.
+        """
+        return self.then(Where(a_callable("where", predicate)))
+
+    def batch(self, batch_size: int, *, drop_last: bool = False) -> Pipe:
+        """Make batches of exactly `batch_size` rows; only a lane's last may be shorter.
+
+        Parameters
+        ----------
+        batch_size : int
+            Rows of a batch.
+        drop_last : bool
+            Leave a lane's short last batch out.
+        """
+        return self.then(Batch(a_count("batch_size", batch_size), drop_last))
+
+    def collate(self, function: Callable[[dict[str, Any]], Any] | None = None) -> Pipe:
+        """Turn blocks and samples into dicts of tensors.
+
+        Parameters
+        ----------
+        function : callable, optional
+            Gets a dict of columns or values and returns the batch; by default `h5stream.collate`.
+        """
+        return self.then(Collate(None if function is None else a_callable("collate", function)))
+
+    def prefetch(self, items: int = 2) -> Pipe:
+        """Run everything before this on a thread of its own, ahead of the caller.
+
+        Parameters
+        ----------
+        items : int
+            How many items are kept ready.
+        """
+        return self.then(Prefetch(a_count("items", items)))
+
+
+def open_files(sources: Sources, fields: Mapping[str, str] | Sequence[str] | None = None) -> Pipe:
+    """Start a pipe on HDF5 files.
+
+    Parameters
+    ----------
+    sources : path or sequence of paths
+        A file, a glob pattern, or a list of them. The matches of a pattern come in natural order.
+    fields : mapping of str to str, sequence of str, or None
+        Key of the column -> dataset path, or dataset paths that are keys as well. A member of a
+        compound type is named in brackets: ``"obs[louvain]"``. None: every dataset that shares
+        the leading length of the largest one.
+
+    Returns
+    -------
+    Pipe
+        Yields the files, until more stages are added.
+
+    Examples
+    --------
+    >>> import h5stream as h5s
+    >>> pipe = h5s.open_files(h5s.example_file(), fields={"x": "X", "y": "obs[louvain]"})
+    >>> next(iter(pipe)).n_rows
+    700
+    """
+    return Pipe((OpenFiles(sources, fields),))
