@@ -14,7 +14,7 @@ from h5stream.errors import (
 )
 from h5stream.explain import Explanation
 from h5stream.loader import Loader
-from h5stream.pipes import Pipe, open_files
+from h5stream.pipes import Pipe, mix, open_files
 from h5stream.stream import H5Stream
 
 __version__ = "0.1.0"
@@ -34,5 +34,6 @@ __all__ = [
     "UnsupportedError",
     "collate",
     "example_file",
+    "mix",
     "open_files",
 ]

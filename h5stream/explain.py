@@ -14,10 +14,13 @@ from itertools import pairwise
 import numpy as np
 
 from h5stream.decode import describe_filter
+from h5stream.errors import ConfigError
 from h5stream.fields import DenseField
 from h5stream.layout import DatasetLayout
 from h5stream.pipes import Pipe
-from h5stream.pipes.epoch import count_items, instance_of, lane_stages, ordered_chunks, plan_lanes
+from h5stream.pipes.epoch import count_items, instance_of, ordered_chunks, plan_lanes
+from h5stream.pipes.fuse import lane_stages
+from h5stream.pipes.mix import Mix
 from h5stream.pipes.read_chunks import ReadGroups
 from h5stream.pipes.shuffle_rows import ReadWindows
 from h5stream.pipes.stage import Lane
@@ -142,6 +145,8 @@ def explain(pipe: Pipe) -> Explanation:
     field  dataset  rows of          chunks        filters  read    amplification
     noy    /noy     float32 39x144   (1, 39, 144)  shuffle, gzip  direct  1.00
     """
+    if isinstance(pipe.stages[0], Mix):
+        raise ConfigError("explain() is for one stream; explain those that were mixed")
     catalog = pipe.catalog
     chunks = ordered_chunks(pipe.stages, catalog, 0)
     lanes = plan_lanes(pipe.stages, catalog, instance_of(pipe.stages), 0)

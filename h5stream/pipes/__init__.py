@@ -10,8 +10,9 @@ from h5stream.pipes.collate import Collate
 from h5stream.pipes.instance import Instance
 from h5stream.pipes.list_chunks import ListChunks
 from h5stream.pipes.map import Map
+from h5stream.pipes.mix import Mix
 from h5stream.pipes.open_files import OpenFiles
-from h5stream.pipes.pipe import Pipe, open_files
+from h5stream.pipes.pipe import Pipe, mix, open_files
 from h5stream.pipes.prefetch import Prefetch
 from h5stream.pipes.read_chunks import ReadChunks
 from h5stream.pipes.running import StreamIterator
@@ -31,6 +32,7 @@ __all__ = [
     "LaneStage",
     "ListChunks",
     "Map",
+    "Mix",
     "OpenFiles",
     "Pipe",
     "Prefetch",
@@ -42,5 +44,6 @@ __all__ = [
     "StreamIterator",
     "Unbatch",
     "Where",
+    "mix",
     "open_files",
 ]

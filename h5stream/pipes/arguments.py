@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from h5stream.errors import ConfigError
 
-__all__ = ["a_callable", "a_count", "is_integer"]
+__all__ = ["a_callable", "a_count", "a_seed", "is_integer"]
 
 Number = TypeVar("Number", bound=int)
 
@@ -28,3 +28,10 @@ def a_callable(method: str, function: Any) -> Any:
     if not callable(function):
         raise ConfigError(f"{method}() needs a function, not {function!r}")
     return function
+
+
+def a_seed(value: int) -> int:
+    """Return a seed, or raise a ConfigError."""
+    if not is_integer(value) or not 0 <= value < 2**64:
+        raise ConfigError(f"seed must be an integer in [0, 2**64), not {value!r}")
+    return int(value)

@@ -17,16 +17,17 @@ from torch.utils.data import IterableDataset, get_worker_info
 from h5stream.errors import ConfigError, StateError
 from h5stream.pipes.arguments import is_integer
 from h5stream.pipes.epoch import (
+    catalogs_of,
     count_of_rank,
     instance_of,
     ordered_chunks,
     pin_cut,
     pin_rank,
     plan_lanes,
+    source_of,
 )
 from h5stream.pipes.epochs import EpochCount
 from h5stream.pipes.instance import Instance
-from h5stream.pipes.open_files import OpenFiles
 from h5stream.pipes.running import StreamIterator
 from h5stream.pipes.stage import Items, Stage
 from h5stream.pipes.start import SavedState, Start
@@ -59,7 +60,7 @@ class Chain(IterableDataset[Any]):
         self._loaded: tuple[int, dict[str, Any]] | None = None
         self._running: weakref.ref[StreamIterator] | None = None
         self._left: dict[str, Any] | None = None
-        self._reader: tuple[int, Reader] | None = None
+        self._readers: tuple[int, tuple[Reader, ...]] | None = None
 
     def __iter__(self) -> Iterator[Any]:
         """Start the next epoch; nothing is opened before the first `next`."""
@@ -72,7 +73,7 @@ class Chain(IterableDataset[Any]):
             self.stages,
             epoch=epoch,
             stats=self._stats,
-            make_reader=self._reader_of_this_process,
+            make_readers=self._readers_of_this_process,
             start=start,
             go_on_from=self._go_on_from,
             when_left=self._note_left,
@@ -108,11 +109,16 @@ class Chain(IterableDataset[Any]):
             pin_cut(self.stages, cut),
             epoch=epoch,
             stats=self._stats,
-            make_reader=self._reader_of_this_process,
+            make_readers=self._readers_of_this_process,
             start=start,
             instance=instance,
             gaps=gaps,
         )
+
+    @property
+    def gives(self) -> Items:
+        """The kind of its items."""
+        return self._gives
 
     @property
     def next_epoch(self) -> int:
@@ -149,14 +155,15 @@ class Chain(IterableDataset[Any]):
         """Remember where an iterator was that nobody holds any more."""
         self._left = _place_of(running)
 
-    def _reader_of_this_process(self) -> Reader:
-        """Keep one reader, whose buffers serve every epoch; a forked child makes its own."""
-        if self._reader is None or self._reader[0] != os.getpid():
-            self._reader = (os.getpid(), Reader(self.catalog, self._stats))
-        return self._reader[1]
+    def _readers_of_this_process(self) -> tuple[Reader, ...]:
+        """Keep the readers, whose buffers serve every epoch; a forked child makes its own."""
+        if self._readers is None or self._readers[0] != os.getpid():
+            catalogs = catalogs_of(self.stages)
+            self._readers = (os.getpid(), tuple(Reader(each, self._stats) for each in catalogs))
+        return self._readers[1]
 
     def __getstate__(self) -> dict[str, Any]:
-        here: dict[str, Any] = {"_reader": None, "_running": None, "_left": None}
+        here: dict[str, Any] = {"_readers": None, "_running": None, "_left": None}
         if get_spawning_popen() is not None:  # a worker that is spawned knows no process group
             here["stages"] = pin_rank(self.stages)
         return {**self.__dict__, **here}
@@ -185,9 +192,7 @@ class Chain(IterableDataset[Any]):
     @property
     def catalog(self) -> Catalog:
         """The files with their fields; scans them if that has not been done."""
-        source = self.stages[0]
-        assert isinstance(source, OpenFiles), "a pipe begins with its files"
-        return source.catalog
+        return source_of(self.stages).catalog
 
     def set_epoch(self, epoch: int) -> None:
         """Make the next iteration stream this epoch; the following ones count on from it."""

@@ -2,37 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from torch.utils.data import get_worker_info
 
 from h5stream.errors import ConfigError
 from h5stream.pipes.batch import Batch
+from h5stream.pipes.fuse import lane_stages
 from h5stream.pipes.instance import Instance, find_instance, find_rank
 from h5stream.pipes.list_chunks import ListChunks
+from h5stream.pipes.mix import Mix
+from h5stream.pipes.open_files import OpenFiles
 from h5stream.pipes.read_chunks import ReadChunks
 from h5stream.pipes.shard import Shard
 from h5stream.pipes.shuffle_chunks import ShuffleChunks
-from h5stream.pipes.shuffle_rows import ReadWindows, ShuffleRows
-from h5stream.pipes.stage import Count, Lane, LaneStage, Seek, Stage
-from h5stream.plan import Cut, RowChunks, batches_done, cut_lanes, lane_pieces
+from h5stream.pipes.stage import Count, Lane, Seek, Stage
+from h5stream.plan import Cut, Pieces, RowChunks, batches_done, cut_lanes, lane_pieces
 from h5stream.reader import Catalog
 
 __all__ = [
     "asked_cut",
+    "catalogs_of",
     "count_in_turn",
     "count_items",
     "count_of_rank",
     "cut_for",
     "instance_of",
-    "lane_stages",
     "ordered_chunks",
     "pin_cut",
     "pin_rank",
     "plan_lanes",
+    "source_of",
+    "threads_asked",
 ]
+
+_EPOCHS = 2**24
+"""Past all epochs that can be asked for: a stream that starts again in one has orders beyond."""
 
 
 def instance_of(stages: Sequence[Stage], *, num_workers: int | None = None) -> Instance:
@@ -85,28 +93,59 @@ def asked_cut(stages: Sequence[Stage]) -> dict[str, Any]:
 def pin_cut(stages: Sequence[Stage], cut: Cut) -> tuple[Stage, ...]:
     """Fix how epochs are cut, whatever the number of instances."""
 
-    def pinned(stage: Stage) -> Stage:
-        if not isinstance(stage, Shard):
-            return stage
-        return replace(stage, lanes=cut.lanes, groups=cut.groups, uneven=cut.uneven)
+    def pinned(shard: Shard) -> Shard:
+        return replace(shard, lanes=cut.lanes, groups=cut.groups, uneven=cut.uneven)
 
-    return tuple(map(pinned, stages))
+    return _with_shard(stages, pinned)
 
 
 def pin_rank(stages: Sequence[Stage]) -> tuple[Stage, ...]:
     """Fix rank and world size as this process sees them, if it is one of several ranks."""
 
-    def pinned(stage: Stage) -> Stage:
-        if not isinstance(stage, Shard):
-            return stage
-        rank, world_size = find_rank(stage.rank, stage.world_size)
-        return stage if world_size == 1 else replace(stage, rank=rank, world_size=world_size)
+    def pinned(shard: Shard) -> Shard:
+        rank, world_size = find_rank(shard.rank, shard.world_size)
+        return shard if world_size == 1 else replace(shard, rank=rank, world_size=world_size)
 
-    return tuple(map(pinned, stages))
+    return _with_shard(stages, pinned)
+
+
+def _with_shard(stages: Sequence[Stage], change: Callable[[Shard], Shard]) -> tuple[Stage, ...]:
+    def changed(stage: Stage) -> Stage:
+        if isinstance(stage, Mix):
+            return replace(stage, shard=change(stage.shard))
+        return change(stage) if isinstance(stage, Shard) else stage
+
+    return tuple(map(changed, stages))
 
 
 def _find_shard(stages: Sequence[Stage]) -> Shard | None:
-    return next((stage for stage in stages if isinstance(stage, Shard)), None)
+    for stage in stages:
+        if isinstance(stage, Mix):
+            return stage.shard
+        if isinstance(stage, Shard):
+            return stage
+    return None
+
+
+def source_of(stages: Sequence[Stage]) -> OpenFiles | Mix:
+    """Return the stage that a pipe begins with: its files, or the streams that it mixes."""
+    source = stages[0]
+    assert isinstance(source, OpenFiles | Mix), "a pipe begins with its files"
+    return source
+
+
+def catalogs_of(stages: Sequence[Stage]) -> tuple[Catalog, ...]:
+    """Return the files of each stream."""
+    source = source_of(stages)
+    return source.catalogs if isinstance(source, Mix) else (source.catalog,)
+
+
+def threads_asked(stages: Sequence[Stage]) -> int | None:
+    """Return the largest number of threads that a stage asks for, None if none does."""
+    source = source_of(stages)
+    parts = source.parts if isinstance(source, Mix) else (stages,)
+    asked = [s.threads for part in parts for s in part if isinstance(s, ReadChunks) and s.threads]
+    return max(asked, default=None)
 
 
 def ordered_chunks(stages: Sequence[Stage], catalog: Catalog, epoch: int) -> RowChunks:
@@ -130,11 +169,21 @@ def plan_lanes(
         If the files have no rows, the instances do not divide the lanes, or all lanes would be
         empty.
     """
+    cut = cut_for(stages, instance)
+    numbers = range(instance.number, cut.lanes, instance.count)
+    source = source_of(stages)
+    if isinstance(source, Mix):
+        return [_mixed_lane(source, cut, number, epoch) for number in numbers]
+    return _lanes_of(stages, catalog, cut, numbers, epoch)
+
+
+def _lanes_of(
+    stages: Sequence[Stage], catalog: Catalog, cut: Cut, numbers: Iterable[int], epoch: int
+) -> list[Lane]:
     chunks = ordered_chunks(stages, catalog, epoch)
     if not chunks.n_rows:
         found = ", ".join(file.path for file in catalog.files[:3])
         raise ConfigError(f"there are no rows to stream in {found}; expected at least one row")
-    cut = cut_for(stages, instance)
     rows = cut_lanes(chunks.n_rows, cut, batch_rows=_batch_rows(stages))
     if not len(rows[0]):
         raise ConfigError(
@@ -142,11 +191,27 @@ def plan_lanes(
             'of them; use uneven="pad" or "keep", or fewer ranks or lanes'
         )
     seed = next((stage.seed for stage in stages if isinstance(stage, ShuffleChunks)), 0)
-    return [
-        Lane(number, cut.lanes, lane_pieces(chunks, part), catalog.row_nbytes, seed, epoch)
-        for number, part in enumerate(rows)
-        if number % instance.count == instance.number
-    ]
+
+    def lane(number: int) -> Lane:
+        pieces = lane_pieces(chunks, rows[number])
+        return Lane(number, cut.lanes, pieces, catalog.row_nbytes, seed, epoch)
+
+    return [lane(number) for number in numbers]
+
+
+def _mixed_lane(mix: Mix, cut: Cut, number: int, epoch: int) -> Lane:
+    """Plan a lane that draws from the same lane of each stream."""
+
+    def plan_part(part: int, turn: int) -> Lane:
+        stages, catalog = mix.parts[part], mix.catalogs[part]
+        shard = _find_shard(stages) or Shard()
+        own = replace(cut, uneven=shard.uneven or cut.uneven)
+        return _lanes_of(stages, catalog, own, [number], epoch + turn * _EPOCHS)[0]
+
+    nothing = np.empty(0, np.int64)
+    row_nbytes = max(catalog.row_nbytes for catalog in mix.catalogs)
+    pieces = Pieces(nothing, nothing, nothing)
+    return Lane(number, cut.lanes, pieces, row_nbytes, mix.seed, epoch, plan_part)
 
 
 def _batch_rows(stages: Sequence[Stage]) -> int:
@@ -158,19 +223,6 @@ def _batch_rows(stages: Sequence[Stage]) -> int:
         if isinstance(stage, Batch):
             rows = stage.batch_size
     return rows
-
-
-def lane_stages(stages: Sequence[Stage]) -> list[LaneStage]:
-    """Pick the stages that run in a lane; reading and shuffling become one where they meet."""
-    picked: list[LaneStage] = []
-    for stage in stages:
-        if not isinstance(stage, LaneStage):
-            continue
-        if isinstance(stage, ShuffleRows) and picked and isinstance(picked[-1], ReadChunks):
-            picked[-1] = ReadWindows(picked[-1], stage)
-        else:
-            picked.append(stage)
-    return picked
 
 
 def count_items(stages: Sequence[Stage], lanes: Sequence[Lane]) -> list[int] | None:

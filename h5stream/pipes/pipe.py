@@ -5,30 +5,33 @@ Every method returns a longer pipe and leaves this one as it is.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from h5stream.errors import ConfigError
-from h5stream.pipes.arguments import a_callable, a_count, is_integer
+from h5stream.pipes.arguments import a_callable, a_count, a_seed
 from h5stream.pipes.batch import Batch
 from h5stream.pipes.chain import Chain
 from h5stream.pipes.collate import Collate
 from h5stream.pipes.instance import find_rank
 from h5stream.pipes.list_chunks import ListChunks
 from h5stream.pipes.map import Map
+from h5stream.pipes.mix import Mix, common_shard
 from h5stream.pipes.open_files import OpenFiles
 from h5stream.pipes.prefetch import Prefetch
 from h5stream.pipes.read_chunks import ReadChunks
 from h5stream.pipes.shard import Shard
 from h5stream.pipes.shuffle_chunks import ShuffleChunks
 from h5stream.pipes.shuffle_rows import ShuffleRows
-from h5stream.pipes.stage import Stage
+from h5stream.pipes.stage import Items, Stage
 from h5stream.pipes.unbatch import Unbatch
 from h5stream.pipes.where import Where
+from h5stream.plan.draws import StopCriteria
 from h5stream.plan.lanes import Uneven
 from h5stream.reader.catalog import Sources
 
-__all__ = ["Pipe", "open_files"]
+__all__ = ["Pipe", "mix", "open_files"]
 
 _TARGET_BYTES = 2**20
 
@@ -90,9 +93,7 @@ class Pipe(Chain):
         seed : int
             In [0, 2**64). Also keys the permutations of `shuffle_rows`.
         """
-        if not is_integer(seed) or not 0 <= seed < 2**64:
-            raise ConfigError(f"seed must be an integer in [0, 2**64), not {seed!r}")
-        return self.then(ShuffleChunks(int(seed)))
+        return self.then(ShuffleChunks(a_seed(seed)))
 
     def shard(
         self,
@@ -240,3 +241,64 @@ def open_files(sources: Sources, fields: Mapping[str, str] | Sequence[str] | Non
     700
     """
     return Pipe((OpenFiles(sources, fields),))
+
+
+def mix(
+    streams: Sequence[Pipe],
+    weights: Sequence[float] | None = None,
+    *,
+    stop_criteria: StopCriteria = "first_exhausted",
+    seed: int = 0,
+) -> Pipe:
+    """Draw batches or samples from several streams.
+
+    All ranks draw from the same stream in the same step. Every stream keeps its own shuffle and
+    its own order; the place of a mix can be saved and resumed like that of any pipe.
+
+    Parameters
+    ----------
+    streams : sequence of H5Stream or Pipe
+        Each with a `shard`, and all giving the same kind of item.
+    weights : sequence of float, optional
+        How often to draw from each, in proportion; by default equally often.
+    stop_criteria : {"first_exhausted", "all_exhausted", "cycle"}
+        When a stream is exhausted: end the epoch; go on with the others until each has given all
+        its items once; or start that stream again, in another order, and never end.
+    seed : int
+        Of the draws, in [0, 2**64).
+
+    Returns
+    -------
+    Pipe
+        Yields the streams' items as they are; more stages can be added. Its length depends on the
+        number of workers unless the streams have `lanes`.
+
+    Raises
+    ------
+    ConfigError
+        If the streams do not fit each other.
+
+    Examples
+    --------
+    >>> import h5stream as h5s
+    >>> options = {"fields": {"x": "X"}, "batch_size": 50, "lanes": 2}
+    >>> often = h5s.H5Stream(h5s.example_file(), shuffle=True, **options)
+    >>> seldom = h5s.H5Stream(h5s.example_file(), **options)
+    >>> mixed = h5s.mix([often, seldom], weights=[3, 1], stop_criteria="all_exhausted")
+    >>> len(mixed), len(list(mixed))
+    (28, 28)
+    """
+    shares = tuple(map(float, [1.0] * len(streams) if weights is None else weights))
+    if not streams or not all(isinstance(stream, Pipe) for stream in streams):
+        raise ConfigError(f"mix() takes H5Streams or Pipes, not {streams!r}")
+    if len(shares) != len(streams) or not all(0 < share < math.inf for share in shares):
+        raise ConfigError(f"mix() needs a positive weight for each of {len(streams)}: {weights!r}")
+    if stop_criteria not in get_args(StopCriteria):
+        raise ConfigError(f"stop_criteria must be one of {get_args(StopCriteria)}")
+    gets = {stream.gives for stream in streams}
+    if len(gets) > 1 or not gets <= {Items.BLOCKS, Items.SAMPLES, Items.TENSORS}:
+        raise ConfigError(f"mix() takes streams of one kind of item, not {sorted(gets)}")
+    parts = tuple(stream.stages for stream in streams)
+    if any(isinstance(part[0], Mix) for part in parts):
+        raise ConfigError("mix() takes streams of files; mix all of them in one call")
+    return Pipe((Mix(parts, common_shard(parts), gets.pop(), shares, stop_criteria, a_seed(seed)),))

@@ -10,15 +10,13 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any
 
 from h5stream.errors import StateError
-from h5stream.pipes.epoch import cut_for, instance_of, lane_stages, plan_lanes
+from h5stream.pipes.epoch import cut_for, instance_of, plan_lanes, source_of, threads_asked
+from h5stream.pipes.fuse import lane_stages
 from h5stream.pipes.instance import Instance, available_cores
-from h5stream.pipes.open_files import OpenFiles
-from h5stream.pipes.read_chunks import ReadChunks
-from h5stream.pipes.stage import Lane, LaneIterator, LaneStage, Runtime, Stage, State
+from h5stream.pipes.stage import LaneIterator, Runtime, Stage, State, link
 from h5stream.pipes.start import SavedState, Start
 from h5stream.pipes.state import describe_plan, pack_state, read_epoch
 from h5stream.pipes.switching import hurry_switches, relax_switches
@@ -45,8 +43,8 @@ class StreamIterator(Iterator[Any]):
         Which epoch.
     stats : Stats
         Where it counts.
-    make_reader : callable
-        Gives the reader of this process, once the first item is asked for.
+    make_readers : callable
+        Gives this process's reader of each stream, once the first item is asked for.
     go_on_from : callable, optional
         Told the epoch when a state is loaded, so that the next epoch follows it.
     start : Start, optional
@@ -65,7 +63,7 @@ class StreamIterator(Iterator[Any]):
         *,
         epoch: int,
         stats: Stats,
-        make_reader: Callable[[], Reader],
+        make_readers: Callable[[], tuple[Reader, ...]],
         go_on_from: Callable[[int], None] | None = None,
         start: Start | None = None,
         instance: Instance | None = None,
@@ -75,7 +73,7 @@ class StreamIterator(Iterator[Any]):
         self._stages = stages
         self._epoch = epoch
         self._stats = stats
-        self._make_reader = make_reader
+        self._make_readers = make_readers
         self._go_on_from = go_on_from
         self._start = start
         self._instance = instance
@@ -175,39 +173,30 @@ class StreamIterator(Iterator[Any]):
             self._when_left(self)
 
     def _start_lanes(self) -> list[LaneIterator]:
-        source = self._stages[0]
-        assert isinstance(source, OpenFiles), "a pipe begins with its files"
+        catalog = source_of(self._stages).catalog
         instance = self._instance or instance_of(self._stages)
-        lanes = plan_lanes(self._stages, source.catalog, instance, self._epoch)
+        lanes = plan_lanes(self._stages, catalog, instance, self._epoch)
         self._numbers = [lane.number for lane in lanes]
-        self._plan = describe_plan(self._stages, source.catalog, cut_for(self._stages, instance))
+        self._plan = describe_plan(self._stages, catalog, cut_for(self._stages, instance))
         links = lane_stages(self._stages)
         states: list[State] = [()] * len(lanes)
         if self._start is not None:
             self._turn, states = self._start.locate(lanes, links, self._plan)
-        reading = next(stage for stage in self._stages if isinstance(stage, ReadChunks))
-        threads = reading.threads or available_cores(instance.num_workers)
+        threads = threads_asked(self._stages) or available_cores(instance.num_workers)
         executor = ThreadPoolExecutor(threads, thread_name_prefix=_THREADS)
-        reader = self._make_reader()
+        readers = self._make_readers()
         hurry_switches()
-        self._end = weakref.finalize(self, _end, executor, reader)
-        runtime = Runtime(reader, executor, self._stats)
+        self._end = weakref.finalize(self, _end, executor, readers)
+        runtime = Runtime(readers, readers[0], executor, self._stats)
         self._alive = [True] * len(lanes)
-        return [_link(links, lane, runtime, s) for lane, s in zip(lanes, states, strict=True)]
+        return [link(links, lane, runtime, s) for lane, s in zip(lanes, states, strict=True)]
 
 
-def _link(stages: Sequence[LaneStage], lane: Lane, runtime: Runtime, state: State) -> LaneIterator:
-    """Wrap each stage's iterator around that of the stage before."""
-    if not stages:
-        raise AssertionError("a lane starts with a stage that reads")
-    upstream = partial(_link, stages[:-1], lane, runtime)
-    return stages[-1].iterate(lane, runtime, upstream, state)
-
-
-def _end(executor: ThreadPoolExecutor, reader: Reader) -> None:
+def _end(executor: ThreadPoolExecutor, readers: Sequence[Reader]) -> None:
     in_own_thread = threading.current_thread().name.startswith(
         _THREADS
     )  # garbage is found anywhere
     executor.shutdown(wait=not in_own_thread, cancel_futures=True)
-    reader.release_files()
+    for reader in readers:
+        reader.release_files()
     relax_switches()

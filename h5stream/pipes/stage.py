@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 from h5stream.plan import Pieces
@@ -36,6 +37,7 @@ __all__ = [
     "Stage",
     "State",
     "Upstream",
+    "link",
     "wait_for",
 ]
 
@@ -69,8 +71,21 @@ class Count:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Runtime:
-    """What the lanes of one running iterator share."""
+    """What the lanes of one running iterator share.
 
+    Parameters
+    ----------
+    readers : tuple of Reader
+        One for each stream; more than one only if streams are mixed.
+    reader : Reader
+        That of the stream at hand.
+    executor : ThreadPoolExecutor
+        Threads that read and decode.
+    stats : Stats
+        Where they count.
+    """
+
+    readers: tuple[Reader, ...]
     reader: Reader
     executor: ThreadPoolExecutor
     stats: Stats
@@ -90,6 +105,9 @@ class Lane:
         Decoded bytes of one sample.
     seed, epoch : int
         Keys of its permutations.
+    plan_part : callable, optional
+        Plans the same lane of a stream that is mixed into this one, by its number and by how often
+        it started again.
     """
 
     number: int
@@ -98,6 +116,12 @@ class Lane:
     row_nbytes: int
     seed: int
     epoch: int
+    plan_part: Callable[[int, int], Lane] | None = None
+
+    def part(self, number: int, turn: int) -> Lane:
+        """Plan the same lane of a stream that is mixed into this one."""
+        assert self.plan_part is not None, "only lanes of a mix have parts"
+        return self.plan_part(number, turn)
 
 
 def wait_for(future: Future[T], stats: Stats) -> T:
@@ -192,3 +216,11 @@ class LaneStage(Stage):
     def seek_rows(self, count: int, before: Seek) -> tuple[State, int] | None:
         """Find the state before the item with row number `count`, and its rows before that."""
         return None
+
+
+def link(stages: Sequence[LaneStage], lane: Lane, runtime: Runtime, state: State) -> LaneIterator:
+    """Wrap each stage's iterator around that of the stage before."""
+    if not stages:
+        raise AssertionError("a lane starts with a stage that reads")
+    upstream = partial(link, stages[:-1], lane, runtime)
+    return stages[-1].iterate(lane, runtime, upstream, state)

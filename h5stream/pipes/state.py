@@ -16,7 +16,14 @@ from h5stream.pipes.stage import Lane, Stage, State
 from h5stream.plan import Cut
 from h5stream.reader import Catalog
 
-__all__ = ["check_plan", "describe_plan", "lane_states", "pack_state", "read_epoch"]
+__all__ = [
+    "check_plan",
+    "describe_fields",
+    "describe_plan",
+    "lane_states",
+    "pack_state",
+    "read_epoch",
+]
 
 _VERSION = 1
 
@@ -38,15 +45,20 @@ def describe_plan(stages: Sequence[Stage], catalog: Catalog, cut: Cut) -> dict[s
         for name, value in stage.plan_parameters().items():
             number = sum(known.split(" ")[0] == name for known in plan)
             plan[f"{name} {number + 1}" if number else name] = value
-    fields = [
-        (name, field.layout.path, field.members, str(field.dtype), field.row_shape)
-        for name, field in catalog.files[0].fields.items()
-    ]
     files = [
         (file.n_rows, sorted((m.size_bytes, m.mtime_ns) for m in file.fingerprints.values()))
         for file in catalog.files
     ]
-    return {**plan, "fields": _digest(fields), "files": _digest(files)}
+    return {**plan, "fields": describe_fields(catalog), "files": _digest(files)}
+
+
+def describe_fields(catalog: Catalog) -> str:
+    """Return a digest of the fields of a catalog."""
+    fields = [
+        (name, field.layout.path, field.members, str(field.dtype), field.row_shape)
+        for name, field in catalog.files[0].fields.items()
+    ]
+    return _digest(fields)
 
 
 def _digest(value: object) -> str:
