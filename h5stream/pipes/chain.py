@@ -58,8 +58,7 @@ class Chain(IterableDataset[Any]):
         self._epochs = EpochCount()
         self._stats = Stats()
         self._loaded: tuple[int, dict[str, Any]] | None = None
-        self._running: weakref.ref[StreamIterator] | None = None
-        self._left: dict[str, Any] | None = None
+        self._last: _LastIterator | None = None
         self._readers: tuple[int, tuple[Reader, ...]] | None = None
 
     def __iter__(self) -> Iterator[Any]:
@@ -69,6 +68,7 @@ class Chain(IterableDataset[Any]):
         if self._gives is Items.ROW_CHUNKS:
             return self._row_chunks(self.begin_epoch())
         epoch, start = self._next_start()
+        last = self._last = _LastIterator()
         running = StreamIterator(
             self.stages,
             epoch=epoch,
@@ -76,9 +76,9 @@ class Chain(IterableDataset[Any]):
             make_readers=self._readers_of_this_process,
             start=start,
             go_on_from=self._go_on_from,
-            when_left=self._note_left,
+            when_left=last.note_left,
         )
-        self._running, self._left = weakref.ref(running), None
+        last.running = weakref.ref(running)
         return running
 
     def run(
@@ -135,7 +135,7 @@ class Chain(IterableDataset[Any]):
     def _next_start(self) -> tuple[int, Start | None]:
         """Return the epoch to stream, and where to start in it."""
         (process, state), self._loaded = self._loaded or (0, None), None
-        if state is not None and process == os.getpid():
+        if state is not None and process == os.getpid() and not self._workers_came_last():
             epoch = read_epoch(state)
             self._go_on_from(epoch)
             return epoch, SavedState(state)
@@ -151,9 +151,9 @@ class Chain(IterableDataset[Any]):
         else:
             self._epochs.go_on_from(epoch, worker.id, worker.seed - worker.id)
 
-    def _note_left(self, running: StreamIterator) -> None:
-        """Remember where an iterator was that nobody holds any more."""
-        self._left = _place_of(running)
+    def _workers_came_last(self) -> bool:
+        """Say whether DataLoader workers have begun an epoch since their parent, this process."""
+        return get_worker_info() is None and self._epochs.begun_by_workers()
 
     def _readers_of_this_process(self) -> tuple[Reader, ...]:
         """Keep the readers, whose buffers serve every epoch; a forked child makes its own."""
@@ -163,7 +163,7 @@ class Chain(IterableDataset[Any]):
         return self._readers[1]
 
     def __getstate__(self) -> dict[str, Any]:
-        here: dict[str, Any] = {"_readers": None, "_running": None, "_left": None}
+        here: dict[str, Any] = {"_readers": None, "_last": None}
         if get_spawning_popen() is not None:  # a worker that is spawned knows no process group
             here["stages"] = pin_rank(self.stages)
         return {**self.__dict__, **here}
@@ -199,7 +199,7 @@ class Chain(IterableDataset[Any]):
         if not is_integer(epoch) or epoch < 0:
             raise ConfigError(f"epoch must be an integer of 0 or more, not {epoch!r}")
         self._epochs.set(int(epoch))
-        self._loaded = self._running = self._left = None
+        self._loaded = self._last = None
 
     def state_dict(self) -> dict[str, Any]:
         """Return where the last iteration stands: a few integers for each lane, and the plan.
@@ -212,18 +212,15 @@ class Chain(IterableDataset[Any]):
             If DataLoader workers iterate: only they know. Use `h5stream.Loader`, or the
             StatefulDataLoader of torchdata.
         """
-        if self._loaded is not None:
-            return dict(self._loaded[1])
-        running = None if self._running is None else self._running()
-        if running is not None:
-            return _place_of(running)
-        if self._left is not None:
-            return self._left
-        if get_worker_info() is None and self._epochs.begun_by_workers():
+        if self._workers_came_last():
             raise StateError(
                 "DataLoader workers stream this pipe, and only they know where they stand; use "
                 "h5stream.Loader, whose state_dict() counts for them"
             )
+        if self._loaded is not None:
+            return dict(self._loaded[1])
+        if self._last is not None:
+            return self._last.place()
         return pack_state(self.next_epoch, 0, {}, {})
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -238,7 +235,7 @@ class Chain(IterableDataset[Any]):
         epoch = read_epoch(state)
         if get_worker_info() is None:
             self._epochs.set(epoch)
-        self._loaded, self._running, self._left = (os.getpid(), dict(state)), None, None
+        self._loaded, self._last = (os.getpid(), dict(state)), None
 
     def stats(self) -> dict[str, float]:
         """Return what this pipe did in this process so far: bytes, rows and seconds."""
@@ -247,6 +244,23 @@ class Chain(IterableDataset[Any]):
     def row_chunks_of(self, epoch: int) -> list[RowChunk]:
         """List the row chunks in the order of an epoch."""
         return list(ordered_chunks(self.stages, self.catalog, epoch))
+
+
+class _LastIterator:
+    """Where the last iterator of a chain stands, also once nobody holds it any more."""
+
+    def __init__(self) -> None:
+        self.running: weakref.ref[StreamIterator] | None = None
+        self._left: dict[str, Any] = {}
+
+    def note_left(self, running: StreamIterator) -> None:
+        """Remember where the iterator was when it went."""
+        self._left = _place_of(running)
+
+    def place(self) -> dict[str, Any]:
+        """Return its state; that of the next epoch after the end of one."""
+        running = None if self.running is None else self.running()
+        return dict(self._left) if running is None else _place_of(running)
 
 
 def _place_of(running: StreamIterator) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from torch.utils.data import DataLoader
 
 import h5stream as h5s
 from h5stream.pipes import Pipe
@@ -149,3 +151,169 @@ def test_a_state_does_not_grow_with_the_file(path: str, tmp_path: Path) -> None:
         return len(pickle.dumps(running.state_dict()))
 
     assert state_size(write_rows(tmp_path / "long.h5", 4000)) <= state_size(path) + 16
+
+
+def rest_of(path: str, state: dict[str, Any], epochs: int = 1) -> list[list[list[int]]]:
+    """Load a state into a new pipe, and stream what is left of its epoch and those after it."""
+    pipe = make(path, CHAINS["batch"], 2)
+    pipe.load_state_dict(pickle.loads(pickle.dumps(state)))
+    return [[rows(item) for item in pipe] for _ in range(epochs)]
+
+
+@pytest.fixture(scope="module")
+def epochs(path: str) -> list[list[list[int]]]:
+    """Items of the first three epochs."""
+    pipe = make(path, CHAINS["batch"], 2)
+    return [[rows(item) for item in pipe] for _ in range(3)]
+
+
+def test_a_pipe_tells_its_state_in_a_loop(path: str, epochs: list[list[list[int]]]) -> None:
+    pipe = make(path, CHAINS["batch"], 2)
+    for epoch in range(2):
+        for given, item in enumerate(pipe, 1):
+            assert rows(item) == epochs[epoch][given - 1]
+            rest = rest_of(path, pipe.state_dict(), epochs=2)
+            assert rest == [epochs[epoch][given:], epochs[epoch + 1]]
+
+
+def test_a_pipe_tells_its_state_after_the_loop_was_left(
+    path: str, epochs: list[list[list[int]]]
+) -> None:
+    pipe = make(path, CHAINS["batch"], 2)
+    for given, _item in enumerate(pipe, 1):
+        if given == 4:
+            break
+    gc.collect()  # nobody holds the iterator any more
+    state = pipe.state_dict()
+    assert rest_of(path, state, epochs=2) == [epochs[0][4:], epochs[1]]
+    assert pipe.state_dict() == state
+    assert [rows(item) for item in pipe] == epochs[1]
+
+
+def test_before_the_first_epoch_and_after_one_the_state_is_the_start_of_the_next(
+    path: str, epochs: list[list[list[int]]]
+) -> None:
+    pipe = make(path, CHAINS["batch"], 2)
+    assert rest_of(path, pipe.state_dict(), epochs=2) == epochs[:2]
+    for epoch in range(2):
+        assert [rows(item) for item in pipe] == epochs[epoch]
+        assert pipe.state_dict()["epoch"] == epoch + 1
+        assert rest_of(path, pipe.state_dict()) == [epochs[epoch + 1]]
+    running = iter(pipe)
+    assert rest_of(path, pipe.state_dict()) == [epochs[2]]
+    assert rows(next(running)) == epochs[2][0]
+
+
+def test_after_the_end_a_pipe_whose_iterator_is_kept_stands_at_the_next_epoch(
+    path: str, epochs: list[list[list[int]]]
+) -> None:
+    pipe = make(path, CHAINS["batch"], 2)
+    running: Any = iter(pipe)
+    for _ in epochs[0]:
+        next(running)
+    assert rest_of(path, pipe.state_dict(), epochs=2) == [[], epochs[1]]
+    assert next(running, None) is None
+    assert rest_of(path, pipe.state_dict()) == [epochs[1]]
+
+
+def test_a_loaded_state_is_told_as_it_is_and_goes_on(
+    path: str, epochs: list[list[list[int]]]
+) -> None:
+    pipe = make(path, CHAINS["batch"], 2)
+    running: Any = iter(pipe)
+    for _ in range(3):
+        next(running)
+    state = pipe.state_dict()
+    assert state == running.state_dict()
+    resumed = make(path, CHAINS["batch"], 2)
+    resumed.load_state_dict(state)
+    assert resumed.state_dict() == state
+    going_on = iter(resumed)
+    assert resumed.state_dict() == state
+    assert rows(next(going_on)) == epochs[0][3]
+    assert rest_of(path, resumed.state_dict()) == [epochs[0][4:]]
+
+
+def test_a_pipe_goes_back_to_its_own_earlier_state(
+    path: str, epochs: list[list[list[int]]]
+) -> None:
+    pipe = make(path, CHAINS["batch"], 2)
+    running: Any = iter(pipe)
+    next(running)
+    state = pipe.state_dict()
+    assert [rows(item) for item in running] == epochs[0][1:]
+    assert [rows(item) for item in pipe] == epochs[1]
+    pipe.load_state_dict(state)
+    assert [rows(item) for item in pipe] == epochs[0][1:]
+    assert [rows(item) for item in pipe] == epochs[1]
+
+
+def test_set_epoch_moves_the_state_of_a_pipe(path: str, epochs: list[list[list[int]]]) -> None:
+    pipe = make(path, CHAINS["batch"], 2)
+    next(iter(pipe))
+    pipe.set_epoch(2)
+    assert rest_of(path, pipe.state_dict()) == [epochs[2]]
+
+
+def test_an_iterator_let_go_late_does_not_bring_its_place_back(
+    path: str, epochs: list[list[list[int]]]
+) -> None:
+    pipe = make(path, CHAINS["batch"], 2)
+    first: Any = iter(pipe)
+    next(first)
+    assert [rows(item) for item in pipe] == epochs[1]
+    del first
+    assert rest_of(path, pipe.state_dict()) == [epochs[2]]
+    second: Any = iter(pipe)
+    next(second)
+    pipe.set_epoch(1)
+    del second
+    assert rest_of(path, pipe.state_dict()) == [epochs[1]]
+
+
+@pytest.mark.parametrize("persistent", [False, True], ids=["new workers", "persistent"])
+def test_beside_workers_the_parents_pipe_does_not_know_the_state(
+    path: str, persistent: bool
+) -> None:
+    pipe = make(path, CHAINS["batch"], 2)
+    loader: DataLoader[Any] = DataLoader(
+        pipe, batch_size=None, num_workers=2, persistent_workers=persistent
+    )
+    running = iter(loader)
+    next(running)
+    with pytest.raises(h5s.StateError, match=r"only they know.*h5stream\.Loader"):
+        pipe.state_dict()
+    list(running)
+    with pytest.raises(h5s.StateError, match="only they know"):
+        pipe.state_dict()
+    pipe.set_epoch(1)
+    assert pipe.state_dict()["epoch"] == 1
+
+
+def test_workers_that_stream_after_the_parent_hide_its_old_state(
+    path: str, epochs: list[list[list[int]]]
+) -> None:
+    pipe = make(path, CHAINS["batch"], 2)
+    next(iter(pipe))
+    loader: DataLoader[Any] = DataLoader(pipe, batch_size=None, num_workers=2)
+    assert [rows(item) for item in loader] == epochs[1]
+    with pytest.raises(h5s.StateError, match="only they know"):
+        pipe.state_dict()
+    assert [rows(item) for item in pipe] == epochs[2]
+    assert pipe.state_dict()["epoch"] == 3
+
+
+def test_workers_go_on_from_a_state_that_their_parent_loaded(
+    path: str, epochs: list[list[list[int]]]
+) -> None:
+    pipe = make(path, CHAINS["batch"], 2)
+    pipe.set_epoch(1)
+    running: Any = iter(pipe)
+    next(running)
+    resumed = make(path, CHAINS["batch"], 2)
+    resumed.load_state_dict(running.state_dict())
+    loader: DataLoader[Any] = DataLoader(resumed, batch_size=None, num_workers=1)
+    assert [rows(item) for item in loader] == epochs[1][1:]
+    with pytest.raises(h5s.StateError, match="only they know"):
+        resumed.state_dict()
+    assert [rows(item) for item in resumed] == epochs[2]
