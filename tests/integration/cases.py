@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 import h5stream as h5s
+from h5stream.pipes.epoch import pin_cut
+from h5stream.plan import Cut
 from tests.streams import write_columns, write_rows
 
 N_ROWS = 203
@@ -138,10 +140,18 @@ def gathered_epochs(results: Iterable[Result]) -> list[Batches]:
     return [gather(ranks) for ranks in zip(*(r.epochs for r in results), strict=True)]
 
 
-def alone(case: str, folder: Path, epochs: int = 2, **options: Any) -> list[Batches]:
-    """Iterate a case in this process; options must be those that several ranks would choose."""
-    stream = make_stream(case, folder, rank=0, world_size=1, **options)
-    return [[batch["row"].tolist() for batch in stream] for _ in range(epochs)]
+def alone(case: str, folder: Path, cut: Cut, epochs: int = 2) -> list[Batches]:
+    """Iterate a case in this process, with its epochs cut as several ranks would cut them."""
+    stages = pin_cut(make_stream(case, folder, rank=0, world_size=1).stages, cut)
+    pipe = h5s.Pipe(stages)
+    return [[batch["row"].tolist() for batch in pipe] for _ in range(epochs)]
+
+
+def cut_of(case: str, ranks: int, workers: int) -> Cut:
+    """Say how several ranks of a case cut an epoch: by its lanes, else a part for each rank."""
+    lanes = CASES[case].get("lanes")
+    uneven = CASES[case].get("uneven", "drop")
+    return Cut(lanes or ranks * max(1, workers), lanes or ranks, uneven)
 
 
 def every_run(methods: Iterable[str], counts: Iterable[int], **of_run: Any) -> Iterator[Run]:

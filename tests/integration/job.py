@@ -105,23 +105,20 @@ def iterate(loader: Iterable[Any], training: Training, stop_after: int | None) -
 
 
 def follow(run: Run, folder: Path) -> Result:
-    """Do one run."""
+    """Do one run; a state that does not fit ends it."""
     stream = make_stream(run.case, folder)
     loader = make_loader(run, stream)
+    if run.resume_from is not None:
+        try:
+            loader.load_state_dict(json.loads(Path(run.resume_from).read_text()))
+        except h5s.StateError as refusal:
+            return Result([], 0, [], f"StateError: {refusal}", {})
     length = len(loader if run.loader == "Loader" else stream)
     training = Training(equal_counts=CASES[run.case].get("uneven") != "keep")
-    epochs: list[Batches] = []
-    error = ""
-    try:
-        if run.resume_from is not None:
-            loader.load_state_dict(json.loads(Path(run.resume_from).read_text()))
-        for epoch in range(run.epochs):
-            last = epoch == run.epochs - 1
-            epochs.append(iterate(loader, training, run.stop_after if last else None))
-    except h5s.StateError as refusal:
-        error = f"{type(refusal).__name__}: {refusal}"
-    state = loader.state_dict() if run.loader == "Loader" and not error else {}
-    return Result(epochs, length, training.weights(), error, state)
+    stops = [*[None] * (run.epochs - 1), run.stop_after]
+    epochs = [iterate(loader, training, stop) for stop in stops]
+    state = loader.state_dict() if run.loader == "Loader" else {}
+    return Result(epochs, length, training.weights(), "", state)
 
 
 def main(orders_path: str) -> None:

@@ -18,6 +18,7 @@ from tests.integration.cases import (
     Result,
     Run,
     alone,
+    cut_of,
     every_run,
     gather,
     gathered_epochs,
@@ -40,6 +41,12 @@ RUNS = [
     *every_run(["fork", "forkserver"], [1], case="default"),
     *every_run(["spawn"], [1, 2], case="lanes, keep"),
     *every_run(["spawn"], [2], case="default"),
+    *(
+        run
+        for case in ("lanes", "lanes, keep", "default", "keep", "pad")
+        for run in every_run(["fork"], [0, 2], case=case, loader="Loader")
+    ),
+    *every_run(["forkserver"], [1, 2], case="default", loader="Loader"),
 ]
 
 Runner = Callable[[int, Run], list[Result]]
@@ -66,8 +73,9 @@ def repeats(batches: Batches) -> Counter[int]:
     return Counter(rows(batches))
 
 
-def lanes_of(run: Run, ranks: int) -> int:
-    return CASES[run.case].get("lanes") or ranks * max(1, run.workers)
+def parts_of(run: Run, ranks: int) -> int:
+    """Say into how many equal parts an epoch is cut: lanes if they are fixed, else ranks."""
+    return cut_of(run.case, ranks, run.workers).groups
 
 
 both = pytest.mark.parametrize("ranks", [2, 4], ids="{} ranks".format)
@@ -75,11 +83,6 @@ both = pytest.mark.parametrize("ranks", [2, 4], ids="{} ranks".format)
 
 def over(*cases: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("run", runs_of(*cases), ids=str)
-
-
-def tells_its_length(run: Run) -> bool:
-    """Say whether a stream knows its lanes without knowing how many workers its loader has."""
-    return "lanes" in CASES[run.case] or run.workers < 2
 
 
 @both
@@ -94,21 +97,21 @@ def test_keep_gives_every_row_exactly_once(do: Runner, ranks: int, run: Run) -> 
 def test_by_default_no_row_comes_twice_and_only_the_rest_is_left_out(
     do: Runner, ranks: int, run: Run
 ) -> None:
-    lanes = lanes_of(run, ranks)
+    parts = parts_of(run, ranks)
     for batches in gathered_epochs(do(ranks, run)):
-        assert len(set(rows(batches))) == len(rows(batches)) == N_ROWS // lanes * lanes
+        assert len(set(rows(batches))) == len(rows(batches)) == N_ROWS // parts * parts
 
 
 @both
 @over(*PADDED)
-def test_pad_gives_every_row_and_repeats_only_what_fills_the_lanes(
+def test_pad_gives_every_row_and_repeats_only_what_fills_the_parts(
     do: Runner, ranks: int, run: Run
 ) -> None:
-    lanes = lanes_of(run, ranks)
+    parts = parts_of(run, ranks)
     for batches in gathered_epochs(do(ranks, run)):
         found = repeats(batches)
         assert sorted(found) == list(range(N_ROWS))
-        assert found.total() == -(-N_ROWS // lanes) * lanes
+        assert found.total() == -(-N_ROWS // parts) * parts
         assert max(found.values()) == 2
 
 
@@ -125,8 +128,7 @@ def test_ranks_have_equal_counts_of_equal_batches(do: Runner, ranks: int, run: R
 def test_the_gathered_batches_are_those_of_a_single_process(
     do: Runner, data: Path, ranks: int, run: Run
 ) -> None:
-    uneven = CASES[run.case].get("uneven", "drop")
-    expected = alone(run.case, data, lanes=lanes_of(run, ranks), uneven=uneven)
+    expected = alone(run.case, data, cut_of(run.case, ranks, run.workers))
     assert gathered_epochs(do(ranks, run)) == expected
 
 
@@ -150,15 +152,16 @@ def test_two_epochs_have_different_orders(do: Runner, ranks: int, run: Run) -> N
 def test_without_shuffling_every_epoch_has_the_order_of_the_files(
     do: Runner, ranks: int, run: Run
 ) -> None:
-    lanes = lanes_of(run, ranks)
+    cut = cut_of(run.case, ranks, run.workers)
     first, second = gathered_epochs(do(ranks, run))
-    of_lanes = [row for lane in range(lanes) for row in rows(first[lane::lanes])]
+    in_turn = [lane for part in range(cut.groups) for lane in range(part, cut.lanes, cut.groups)]
+    joined = [row for lane in in_turn for row in rows(first[lane :: cut.lanes])]
     assert first == second
-    assert of_lanes == list(range(len(of_lanes)))
+    assert joined == list(range(len(joined)))
 
 
 @both
-@pytest.mark.parametrize("run", [run for run in RUNS if tells_its_length(run)], ids=str)
+@pytest.mark.parametrize("run", RUNS, ids=str)
 def test_the_length_is_the_number_of_batches(do: Runner, ranks: int, run: Run) -> None:
     for result in do(ranks, run):
         assert [len(batches) for batches in result.epochs] == [result.length] * 2

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.integration.cases import Result, Run, alone, every_run, gathered_epochs
+from tests.integration.cases import Result, Run, alone, cut_of, every_run, gathered_epochs
 from tests.integration.launch import start_by_hand
 
 RUNS = [
@@ -38,22 +37,19 @@ def by_group(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Ranks:
     return dict(zip(RUNS, zip(*ranks, strict=True), strict=True))
 
 
-def known_to_fail(run: Run) -> Any:
-    """Mark the runs whose workers start without the group and have nothing else that tells."""
-    reason = "workers that are not forked do not learn the rank of the process group"
-    marks = [pytest.mark.xfail(reason=reason)] if run.method in ("spawn", "forkserver") else []
-    return pytest.param(run, marks=marks)
-
-
 @pytest.mark.parametrize("run", RUNS, ids=str)
 def test_the_environment_tells_the_rank_where_there_is_no_group(
     by_environment: Ranks, data: Path, run: Run
 ) -> None:
-    assert gathered_epochs(by_environment[run]) == alone(run.case, data)
+    assert gathered_epochs(by_environment[run]) == alone(
+        run.case, data, cut_of(run.case, WORLD_SIZE, run.workers)
+    )
 
 
-@pytest.mark.parametrize("run", [known_to_fail(run) for run in RUNS], ids=str)
+@pytest.mark.parametrize("run", RUNS, ids=str)
 def test_the_group_tells_the_rank_where_the_environment_does_not(
     by_group: Ranks, data: Path, run: Run
 ) -> None:
-    assert gathered_epochs(by_group[run]) == alone(run.case, data)
+    assert gathered_epochs(by_group[run]) == alone(
+        run.case, data, cut_of(run.case, WORLD_SIZE, run.workers)
+    )
