@@ -51,17 +51,22 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def shared_memory() -> set[str]:
-    return {path.name for path in Path("/dev/shm").glob("*")}
+def shared_memory() -> set[int]:
+    """Return the inodes of what lies in shared memory."""
+    found: set[int] = set()
+    for path in Path("/dev/shm").glob("*"):
+        with suppress(OSError):
+            found.add(path.stat().st_ino)
+    return found
 
 
-def mapped_by_others() -> set[str]:
-    """Name the shared memory that belongs to processes which are none of this test's."""
-    found: set[str] = set()
+def mapped_by_others() -> set[int]:
+    """Return the inodes of shared memory that processes other than this one use."""
+    found: set[int] = set()
     for maps in Path("/proc").glob("[0-9]*/maps"):
         if int(maps.parent.name) != os.getpid():
             with suppress(OSError):
-                found.update(re.findall(r" /dev/shm/(\S+)", maps.read_text()))
+                found.update(map(int, re.findall(r" (\d+) +/dev/shm/", maps.read_text())))
     return found
 
 
