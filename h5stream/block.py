@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from h5stream.columns import Column, concat, stack, take
+from h5stream.columns import Column, as_column, concat, stack, take
 from h5stream.errors import ConfigError
 
 __all__ = ["Block", "as_block"]
@@ -17,7 +17,7 @@ class Block(Mapping[str, Column]):
 
     Parameters
     ----------
-    columns : mapping of str to numpy.ndarray
+    columns : mapping of str to Column
         Columns of equal length.
 
     Raises
@@ -54,7 +54,7 @@ class Block(Mapping[str, Column]):
         return len(self.columns)
 
     def __repr__(self) -> str:
-        fields = ", ".join(f"{n}: {c.dtype}{c.shape[1:]}" for n, c in self.columns.items())
+        fields = ", ".join(f"{name}: {_shown(c)}" for name, c in self.columns.items())
         return f"Block({self.n_rows} rows; {fields})"
 
     def part(self, start: int, stop: int) -> Block:
@@ -84,6 +84,10 @@ class Block(Mapping[str, Column]):
             yield dict(zip(self.columns, values, strict=True))
 
 
+def _shown(column: Column) -> str:
+    return f"{column.dtype}{column.shape[1:]}" if isinstance(column, np.ndarray) else repr(column)
+
+
 def as_block(value: object) -> Block:
     """Accept what a user's function returns for a block: a block, or a mapping of columns.
 
@@ -95,7 +99,7 @@ def as_block(value: object) -> Block:
     if isinstance(value, Block):
         return value
     if isinstance(value, Mapping):
-        return Block({name: np.asarray(column) for name, column in value.items()})
+        return Block({name: as_column(column) for name, column in value.items()})
     raise ConfigError(
-        f"a function over blocks must return a dict of arrays, not {type(value).__name__}"
+        f"a function over blocks must return a dict of columns, not {type(value).__name__}"
     )

@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Any, ClassVar
 
 from h5stream.block import Block, as_block
+from h5stream.columns import arrays
 from h5stream.pipes.stage import (
     Count,
     Items,
@@ -73,7 +74,7 @@ class Map(LaneStage):
 
 def apply(function: Callable[[dict[str, Any]], Any], item: Any) -> Any:
     """Call a user's function on an item as a plain dict that it may change."""
-    return function(dict(item.columns if isinstance(item, Block) else item))
+    return function(arrays(item.columns) if isinstance(item, Block) else dict(item))
 
 
 class _Mapped(LaneIterator):

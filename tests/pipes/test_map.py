@@ -90,7 +90,7 @@ def test_columns_that_differ_in_length_are_refused(path: str) -> None:
 
 
 def test_what_is_no_dict_is_refused_over_blocks(path: str) -> None:
-    with pytest.raises(h5s.ConfigError, match="must return a dict of arrays, not ndarray"):
+    with pytest.raises(h5s.ConfigError, match="must return a dict of columns, not ndarray"):
         next(iter(blocks_of(path).map(lambda columns: columns["x"])))
 
 

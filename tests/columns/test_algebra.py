@@ -61,8 +61,8 @@ def test_taking_a_row_that_is_not_there_is_an_error(row: int) -> None:
 
 
 def test_rows_of_different_shapes_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"\[\(2,\), \(3,\)\] cannot be stacked"):
-        stack([np.zeros(3), np.zeros(2)])
+    with pytest.raises(ConfigError, match=r"\[\(2, 1\), \(3, 2\)\] are no ragged column"):
+        stack([np.zeros((3, 2)), np.zeros((2, 1))])
 
 
 def test_plain_numbers_stack_to_a_column() -> None:

@@ -1,0 +1,119 @@
+"""The small algebra over columns of every kind: take, concat, stack."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from h5stream.columns.ragged import Ragged
+from h5stream.columns.slices import Slices
+from h5stream.columns.sparse import Sparse
+from h5stream.errors import ConfigError
+
+__all__ = ["Column", "arrays", "as_column", "concat", "stack", "take"]
+
+Column = np.ndarray | Ragged | Sparse | Slices
+"""One field of some rows."""
+
+
+def take(column: Column, rows: np.ndarray) -> Column:
+    """Choose rows of a column, in the given order.
+
+    Arrays are copied; the other kinds go on sharing their values.
+
+    Parameters
+    ----------
+    column : Column
+        Of n rows.
+    rows : numpy.ndarray
+        int64 positions in [0, n).
+
+    Examples
+    --------
+    >>> take(np.arange(5) * 10, np.array([4, 0]))
+    array([40,  0])
+    """
+    if isinstance(column, np.ndarray):
+        return column.take(rows, axis=0)
+    return column[rows]
+
+
+def concat(columns: Sequence[Any]) -> Column:
+    """Join columns of one kind into one that owns its memory.
+
+    Raises
+    ------
+    ConfigError
+        If their kinds or the shapes of their rows differ.
+
+    Examples
+    --------
+    >>> concat([np.arange(2), np.arange(1)])
+    array([0, 1, 0])
+    >>> concat([Ragged(np.arange(3), np.array([0, 1, 3])), Ragged(np.arange(1), np.array([0, 1]))])
+    Ragged(3 rows of int64())
+    """
+    first = columns[0]
+    if isinstance(first, np.ndarray | Slices) and all(
+        isinstance(column, np.ndarray | Slices) for column in columns
+    ):
+        return np.concatenate([np.asarray(column) for column in columns])
+    if any(type(column) is not type(first) for column in columns):
+        raise ConfigError(f"columns of different kinds cannot be joined: {columns!r:.200}")
+    lengths = np.concatenate([column.lengths for column in columns])
+    starts = np.cumsum(lengths) - lengths
+    if isinstance(first, Ragged):
+        values = np.concatenate([column.values for column in columns])
+        return Ragged.placed(values, starts, lengths, text=first.text)
+    if len({column.n_columns for column in columns}) > 1:
+        raise ConfigError("sparse columns of different widths cannot be joined")
+    data = np.concatenate([column.data for column in columns])
+    indices = np.concatenate([column.indices for column in columns])
+    return Sparse.placed(data, indices, starts, lengths, first.n_columns)
+
+
+def stack(rows: Sequence[Any]) -> Column:
+    """Make a column of single rows: an array if they are alike in shape, else a ragged column.
+
+    Raises
+    ------
+    ConfigError
+        If the rows differ in more than their length.
+
+    Examples
+    --------
+    >>> stack([np.zeros(2), np.ones(3)])
+    Ragged(2 rows of float64())
+    """
+    if isinstance(rows[0], Sparse):
+        return concat(rows)
+    if any(isinstance(row, str) for row in rows):
+        return Ragged.from_rows(rows)
+    arrays = [np.asarray(row) for row in rows]
+    shapes = {array.shape for array in arrays}
+    return np.stack(arrays) if len(shapes) == 1 else Ragged.from_rows(arrays)
+
+
+def as_column(value: Any) -> Column:
+    """Accept what a user's function returns for a column: one, an array, or a list of rows.
+
+    Examples
+    --------
+    >>> as_column([[1, 2], [3]]), as_column([1, 2])
+    (Ragged(2 rows of int64()), array([1, 2]))
+    """
+    if isinstance(value, np.ndarray | Ragged | Sparse | Slices):
+        return value
+    if isinstance(value, list | tuple) and value:
+        return stack(value)
+    return np.asarray(value)
+
+
+def arrays(columns: Mapping[str, Column]) -> dict[str, Any]:
+    """Put slices together, so that a user's function sees arrays."""
+    return {
+        name: np.asarray(column) if isinstance(column, Slices) else column
+        for name, column in columns.items()
+    }

@@ -1,0 +1,103 @@
+"""Columns of slices: rows that are slices of one array, and may overlap."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import numpy as np
+
+__all__ = ["Padding", "Slices"]
+
+Padding = Literal["constant", "edge", "reflect"]
+"""What stands in a slice beyond its limits: zeros, the nearest element, or a mirror image."""
+
+
+class Slices:
+    """Rows that are slices of one array; they may overlap.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        Shape (n, ...).
+    starts : numpy.ndarray
+        int64: row i is ``values[starts[i] : starts[i] + length]``.
+    length : int or None
+        None: row i is the element ``values[starts[i]]``.
+    limits : (numpy.ndarray, numpy.ndarray), optional
+        int64: what row i may show, ``low[i]`` to ``high[i]`` (exclusive); the rest is padded.
+    padding : {"constant", "edge", "reflect"}
+        By zeros, the nearest element, or mirrored.
+
+    Examples
+    --------
+    >>> np.asarray(Slices(np.arange(10), np.array([3, 4]), 3))
+    array([[3, 4, 5],
+           [4, 5, 6]])
+    """
+
+    __slots__ = ("_limits", "_padding", "_starts", "_stored", "length")
+
+    def __init__(
+        self,
+        values: np.ndarray,
+        starts: np.ndarray,
+        length: int | None,
+        *,
+        limits: tuple[np.ndarray, np.ndarray] | None = None,
+        padding: Padding = "constant",
+    ) -> None:
+        self._stored, self._starts, self.length = values, starts, length
+        self._limits, self._padding = limits, padding
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the elements."""
+        return self._stored.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the array that this stands for."""
+        within = () if self.length is None else (self.length,)
+        return (len(self), *within, *self._stored.shape[1:])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        array = self._gathered()
+        return array if dtype is None else array.astype(dtype)
+
+    def _gathered(self) -> np.ndarray:
+        if self.length is None:
+            return self._stored.take(self._starts, axis=0)
+        if not len(self) or not self.length:
+            return np.empty(self.shape, self.dtype)
+        if self._limits is None:
+            slices = np.lib.stride_tricks.sliding_window_view(self._stored, self.length, axis=0)
+            return np.ascontiguousarray(np.moveaxis(slices, -1, 1)[self._starts])
+        index = self._starts[:, None] + np.arange(self.length)
+        low, high = (limit[:, None] for limit in self._limits)
+        if self._padding == "reflect":
+            period = np.maximum(2 * (high - low - 1), 1)
+            turned = (index - low) % period
+            index = low + np.minimum(turned, period - turned)
+        inside = np.clip(index, low, high - 1)
+        array = self._stored.take(inside, axis=0)
+        if self._padding == "constant":
+            array[index != inside] = np.zeros((), self.dtype)
+        return array
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def __getitem__(self, rows: Any) -> Any:
+        if not isinstance(rows, slice | np.ndarray):
+            return self[int(rows) : int(rows) + 1]._gathered()[0]
+        limits = self._limits and (self._limits[0][rows], self._limits[1][rows])
+        return Slices(
+            self._stored, self._starts[rows], self.length, limits=limits, padding=self._padding
+        )
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return map(self.__getitem__, range(len(self)))
+
+    def __repr__(self) -> str:
+        return f"Slices({len(self)} rows of {self.dtype}{self.shape[1:]})"

@@ -1,0 +1,212 @@
+"""What can be asked for as a field: one small frozen class for each way to lay rows over datasets.
+
+A plain path means what its dataset or group suggests: `Dense` for a dataset of plain elements,
+`Vlen` for one of variable-length elements, `Sparse` for a group with ``data``, ``indices`` and
+``indptr``, `Grouped` for any other group of datasets. Everything can be said explicitly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from h5stream.columns import Padding
+
+__all__ = [
+    "Dense",
+    "FieldSpec",
+    "Given",
+    "Grouped",
+    "Picked",
+    "Ragged",
+    "Slices",
+    "Sparse",
+    "Vlen",
+]
+
+
+@dataclass(frozen=True)
+class Dense:
+    """Row i is ``dataset[i]``, or ``dataset[:, i]`` and so on for another axis.
+
+    Parameters
+    ----------
+    path : str
+        The dataset; members of a compound type in brackets.
+    axis : int
+        Which axis counts samples.
+    dtype : str or None
+        Convert to this type; None: as stored.
+    n_rows : int or None
+        Rows that are filled, if the dataset is longer.
+    """
+
+    path: str
+    axis: int = 0
+    dtype: str | None = None
+    n_rows: int | None = None
+
+
+@dataclass(frozen=True)
+class Vlen:
+    """Row i is ``dataset[i]``, where elements have variable length: numbers or strings.
+
+    Parameters
+    ----------
+    path : str
+        The dataset.
+    text : bool or None
+        Rows of a string type are `str` (True) or bytes, as a ragged uint8 column (False);
+        None: `str`.
+    errors : {"strict", "replace"}
+        What to do with text that is not UTF-8: an error, or U+FFFD.
+    dtype : str or None
+        Convert numbers to this type.
+    n_rows : int or None
+        Rows that are filled, if the dataset is longer.
+    """
+
+    path: str
+    text: bool | None = None
+    errors: Literal["strict", "replace"] = "strict"
+    dtype: str | None = None
+    n_rows: int | None = None
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """Row i is ``values[offsets[i] : offsets[i + 1]]``.
+
+    Parameters
+    ----------
+    values : str
+        Dataset of the elements of all rows, which may have trailing axes.
+    offsets : str or None
+        Dataset of rows + 1 offsets that do not decrease; rows offsets are read as starts.
+    lengths : str or None
+        Dataset of the length of each row; give either this or `offsets`.
+    dtype : str or None
+        Convert to this type.
+    """
+
+    values: str
+    offsets: str | None = None
+    lengths: str | None = None
+    dtype: str | None = None
+
+
+@dataclass(frozen=True)
+class Sparse:
+    """Row i of a matrix in compressed sparse row form.
+
+    Parameters
+    ----------
+    path : str
+        Group with the datasets ``data``, ``indices`` and ``indptr``.
+    n_columns : int or None
+        Width of the matrix; None: as the group's attribute ``shape`` or ``h5sparse_shape`` says.
+    dtype : str or None
+        Convert the elements to this type.
+    n_rows : int or None
+        Rows that are filled, if there are more.
+    """
+
+    path: str
+    n_columns: int | None = None
+    dtype: str | None = None
+    n_rows: int | None = None
+
+
+@dataclass(frozen=True)
+class Grouped:
+    """Row i is a whole dataset: the i-th of those that a pattern names, in natural order.
+
+    Parameters
+    ----------
+    pattern : str
+        Path with ``*``, which stands for part of one name: ``"trajectory_*"``,
+        ``"data/demo_*/actions"``. A group without ``*`` means all its datasets.
+    attribute : str or None
+        Not the data: this attribute of the object that the pattern names (dataset or group).
+    dtype : str or None
+        Convert to this type.
+    """
+
+    pattern: str
+    attribute: str | None = None
+    dtype: str | None = None
+
+
+@dataclass(frozen=True)
+class Slices:
+    """Rows are slices of a longer field: of fixed length, or from explicit starts to stops.
+
+    Parameters
+    ----------
+    base : str or FieldSpec
+        What is cut: a dense field as one long sequence, or a ragged or grouped one, whose rows no
+        slice leaves.
+    length : int or None
+        Elements of a slice; None: as `starts` and `stops` say.
+    stride : int
+        From the start of one slice to that of the next.
+    shift : int
+        Added to every start: with 1, the next-step target of the same slices without.
+        Slices that any field of the stream would carry over an edge are left out.
+    starts, stops : sequence of int or None
+        Explicit bounds; rows of unequal length make a ragged column. With `length`, `starts` only.
+    step : int
+        Take every `step`-th element of a slice.
+    center : bool
+        Slice i is centred on element ``i * stride`` and padded at the edges, as audio frames are.
+    padding : {"constant", "edge", "reflect"}
+        How to pad centred slices.
+    """
+
+    base: Any
+    length: int | None = None
+    stride: int = 1
+    shift: int = 0
+    starts: Any = None
+    stops: Any = None
+    step: int = 1
+    center: bool = False
+    padding: Padding = "constant"
+
+
+@dataclass(frozen=True)
+class Picked:
+    """Row i is row ``at[i]`` of another field: how an element of a matrix finds its axes' rows.
+
+    Parameters
+    ----------
+    base : str or Dense
+        A dense field.
+    at : numpy.ndarray
+        int64: which row.
+    within : numpy.ndarray or None
+        int64: only this element of the flattened row.
+    """
+
+    base: Any
+    at: np.ndarray
+    within: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Given:
+    """A column that is in memory already, for files of one kind that hold it in another form.
+
+    Parameters
+    ----------
+    column : Column
+        Of as many rows as the file has.
+    """
+
+    column: Any
+
+
+FieldSpec = Dense | Vlen | Ragged | Sparse | Grouped | Slices | Picked | Given
+"""Any of them."""
