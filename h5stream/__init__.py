@@ -13,6 +13,7 @@ from h5stream.errors import (
     UnsupportedError,
 )
 from h5stream.explain import Explanation
+from h5stream.fields import Dense, Given, Grouped, Picked, Ragged, Slices, Sparse, Vlen
 from h5stream.loader import Loader
 from h5stream.pipes import Pipe, mix, open_files
 from h5stream.stream import H5Stream
@@ -23,15 +24,23 @@ __all__ = [
     "Block",
     "ConfigError",
     "DecodeError",
+    "Dense",
     "Explanation",
     "FetchError",
+    "Given",
+    "Grouped",
     "H5Stream",
     "H5StreamError",
     "LayoutError",
     "Loader",
+    "Picked",
     "Pipe",
+    "Ragged",
+    "Slices",
+    "Sparse",
     "StateError",
     "UnsupportedError",
+    "Vlen",
     "collate",
     "example_file",
     "mix",

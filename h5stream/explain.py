@@ -15,7 +15,7 @@ import numpy as np
 
 from h5stream.decode import describe_filter
 from h5stream.errors import ConfigError
-from h5stream.fields import DenseField
+from h5stream.fields import DenseField, Field
 from h5stream.layout import DatasetLayout
 from h5stream.pipes import Pipe
 from h5stream.pipes.epoch import count_items, instance_of, ordered_chunks, plan_lanes
@@ -208,19 +208,37 @@ def _spread(groups: Sequence[Pieces], most: int) -> list[Pieces]:
 def _field_reports(catalog: Catalog, groups: Sequence[Pieces]) -> Iterator[FieldReport]:
     resident = resident_fields(catalog)
     for name, field in catalog.files[0].fields.items():
-        layout = field.layout
-        shape = "x".join(map(str, field.row_shape))
-        route = str(catalog.routes[layout.file, layout.path])
         yield FieldReport(
             name=name,
-            dataset=layout.path,
-            kind=f"{field.dtype} {shape}".strip(),
-            chunks=str(layout.chunks) if layout.chunks else str(layout.storage),
-            filters=", ".join(describe_filter(s.id, s.name).split(" (")[0] for s in layout.filters)
-            or "none",
-            route=f"{route}, kept in memory" if name in resident else route,
+            dataset=", ".join(_few([layout.path for layout in field.layouts])) or "-",
+            kind=str(field.column),
+            chunks=" ".join(_few([_storage(layout) for layout in field.layouts])) or "-",
+            filters=_filters(field),
+            route=_route(catalog, field, name in resident),
             amplification=1.0 if name in resident else _amplification(catalog, name, groups),
         )
+
+
+def _few(names: Sequence[str]) -> list[str]:
+    """Return different names, most left out if there are many."""
+    different = list(dict.fromkeys(names))
+    return different if len(different) <= 3 else [different[0], "...", different[-1]]
+
+
+def _storage(layout: DatasetLayout) -> str:
+    return str(layout.chunks) if layout.chunks else str(layout.storage)
+
+
+def _filters(field: Field) -> str:
+    specs = field.layouts[0].filters if field.layouts else ()
+    return ", ".join(describe_filter(s.id, s.name).split(" (")[0] for s in specs) or "none"
+
+
+def _route(catalog: Catalog, field: Field, resident: bool) -> str:
+    if not field.layouts:
+        return "read with the layout"
+    routes = _few([str(catalog.routes[layout.key]) for layout in field.layouts])
+    return ", ".join([*routes, "kept in memory"] if resident else routes)
 
 
 def _amplification(catalog: Catalog, name: str, groups: Sequence[Pieces]) -> float:
@@ -229,10 +247,13 @@ def _amplification(catalog: Catalog, name: str, groups: Sequence[Pieces]) -> flo
     for group in groups:
         used += int(group.sizes.sum())
         for number in sorted(set(group.file.tolist())):
-            field: DenseField = catalog.files[number].fields[name]
+            field = catalog.files[number].fields[name]
             of_file = group.file == number
             start, stop = group.start[of_file], group.stop[of_file]
-            decoded += _decoded_rows(field.layout, start, stop)
+            if isinstance(field, DenseField):
+                decoded += _decoded_rows(field.layout, start, stop)
+            else:
+                decoded += int((stop - start).sum())
     return decoded / used if used else 1.0
 
 
@@ -246,8 +267,11 @@ def _decoded_rows(layout: DatasetLayout, start: np.ndarray, stop: np.ndarray) ->
 
 def _layout_advice(catalog: Catalog, reports: Sequence[FieldReport]) -> Iterator[str]:
     for report in reports:
-        layout = catalog.files[0].fields[report.name].layout
-        route = catalog.routes[layout.file, layout.path]
+        layouts = catalog.files[0].fields[report.name].layouts
+        if not layouts:
+            continue
+        layout = layouts[0]
+        route = catalog.routes[layout.key]
         if not route.direct:
             yield (
                 f"{report.name!r} goes through h5py, behind one lock ({route.reason}); rewritten "

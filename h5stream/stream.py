@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from h5stream.errors import ConfigError
 from h5stream.explain import Explanation, explain
+from h5stream.fields import Asked
 from h5stream.pipes import Pipe, open_files
 from h5stream.plan.lanes import Uneven
 from h5stream.reader.catalog import Sources
@@ -27,10 +28,11 @@ class H5Stream(Pipe):
     ----------
     sources : path or sequence of paths
         A file, a glob pattern, or a list of them.
-    fields : mapping of str to str, sequence of str, or None
+    fields : mapping, sequence of str, or None
         Key in the batch -> dataset path, or dataset paths that are keys as well; members of a
-        compound type in brackets: ``"obs[louvain]"``. None: every dataset that shares the leading
-        length of the largest one.
+        compound type in brackets: ``"obs[louvain]"``. Ragged, sparse, grouped and sliced fields
+        by specs: ``{"x": h5s.Slices("signal", 100)}``. None: every dataset that shares the
+        leading length of the largest one.
     batch_size : int or None
         Rows of a batch; None streams single samples.
     shuffle : bool
@@ -85,7 +87,7 @@ class H5Stream(Pipe):
     def __init__(
         self,
         sources: Sources,
-        fields: Mapping[str, str] | Sequence[str] | None = None,
+        fields: Mapping[str, Asked] | Sequence[str] | None = None,
         *,
         batch_size: int | None = None,
         shuffle: bool = False,

@@ -104,7 +104,7 @@ def _train(
 ) -> torch.nn.Module:
     torch.set_num_threads(1)  # plenty for a model this small; the other cores decode
     torch.manual_seed(seed)
-    _dtype, (genes,) = pipe.catalog.columns["x"]
+    (genes,) = pipe.catalog.columns["x"].row_shape
     model = torch.nn.Sequential(
         torch.nn.Dropout(_DROPOUT),
         torch.nn.Linear(genes, 64),

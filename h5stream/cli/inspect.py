@@ -84,6 +84,8 @@ def _facts(layout: DatasetLayout) -> list[Part]:
 
 
 def _type_name(layout: DatasetLayout) -> str:
+    if layout.vlen is not None:
+        return "text" if layout.vlen.text else f"{layout.vlen.dtype} of variable length"
     if layout.dtype.names is not None:
         return f"compound({', '.join(layout.dtype.names)})"
     return str(layout.dtype)

@@ -21,9 +21,11 @@ class Slices:
     values : numpy.ndarray
         Shape (n, ...).
     starts : numpy.ndarray
-        int64: row i is ``values[starts[i] : starts[i] + length]``.
+        int64: row i is ``values[starts[i] : starts[i] + length * step : step]``.
     length : int or None
         None: row i is the element ``values[starts[i]]``.
+    step : int
+        From one element of a slice to the next.
     limits : (numpy.ndarray, numpy.ndarray), optional
         int64: what row i may show, ``low[i]`` to ``high[i]`` (exclusive); the rest is padded.
     padding : {"constant", "edge", "reflect"}
@@ -36,7 +38,7 @@ class Slices:
            [4, 5, 6]])
     """
 
-    __slots__ = ("_limits", "_padding", "_starts", "_stored", "length")
+    __slots__ = ("_limits", "_padding", "_starts", "_stored", "length", "step")
 
     def __init__(
         self,
@@ -44,11 +46,12 @@ class Slices:
         starts: np.ndarray,
         length: int | None,
         *,
+        step: int = 1,
         limits: tuple[np.ndarray, np.ndarray] | None = None,
         padding: Padding = "constant",
     ) -> None:
         self._stored, self._starts, self.length = values, starts, length
-        self._limits, self._padding = limits, padding
+        self.step, self._limits, self._padding = step, limits, padding
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -70,10 +73,12 @@ class Slices:
             return self._stored.take(self._starts, axis=0)
         if not len(self) or not self.length:
             return np.empty(self.shape, self.dtype)
-        if self._limits is None:
+        if self._limits is None and self.step == 1:
             slices = np.lib.stride_tricks.sliding_window_view(self._stored, self.length, axis=0)
             return np.ascontiguousarray(np.moveaxis(slices, -1, 1)[self._starts])
-        index = self._starts[:, None] + np.arange(self.length)
+        index = self._starts[:, None] + np.arange(0, self.length * self.step, self.step)
+        if self._limits is None:
+            return self._stored.take(index, axis=0)
         low, high = (limit[:, None] for limit in self._limits)
         if self._padding == "reflect":
             period = np.maximum(2 * (high - low - 1), 1)
@@ -93,7 +98,12 @@ class Slices:
             return self[int(rows) : int(rows) + 1]._gathered()[0]
         limits = self._limits and (self._limits[0][rows], self._limits[1][rows])
         return Slices(
-            self._stored, self._starts[rows], self.length, limits=limits, padding=self._padding
+            self._stored,
+            self._starts[rows],
+            self.length,
+            step=self.step,
+            limits=limits,
+            padding=self._padding,
         )
 
     def __iter__(self) -> Iterator[np.ndarray]:

@@ -1,11 +1,20 @@
 """WHAT a row is: how a named column of every sample is laid over datasets.
 
-`specs` says what can be asked for. `dense` is one dataset whose axis 0 counts samples. `bind`
-checks what was asked for against what the files hold. No data is read here.
+1. `specs` says what can be asked for, and `resolve` makes it concrete with the file open.
+2. `make` makes fields of four kinds: `dense` is one dataset whose axis 0 counts samples; a row of
+   a `region` is a range of elements (ragged, sparse, one dataset a row, slices, picked rows);
+   a row of `vlen` lies in a heap; `given` is in memory. `sliced` cuts slices out of them.
+3. `bind` checks the fields of a file against each other, and those of files.
+
+Nothing is read here but what `bind_file` is given a way to read: offsets and descriptors.
 """
 
 from h5stream.fields.bind import FileFields, bind_file, bind_files, default_names
 from h5stream.fields.dense import DenseField
+from h5stream.fields.field import ColumnType, Field
+from h5stream.fields.given import GivenField
+from h5stream.fields.region import Part, RegionField
+from h5stream.fields.resolve import Asked, names_of, resolve
 from h5stream.fields.specs import (
     Dense,
     FieldSpec,
@@ -17,20 +26,30 @@ from h5stream.fields.specs import (
     Sparse,
     Vlen,
 )
+from h5stream.fields.vlen import VlenField
 
 __all__ = [
+    "Asked",
+    "ColumnType",
     "Dense",
     "DenseField",
+    "Field",
     "FieldSpec",
     "FileFields",
     "Given",
+    "GivenField",
     "Grouped",
+    "Part",
     "Picked",
     "Ragged",
+    "RegionField",
     "Slices",
     "Sparse",
     "Vlen",
+    "VlenField",
     "bind_file",
     "bind_files",
     "default_names",
+    "names_of",
+    "resolve",
 ]

@@ -10,13 +10,15 @@ import ml_dtypes
 import numpy as np
 
 from h5stream.errors import ConfigError, UnsupportedError
+from h5stream.fields.field import ColumnType, Field
 from h5stream.layout import DatasetLayout
+from h5stream.plan.row_chunks import rows_per_row_chunk
 
 __all__ = ["DenseField"]
 
 
 @dataclass(frozen=True, eq=False)
-class DenseField:
+class DenseField(Field):
     """One dataset, or one member of a dataset's compound type, as a column.
 
     Parameters
@@ -27,6 +29,8 @@ class DenseField:
         The dataset.
     members : tuple of str
         Which member of its compound type, from the outside in; empty for whole elements.
+    convert : numpy.dtype or None
+        Type of the column, if another than that of the elements.
 
     Raises
     ------
@@ -39,9 +43,15 @@ class DenseField:
     name: str
     layout: DatasetLayout
     members: tuple[str, ...] = ()
+    convert: np.dtype[Any] | None = None
 
     def __post_init__(self) -> None:
         layout = self.layout
+        if layout.vlen is not None:
+            raise UnsupportedError(
+                f"{layout.file}: {layout.path!r} has elements of variable length; ask for it by "
+                "its path alone or as Vlen(path)"
+            )
         if layout.refused:
             kind = UnsupportedError if layout.shape else ConfigError
             raise kind(
@@ -70,6 +80,8 @@ class DenseField:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Element type of the column, in the machine's byte order."""
+        if self.convert is not None:
+            return self.convert
         member = self._member_type()
         base = member.base if self.members else member
         if base.names is not None or base == ml_dtypes.bfloat16:
@@ -82,9 +94,38 @@ class DenseField:
         return (*self.layout.row_shape, *(self._member_type().shape if self.members else ()))
 
     @property
+    def column(self) -> ColumnType:
+        """Type and shape of a row."""
+        return ColumnType("dense", self.dtype, self.row_shape)
+
+    @property
     def row_nbytes(self) -> int:
         """Bytes of one row of the column."""
         return math.prod(self.row_shape) * self.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the dataset's elements."""
+        return self.layout.nbytes
+
+    @property
+    def layouts(self) -> tuple[DatasetLayout, ...]:
+        """The dataset."""
+        return (self.layout,)
+
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """Path, members, type and shape."""
+        return self.name, self.layout.key[1], self.members, str(self.dtype), self.row_shape
+
+    def cut(self, target_bytes: int) -> np.ndarray:
+        """Cut every so many chunks."""
+        step = rows_per_row_chunk(
+            chunk_rows=self.layout.chunk_rows,
+            row_nbytes=self.layout.row_nbytes,
+            target_bytes=target_bytes,
+        )
+        return np.append(np.arange(0, self.n_rows, step), self.n_rows)
 
     def select(self, elements: np.ndarray) -> np.ndarray:
         """Pick the field's member out of decoded elements of the dataset; a view."""

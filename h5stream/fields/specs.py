@@ -84,7 +84,7 @@ class Ragged:
     values : str
         Dataset of the elements of all rows, which may have trailing axes.
     offsets : str or None
-        Dataset of rows + 1 offsets that do not decrease; rows offsets are read as starts.
+        Dataset of rows + 1 offsets that do not decrease.
     lengths : str or None
         Dataset of the length of each row; give either this or `offsets`.
     dtype : str or None

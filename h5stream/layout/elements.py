@@ -10,9 +10,12 @@ import ml_dtypes
 import numpy as np
 from h5py import h5d, h5t
 
-from h5stream.layout.model import DatasetLayout, FilterSpec, Storage
+from h5stream.layout.model import DatasetLayout, FilterSpec, Storage, VlenType
 
-__all__ = ["describe", "read_element_type"]
+__all__ = ["describe", "read_element_type", "read_vlen_type"]
+
+_DESCRIPTOR = np.dtype("V16")
+"""Of an element of variable length: its length, and where in a heap it lies."""
 
 _BFLOAT16_FIELDS = (15, 7, 8, 0, 7)
 """Sign position, exponent position and size, mantissa position and size, in bits."""
@@ -23,6 +26,9 @@ def describe(dataset: h5py.Dataset) -> DatasetLayout:
     identifier = dataset.id
     plist = identifier.get_create_plist()
     dtype, element_shape, indirect, refused = read_element_type(identifier)
+    vlen = read_vlen_type(identifier.get_type())
+    if vlen is not None:
+        dtype, refused = _DESCRIPTOR, None
     shape = dataset.shape
     if shape is None:
         shape, refused = (), "it has a null dataspace: no elements"
@@ -30,7 +36,10 @@ def describe(dataset: h5py.Dataset) -> DatasetLayout:
         refused = refused or "it is a scalar: there is no sample axis"
     storage = _storage_of(plist)
     chunks = (*dataset.chunks, *element_shape) if storage is Storage.CHUNKED else None
-    fill = None if refused or indirect else _fill_of(plist, dtype, element_shape)
+    if vlen is not None:
+        fill = _no_fill(plist)
+    else:
+        fill = None if refused or indirect else _fill_of(plist, dtype, element_shape)
     if fill is None and not refused:
         indirect = indirect or "its fill value cannot be read directly"
     stored_bytes = identifier.get_storage_size()
@@ -51,7 +60,33 @@ def describe(dataset: h5py.Dataset) -> DatasetLayout:
         indirect=indirect,
         refused=refused,
         enum=enum,
+        vlen=vlen,
+        user_block_bytes=int(dataset.file.userblock_size) if vlen else 0,
     )
+
+
+def read_vlen_type(stored: Any) -> VlenType | None:
+    """Tell what elements of variable length are made of, None if they are not plain."""
+    kind = stored.get_class()
+    if kind == h5t.STRING and stored.is_variable_str():
+        return VlenType(np.dtype(np.uint8), text=True)
+    if kind != h5t.VLEN:
+        return None
+    inner = stored.get_super()
+    if _refused_class(inner) or _is_bfloat16(inner):
+        return None
+    try:
+        described = inner.dtype
+    except (TypeError, ValueError):
+        return None
+    same = h5t.py_create(described, logical=True).equal(inner)
+    return VlenType(described) if same and described.subdtype is None else None
+
+
+def _no_fill(plist: Any) -> np.ndarray | None:
+    """Descriptors of empty elements, unless the dataset says what unwritten ones hold."""
+    defined = plist.fill_value_defined() == h5d.FILL_VALUE_USER_DEFINED
+    return None if defined else np.zeros((), _DESCRIPTOR)
 
 
 def _storage_of(plist: Any) -> Storage:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -23,6 +23,7 @@ __all__ = [
     "FilterSpec",
     "Fingerprint",
     "Storage",
+    "VlenType",
 ]
 
 
@@ -54,6 +55,22 @@ class FilterSpec:
     values: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class VlenType:
+    """What elements of variable length are made of; stored is only where each lies in a heap.
+
+    Parameters
+    ----------
+    dtype : numpy.dtype
+        Of one of the numbers, in the byte order of the file; uint8 for strings.
+    text : bool
+        The elements are strings.
+    """
+
+    dtype: np.dtype[Any]
+    text: bool = False
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class ChunkTable:
     """Where the allocated chunks of one dataset lie, sorted by their place in the chunk grid.
@@ -75,6 +92,12 @@ class ChunkTable:
 
     def __len__(self) -> int:
         return len(self.index)
+
+    def sorted_by(self, index: np.ndarray) -> ChunkTable:
+        """Return the same chunks at other places of a grid."""
+        order = np.argsort(index, kind="stable")
+        columns = (index, self.byte_offset, self.size, self.filter_mask)
+        return ChunkTable(*(column[order] for column in columns))
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +134,12 @@ class DatasetLayout:
         Why elements cannot be streamed at all ("object references"); None if they can.
     enum : mapping or None
         Names of an enumerated type.
+    vlen : VlenType or None
+        What elements of variable length are made of; `dtype` is then that of their descriptors.
+    axis : int
+        Which axis of the stored dataset is axis 0 here; the others follow in order.
+    user_block_bytes : int
+        What addresses in heap descriptors do not count.
     """
 
     file: str
@@ -127,6 +156,14 @@ class DatasetLayout:
     indirect: str | None = None
     refused: str | None = None
     enum: Mapping[str, int] | None = None
+    vlen: VlenType | None = None
+    axis: int = 0
+    user_block_bytes: int = 0
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """File and path, told apart by axis: what one way of reading belongs to."""
+        return self.file, f"{self.path} along axis {self.axis}" if self.axis else self.path
 
     @property
     def n_rows(self) -> int:
@@ -169,6 +206,29 @@ class DatasetLayout:
     def chunks_per_chunk_row(self) -> int:
         """How many chunks share the same rows: the product of the grid's trailing axes."""
         return math.prod(self.grid[1:])
+
+    @property
+    def stored_chunks(self) -> tuple[int, ...]:
+        """Chunk shape in the order of the stored axes."""
+        first, *rest = self.chunks or (1,)
+        return (*rest[: self.axis], first, *rest[self.axis :])
+
+    def along(self, axis: int) -> DatasetLayout:
+        """Return the same dataset with another axis in front."""
+        if not axis:
+            return self
+        order = (axis, *range(axis), *range(axis + 1, len(self.shape)))
+        chunks = self.chunks and tuple(self.chunks[i] for i in order)
+        moved = replace(self, shape=tuple(self.shape[i] for i in order), chunks=chunks, axis=axis)
+        if self.table is None or not len(self.table):
+            return moved
+        places = np.unravel_index(self.table.index, self.grid)
+        index = np.ravel_multi_index(tuple(places[i] for i in order), moved.grid)
+        return replace(moved, table=self.table.sorted_by(index.astype(np.int64)))
+
+    def limited(self, n_rows: int) -> DatasetLayout:
+        """Return the first rows of the same dataset."""
+        return replace(self, shape=(n_rows, *self.shape[1:]))
 
     def chunk_offset(self, index: int) -> tuple[int, ...]:
         """Element coordinates of the chunk at `index` of the grid."""

@@ -13,31 +13,36 @@ reader's business.
 from __future__ import annotations
 
 import contextlib
-import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import h5py
 
 from h5stream.errors import ConfigError, H5StreamError, LayoutError
+from h5stream.layout.contents import find_node, some
 from h5stream.layout.elements import describe
 from h5stream.layout.model import DatasetLayout, FileLayout
-from h5stream.layout.names import natural_key, split_members
+from h5stream.layout.names import natural_key
 from h5stream.layout.opening import fingerprint_of, open_checked
 from h5stream.layout.tables import with_table
 
 __all__ = ["scan_file"]
 
 
-def scan_file(path: str, names: Sequence[str] | None = None, *, tables: bool = True) -> FileLayout:
+Names = Sequence[str] | Callable[[Any], Sequence[str]] | None
+"""Dataset paths; or what chooses them, given the open file; None for every dataset."""
+
+
+def scan_file(path: str, names: Names = None, *, tables: bool = True) -> FileLayout:
     """Scan datasets of one file.
 
     Parameters
     ----------
     path : str
         A local file.
-    names : sequence of str, optional
-        Dataset paths; None for every dataset of the file.
+    names : sequence of str or callable, optional
+        Dataset paths, or what chooses them, given the open `h5py.File`; None for every dataset of
+        the file.
     tables : bool
         Also list the chunks. Without, `stored_bytes` is known but `table` is None.
 
@@ -50,6 +55,8 @@ def scan_file(path: str, names: Sequence[str] | None = None, *, tables: bool = T
     """
     fingerprints = {path: fingerprint_of(path)}
     with open_checked(path) as file, _refuse_damage(path):
+        if callable(names):
+            names = names(file)
         found = {n: _find(file, n) for n in names} if names is not None else dict(_walk(file))
         scanned: dict[h5py.Dataset, DatasetLayout] = {}
         for dataset in found.values():
@@ -112,22 +119,10 @@ def _walk(file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
 
 
 def _find(file: h5py.File, name: str) -> h5py.Dataset:
-    path = name if name in file else split_members(name)[0]
-    try:
-        node = file[path]
-    except (KeyError, ValueError) as error:
-        known = [known for known, _ in _walk(file)]
-        close = difflib.get_close_matches(name.strip("/"), known, n=3, cutoff=0.5)
-        hint = f"did you mean {', '.join(close)}?" if close else f"it has {_some(known)}"
-        raise ConfigError(f"{file.filename}: there is no dataset {name!r}; {hint}") from error
+    node = find_node(file, name)
     if not isinstance(node, h5py.Dataset):
-        inside = [f"{path}/{known}" for known in node]
+        inside = [f"{name}/{known}" for known in node]
         raise ConfigError(
-            f"{file.filename}: {name!r} is a group, not a dataset; it has {_some(inside)}"
+            f"{file.filename}: {name!r} is a group, not a dataset; it has {some(inside)}"
         )
     return node
-
-
-def _some(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:8]) or "no datasets"
-    return shown if len(names) <= 8 else f"{shown} and {len(names) - 8} more"

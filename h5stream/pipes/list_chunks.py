@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from h5stream.pipes.stage import Items, Stage
-from h5stream.plan import RowChunks, cut_row_chunks, rows_per_row_chunk
+from h5stream.plan import RowChunks, join_bounds
 from h5stream.reader import Catalog
 
 __all__ = ["ListChunks"]
@@ -37,15 +37,4 @@ class ListChunks(Stage):
 
     def cut(self, catalog: Catalog) -> RowChunks:
         """Cut the files of a catalog."""
-        heaviest = [file.heaviest.layout for file in catalog.files]
-        return cut_row_chunks(
-            [file.n_rows for file in catalog.files],
-            [
-                rows_per_row_chunk(
-                    chunk_rows=layout.chunk_rows,
-                    row_nbytes=layout.row_nbytes,
-                    target_bytes=self.target_bytes,
-                )
-                for layout in heaviest
-            ],
-        )
+        return join_bounds([file.cut(self.target_bytes) for file in catalog.files])

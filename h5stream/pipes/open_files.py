@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from h5stream.errors import ConfigError
+from h5stream.fields import Asked, FieldSpec
 from h5stream.pipes.stage import Items, Stage
 from h5stream.reader import Catalog, open_catalog
 from h5stream.reader.catalog import Sources
@@ -23,14 +24,15 @@ class OpenFiles(Stage):
     sources : path or sequence of paths
         Files and glob patterns.
     fields : mapping, sequence or None
-        Key of the column -> dataset path; or dataset paths; or None for the default fields.
+        Key of the column -> dataset path or field spec; or dataset paths; or None for the default
+        fields.
     """
 
     method: ClassVar[str] = "open_files"
     takes: ClassVar[frozenset[Items]] = frozenset({Items.NOTHING})
 
     def __init__(
-        self, sources: Sources, fields: Mapping[str, str] | Sequence[str] | None = None
+        self, sources: Sources, fields: Mapping[str, Asked] | Sequence[str] | None = None
     ) -> None:
         self.sources = _as_paths(sources)
         self.fields = _named(fields)
@@ -70,7 +72,7 @@ def _as_paths(sources: Sources) -> tuple[str, ...]:
     return paths
 
 
-def _named(fields: Mapping[str, str] | Sequence[str] | None) -> dict[str, str] | None:
+def _named(fields: Mapping[str, Asked] | Sequence[str] | None) -> dict[str, Asked] | None:
     if fields is None:
         return None
     if isinstance(fields, str):
@@ -80,6 +82,8 @@ def _named(fields: Mapping[str, str] | Sequence[str] | None) -> dict[str, str] |
     if not named:
         raise ConfigError("fields is empty; name at least one dataset, or pass None")
     for key, name in named.items():
-        if not isinstance(key, str) or not isinstance(name, str):
-            raise ConfigError(f"fields must map names to dataset paths, not {key!r} to {name!r}")
+        if not isinstance(key, str) or not isinstance(name, str | FieldSpec):
+            raise ConfigError(
+                f"fields must map names to dataset paths or specs, not {key!r} to {name!r:.80}"
+            )
     return named

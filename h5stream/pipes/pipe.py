@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args
 
 from h5stream.errors import ConfigError
+from h5stream.fields import Asked
 from h5stream.pipes.arguments import a_callable, a_count, a_seed
 from h5stream.pipes.batch import Batch
 from h5stream.pipes.chain import Chain
@@ -216,7 +217,7 @@ class Pipe(Chain):
         return self.then(Prefetch(a_count("items", items)))
 
 
-def open_files(sources: Sources, fields: Mapping[str, str] | Sequence[str] | None = None) -> Pipe:
+def open_files(sources: Sources, fields: Mapping[str, Asked] | Sequence[str] | None = None) -> Pipe:
     """Start a pipe on HDF5 files.
 
     Parameters

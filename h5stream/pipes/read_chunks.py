@@ -178,6 +178,7 @@ class ReadAhead(LaneIterator):
                 wait_for(job, self._runtime.stats)
         finally:  # a file that changed explains any other error, so that is said first
             pending.reads.check_unchanged()
+        pending.reads.check_values()
         self._runtime.stats.add(rows=pending.reads.n_rows)
         self._given += 1
         return Block(pending.reads.columns)

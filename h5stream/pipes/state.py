@@ -46,7 +46,7 @@ def describe_plan(stages: Sequence[Stage], catalog: Catalog, cut: Cut) -> dict[s
             number = sum(known.split(" ")[0] == name for known in plan)
             plan[f"{name} {number + 1}" if number else name] = value
     files = [
-        (file.n_rows, sorted((m.size_bytes, m.mtime_ns) for m in file.fingerprints.values()))
+        (file.chosen, sorted((m.size_bytes, m.mtime_ns) for m in file.fingerprints.values()))
         for file in catalog.files
     ]
     return {**plan, "fields": describe_fields(catalog), "files": _digest(files)}
@@ -54,10 +54,7 @@ def describe_plan(stages: Sequence[Stage], catalog: Catalog, cut: Cut) -> dict[s
 
 def describe_fields(catalog: Catalog) -> str:
     """Return a digest of the fields of a catalog."""
-    fields = [
-        (name, field.layout.path, field.members, str(field.dtype), field.row_shape)
-        for name, field in catalog.files[0].fields.items()
-    ]
+    fields = [field.identity for field in catalog.files[0].fields.values()]
     return _digest(fields)
 
 

@@ -1,10 +1,12 @@
 """WHICH rows are read, in WHAT order: pure functions over integers.
 
 `row_chunks` cuts files into row chunks, `order` draws permutations, `lanes` cuts an epoch's
-order into lanes, windows and batches, `reads` says which chunks serve the rows of a window.
+order into lanes, windows and batches, `reads` says which chunks serve the rows of a window,
+`cover` which ranges serve many that overlap.
 Nothing here knows of files, arrays of data, threads or torch; defaults live elsewhere.
 """
 
+from h5stream.plan.cover import Cover, cover_ranges, expand_spans
 from h5stream.plan.lanes import (
     Cut,
     LaneRows,
@@ -16,10 +18,11 @@ from h5stream.plan.lanes import (
     lane_pieces,
 )
 from h5stream.plan.order import permutation
-from h5stream.plan.reads import Segments, split_at_chunks
-from h5stream.plan.row_chunks import RowChunk, RowChunks, cut_row_chunks, rows_per_row_chunk
+from h5stream.plan.reads import Segments, split_at_bounds, split_at_chunks
+from h5stream.plan.row_chunks import RowChunk, RowChunks, join_bounds, rows_per_row_chunk
 
 __all__ = [
+    "Cover",
     "Cut",
     "LaneRows",
     "Pieces",
@@ -27,12 +30,15 @@ __all__ = [
     "RowChunks",
     "Segments",
     "batches_done",
+    "cover_ranges",
     "cut_lanes",
-    "cut_row_chunks",
     "cut_windows",
+    "expand_spans",
+    "join_bounds",
     "lane_batches",
     "lane_pieces",
     "permutation",
     "rows_per_row_chunk",
+    "split_at_bounds",
     "split_at_chunks",
 ]

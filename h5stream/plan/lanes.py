@@ -149,8 +149,8 @@ def lane_pieces(chunks: RowChunks, rows: LaneRows) -> Pieces:
 
     Examples
     --------
-    >>> from h5stream.plan.row_chunks import cut_row_chunks
-    >>> pieces = lane_pieces(cut_row_chunks([10], [4]), LaneRows(3, 12))
+    >>> from h5stream.plan.row_chunks import join_bounds
+    >>> pieces = lane_pieces(join_bounds([np.array([0, 4, 8, 10])]), LaneRows(3, 12))
     >>> list(zip(pieces.start.tolist(), pieces.stop.tolist()))
     [(3, 4), (4, 8), (8, 10), (0, 2)]
     """

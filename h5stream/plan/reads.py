@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 
-__all__ = ["Segments", "split_at_chunks"]
+__all__ = ["Segments", "split_at_bounds", "split_at_chunks"]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -40,6 +40,10 @@ class Segments:
 
     def __getitem__(self, part: slice) -> Segments:
         return Segments(self.chunk_row[part], self.start[part], self.stop[part], self.dest[part])
+
+    def chosen(self, mask: np.ndarray) -> Segments:
+        """Return some of them."""
+        return Segments(self.chunk_row[mask], self.start[mask], self.stop[mask], self.dest[mask])
 
     def groups(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the chunk rows, each once, and the bounds of their segments (one more)."""
@@ -90,3 +94,37 @@ def split_at_chunks(
     goes_to = dest[piece] + begin - start[piece]
     order = np.argsort(chunk_row, kind="stable")
     return Segments(chunk_row[order], begin[order], end[order], goes_to[order])
+
+
+def split_at_bounds(
+    start: np.ndarray, stop: np.ndarray, dest: np.ndarray, *, bounds: np.ndarray
+) -> Segments:
+    """Cut ranges where one stretch of unequal length ends and the next begins.
+
+    Parameters
+    ----------
+    start, stop, dest : numpy.ndarray
+        int64: ranges, none empty, and where each begins in the buffer.
+    bounds : numpy.ndarray
+        int64, not decreasing: stretch i goes from ``bounds[i]`` to ``bounds[i + 1]``; its number
+        takes the place of the chunk row.
+
+    Examples
+    --------
+    >>> parts = split_at_bounds(
+    ...     np.array([1]), np.array([6]), np.array([0]), bounds=np.array([0, 2, 2, 9])
+    ... )
+    >>> list(zip(parts.chunk_row.tolist(), parts.start.tolist(), parts.stop.tolist()))
+    [(0, 1, 2), (2, 2, 6)]
+    """
+    first = np.searchsorted(bounds, start, side="right") - 1
+    counts = np.searchsorted(bounds, stop, side="left") - first
+    piece = np.repeat(np.arange(len(start)), counts)
+    within = np.arange(len(piece)) - np.repeat(np.cumsum(counts) - counts, counts)
+    stretch = first[piece] + within
+    begin = np.maximum(start[piece], bounds[stretch])
+    end = np.minimum(stop[piece], bounds[stretch + 1])
+    goes_to = dest[piece] + begin - start[piece]
+    order = np.argsort(stretch, kind="stable")
+    order = order[(end > begin)[order]]
+    return Segments(stretch[order], begin[order], end[order], goes_to[order])

@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-__all__ = ["RowChunk", "RowChunks", "cut_row_chunks", "rows_per_row_chunk"]
+__all__ = ["RowChunk", "RowChunks", "join_bounds", "rows_per_row_chunk"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,18 +86,23 @@ def rows_per_row_chunk(*, chunk_rows: int | None, row_nbytes: int, target_bytes:
     return step * max(1, target_bytes // max(1, step * row_nbytes))
 
 
-def cut_row_chunks(n_rows: Sequence[int], rows: Sequence[int]) -> RowChunks:
-    """Cut files of `n_rows` rows into row chunks of `rows` rows, the last of a file shorter.
+def join_bounds(bounds: Sequence[np.ndarray]) -> RowChunks:
+    """Make the row chunks of files out of where each file is cut.
+
+    Parameters
+    ----------
+    bounds : sequence of numpy.ndarray
+        int64, for each file: 0, the ends of its row chunks, the last of which is its rows.
 
     Examples
     --------
-    >>> list(cut_row_chunks([5, 0, 3], [2, 2, 4]))  # doctest: +NORMALIZE_WHITESPACE
+    >>> list(join_bounds([np.array([0, 2, 4, 5]), np.array([0]), np.array([0, 3])]))
+    ... # doctest: +NORMALIZE_WHITESPACE
     [RowChunk(file=0, start=0, stop=2), RowChunk(file=0, start=2, stop=4),
      RowChunk(file=0, start=4, stop=5), RowChunk(file=2, start=0, stop=3)]
     """
-    starts = [np.arange(0, n, step, dtype=np.int64) for n, step in zip(n_rows, rows, strict=True)]
-    start = np.concatenate([np.empty(0, np.int64), *starts])
-    file = np.repeat(np.arange(len(starts), dtype=np.int64), [len(s) for s in starts])
-    limits = np.asarray(n_rows, np.int64)[file]
-    steps = np.asarray(rows, np.int64)[file]
-    return RowChunks(file, start, np.minimum(start + steps, limits))
+    nothing = np.empty(0, np.int64)
+    kept = [part[np.append(True, np.diff(part) > 0)] for part in bounds]
+    file = np.repeat(np.arange(len(kept), dtype=np.int64), [len(part) - 1 for part in kept])
+    start = np.concatenate([nothing, *(part[:-1] for part in kept)])
+    return RowChunks(file, start, np.concatenate([nothing, *(part[1:] for part in kept)]))

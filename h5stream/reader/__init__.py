@@ -1,8 +1,9 @@
 """The one place where layout, fetch and decode meet: row chunks in, columns out.
 
 `catalog` scans files and decides, dataset by dataset, whether its bytes are read directly or
-through h5py (`routes`, `fallback`). `reader` turns the pieces of a window into buffers and jobs
-that fill them (`direct`, `resident`); who runs the jobs, and when, is decided above.
+through h5py (`routes`, `fallback`); `whole` reads what fields need to know beforehand. `reader`
+turns the pieces of a window into columns (`assemble`) and the jobs that fill them (`datasets`,
+`direct`, `heap`); who runs the jobs, and when, is decided above.
 """
 
 from h5stream.reader.catalog import Catalog, expand_sources, open_catalog

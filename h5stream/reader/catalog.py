@@ -6,18 +6,32 @@ import glob
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from h5stream.errors import ConfigError, LayoutError
-from h5stream.fields import FileFields, bind_file, bind_files, default_names
+from h5stream.fields import (
+    Asked,
+    ColumnType,
+    DenseField,
+    Field,
+    FileFields,
+    bind_file,
+    bind_files,
+    default_names,
+    names_of,
+    resolve,
+)
 from h5stream.layout import scan_file
 from h5stream.layout.names import natural_key
 from h5stream.reader.routes import Route, choose_route
+from h5stream.reader.whole import read_whole
 
 __all__ = ["Catalog", "Sources", "expand_sources", "open_catalog"]
+
+_MOST_CHECKED = 16
+"""A field of more datasets than this has only its first and last one read both ways."""
 
 Sources = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 """A path, a glob pattern, or a list of them."""
@@ -45,15 +59,20 @@ class Catalog:
 
     @property
     def row_nbytes(self) -> int:
-        """Bytes of one decoded sample, over all fields."""
-        return sum(field.row_nbytes for field in self.files[0].fields.values())
+        """Mean bytes of one decoded sample, over all fields."""
+        rows = max(1, sum(file.n_stored_rows for file in self.files))
+        return sum(self._field_nbytes(name, rows) for name in self.files[0].fields)
+
+    def _field_nbytes(self, name: str, rows: int) -> int:
+        first = self.files[0].fields[name]
+        if isinstance(first, DenseField):
+            return first.row_nbytes
+        return -(-sum(file.fields[name].nbytes for file in self.files) // rows)
 
     @property
-    def columns(self) -> dict[str, tuple[np.dtype[Any], tuple[int, ...]]]:
-        """Field name -> element type and row shape."""
-        return {
-            name: (field.dtype, field.row_shape) for name, field in self.files[0].fields.items()
-        }
+    def columns(self) -> dict[str, ColumnType]:
+        """Field name -> what its rows are."""
+        return {name: field.column for name, field in self.files[0].fields.items()}
 
 
 def expand_sources(sources: Sources) -> list[str]:
@@ -81,16 +100,16 @@ def expand_sources(sources: Sources) -> list[str]:
     return paths
 
 
-def open_catalog(sources: Sources, fields: Mapping[str, str] | None) -> Catalog:
+def open_catalog(sources: Sources, fields: Mapping[str, Asked] | None) -> Catalog:
     """Scan files and decide how each dataset is read.
 
     Parameters
     ----------
     sources : path or list of paths
         Local files; patterns are expanded.
-    fields : mapping of str to str, optional
-        Key of the column -> dataset path; None for every dataset of the first file that shares
-        the leading length of its largest one.
+    fields : mapping, optional
+        Key of the column -> dataset path or field spec; None for every dataset of the first file
+        that shares the leading length of its largest one.
 
     Raises
     ------
@@ -103,24 +122,45 @@ def open_catalog(sources: Sources, fields: Mapping[str, str] | None) -> Catalog:
     files: list[FileFields] = []
     routes: dict[tuple[str, str], Route] = {}
     for path in paths:
-        file = bind_file(scan_file(path, list(fields.values())), fields)
+        file = _open_file(path, fields)
         _check_row_size(file)
         files.append(file)
         for field in file.fields.values():
-            key = (field.layout.file, field.layout.path)
-            if key not in routes:
-                routes[key] = choose_route(field.layout, file.fingerprints[field.layout.file])
+            _add_routes(routes, field, file)
     return Catalog(bind_files(files), routes)
+
+
+def _open_file(path: str, fields: Mapping[str, Asked]) -> FileFields:
+    specs: dict[str, Any] = {}
+
+    def choose(opened: Any) -> list[str]:
+        specs.update(resolve(opened, fields))
+        return list(dict.fromkeys(name for spec in specs.values() for name in names_of(spec)))
+
+    layout = scan_file(path, choose)
+    return bind_file(layout, specs, partial(read_whole, marks=layout.fingerprints))
+
+
+def _add_routes(routes: dict[tuple[str, str], Route], field: Field, file: FileFields) -> None:
+    """Choose the routes of a field's datasets; of many that are alike, some are checked."""
+    layouts = field.layouts
+    checked = {0, len(layouts) - 1} if len(layouts) > _MOST_CHECKED else set(range(len(layouts)))
+    for number, layout in enumerate(layouts):
+        if layout.key in routes:
+            continue
+        mark = file.fingerprints[layout.file] if number in checked else None
+        routes[layout.key] = choose_route(layout, mark)
 
 
 def _check_row_size(file: FileFields) -> None:
     """Refuse rows that cannot fit in memory before anything is allocated for them."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for name, field in file.fields.items():
-        rows = field.layout.chunk_rows or 1
-        needed = min(rows, max(1, field.n_rows)) * field.layout.row_nbytes
-        if needed > memory:
-            raise LayoutError(
-                f"{file.path}: one chunk of rows of field {name!r} takes {needed} bytes, more "
-                f"than this machine's {memory} bytes of memory; rewrite it in smaller chunks"
-            )
+        for layout in field.layouts:
+            rows = min(layout.chunk_rows or 1, max(1, layout.n_rows))
+            needed = rows * layout.row_nbytes
+            if needed > memory:
+                raise LayoutError(
+                    f"{file.path}: one chunk of rows of field {name!r} takes {needed} bytes, more "
+                    f"than this machine's {memory} bytes of memory; rewrite it in smaller chunks"
+                )

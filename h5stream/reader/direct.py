@@ -73,7 +73,7 @@ class DirectDataset:
         self._stats = stats
         self._pipeline = Pipeline(layout.filters, layout.chunk_nbytes)
         self._whole_rows = layout.chunks is None or layout.chunks[1:] == layout.row_shape
-        self._as_in_memory = self._whole_rows and not layout.filters
+        self._as_in_memory = self._whole_rows and not layout.filters and not layout.axis
 
     def jobs(self, spans: Spans, destination: Destination) -> Iterator[Job]:
         """Yield the jobs that bring row ranges to their destination.
@@ -93,13 +93,25 @@ class DirectDataset:
             return
         offsets, done = self._row_offsets(segments), 0
         for part in segments.jobs(chunk_rows_per_job=chunk_rows_per_job):
-            yield partial(self._read_rows, part, offsets[done : done + len(part)], destination)
+            yield partial(self.read_rows, part, offsets[done : done + len(part)], destination)
             done += len(part)
 
-    def _read_rows(
+    def read_rows(
         self, segments: Segments, offsets: np.ndarray, destination: Destination, scratch: Scratch
     ) -> None:
-        """Read rows that are stored as they are in memory, neighbours in the file together."""
+        """Read rows that are stored as they are in memory, neighbours in the file together.
+
+        Parameters
+        ----------
+        segments : Segments
+            Which rows, and where they go.
+        offsets : numpy.ndarray
+            int64: byte in the file at which each segment begins; below zero: fill it.
+        destination : Destination
+            The column.
+        scratch : Scratch
+            Working memory of the calling thread.
+        """
         in_place = self._fits(destination) and self.layout.dtype.isnative
         if destination.places is not None:
             in_place = in_place and self.layout.row_nbytes >= _LONG_ROW_BYTES
@@ -233,7 +245,7 @@ class DirectDataset:
             return
         decoded = scratch.take("chunk", layout.chunk_nbytes)
         self._decode(entry, data, decoded, scratch)
-        elements = decoded.view(layout.dtype).reshape(layout.chunks or ())
+        elements = self._elements(decoded)
         self._put_rows(elements, part, destination)
 
     def _read_split_rows(
@@ -251,7 +263,7 @@ class DirectDataset:
         for entry, data in self._fetch_chunks(entries, scratch):
             decoded = scratch.take("chunk", layout.chunk_nbytes)
             self._decode(entry, data, decoded, scratch)
-            elements = decoded.view(layout.dtype).reshape(layout.chunks or ())
+            elements = self._elements(decoded)
             inside, kept = self._part_of_row(entry)
             piece = elements[(slice(0, rows), *kept)]
             if whole is not None:
@@ -260,6 +272,11 @@ class DirectDataset:
                 self._put_rows(piece, part, destination, inside)
         if whole is not None:
             self._put_rows(whole, part, destination)
+
+    def _elements(self, decoded: np.ndarray) -> np.ndarray:
+        """View a decoded chunk with the sample axis in front."""
+        elements = decoded.view(self.layout.dtype).reshape(self.layout.stored_chunks)
+        return np.moveaxis(elements, self.layout.axis, 0)
 
     def _part_of_row(self, entry: int) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
         """Say which part of a row a chunk holds, and which part of the chunk that is."""
@@ -311,7 +328,9 @@ class DirectDataset:
         layout = self.layout
         return (
             len(destination.targets) == 1
+            and not layout.axis
             and not destination.targets[0][0].members
+            and destination.targets[0][0].convert is None
             and (layout.dtype.isnative or layout.dtype.names is None)
         )
 

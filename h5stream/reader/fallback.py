@@ -69,7 +69,7 @@ class FallbackFile:
                 can_hdf5_undo(spec.id)
             dataset = self._open()[layout.path]
             try:
-                rows = dataset[start:stop]
+                rows = dataset[(*(slice(None),) * layout.axis, slice(start, stop))]
             except (OSError, RuntimeError, ValueError, TypeError) as error:
                 raise DecodeError(
                     f"{self.path}: HDF5 cannot read rows {start} to {stop} of {layout.path!r}: "
@@ -78,8 +78,26 @@ class FallbackFile:
                     dataset=layout.path,
                 ) from error
         if layout.dtype == ml_dtypes.bfloat16:
-            return rows.astype(ml_dtypes.bfloat16)
-        return rows
+            rows = rows.astype(ml_dtypes.bfloat16)
+        return np.moveaxis(rows, layout.axis, 0) if layout.axis else rows
+
+    def read_scalar(self, layout: DatasetLayout) -> Any:
+        """Read a dataset without axes.
+
+        Raises
+        ------
+        DecodeError
+            If HDF5 cannot read it.
+        """
+        with _LOCK:
+            try:
+                return self._open()[layout.path][()]
+            except (OSError, RuntimeError, ValueError, TypeError) as error:
+                raise DecodeError(
+                    f"{self.path}: HDF5 cannot read {layout.path!r}: {error}",
+                    url=self.path,
+                    dataset=layout.path,
+                ) from error
 
     def close(self) -> None:
         """Close the file, if this process opened it."""

@@ -1,6 +1,7 @@
-"""Turns the pieces of a window into buffers and the jobs that fill them.
+"""Turns the pieces of a window into columns and the jobs that fill them.
 
-1. One buffer for each field, from the pool, as long as the window.
+1. One buffer for each dense field, from the pool, as long as the window; other kinds of column
+   are planned by `assemble`.
 2. For each file and dataset of the window: small datasets that chunks would serve badly are read
    once and stay in memory; others are read directly, or through h5py, each chunk once.
 3. Every job fills its own part of the buffers, in any order, on any thread.
@@ -9,23 +10,23 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
+from h5stream.columns import Column
 from h5stream.decode import Scratch
 from h5stream.fetch import LocalFile
 from h5stream.fields import DenseField, FileFields
-from h5stream.layout import DatasetLayout
-from h5stream.plan import Pieces, Segments, split_at_chunks
+from h5stream.plan import Pieces, expand_spans
+from h5stream.reader.assemble import Assembler, Rows
 from h5stream.reader.buffers import BufferPool
 from h5stream.reader.catalog import Catalog
+from h5stream.reader.datasets import DatasetReads
 from h5stream.reader.destination import Destination, Target
-from h5stream.reader.direct import DirectDataset, Job, Spans
-from h5stream.reader.fallback import FallbackFile
+from h5stream.reader.direct import Job, Spans
 from h5stream.reader.stats import Stats
 
 __all__ = ["Reader", "WindowReads", "resident_fields"]
@@ -33,20 +34,19 @@ __all__ = ["Reader", "WindowReads", "resident_fields"]
 _RESIDENT_BYTES = 16 * 2**20
 """What a field may take over all files to stay in memory."""
 
-_FALLBACK_JOB_BYTES = 4 * 2**20
-
 
 @dataclass(frozen=True, eq=False, slots=True)
 class WindowReads:
-    """The buffers of a window, and the jobs that fill them.
+    """The columns of a window, and the jobs that fill them.
 
-    What the buffers hold is good once all jobs are done and `check_unchanged` passed.
+    What the columns hold is good once all jobs are done and `check` passed.
     """
 
-    columns: dict[str, np.ndarray]
+    columns: dict[str, Column]
     jobs: list[Job]
     files: list[LocalFile]
     n_rows: int
+    checks: list[Callable[[], None]]
 
     def check_unchanged(self) -> None:
         """Raise unless all files that the jobs read are still the ones that were scanned.
@@ -59,19 +59,32 @@ class WindowReads:
         for file in self.files:
             file.check_unchanged()
 
+    def check_values(self) -> None:
+        """Raise if what was read cannot be right.
+
+        Raises
+        ------
+        DecodeError
+            Naming the dataset.
+        """
+        for check in self.checks:
+            check()
+
 
 def resident_fields(catalog: Catalog) -> frozenset[str]:
-    """Choose the fields that are read once and stay in memory.
+    """Choose the dense fields that are read once and stay in memory.
 
     A field that is small over all files stays, unless it is the one whose chunks cut the rows.
     """
     chosen = []
-    for name in catalog.files[0].fields:
-        layouts = [file.fields[name].layout for file in catalog.files]
-        small = sum(layout.nbytes for layout in layouts) <= _RESIDENT_BYTES
-        if small and all(
-            file.heaviest.layout is not file.fields[name].layout for file in catalog.files
-        ):
+    for name, first in catalog.files[0].fields.items():
+        fields = [file.fields[name] for file in catalog.files]
+        small = sum(field.nbytes for field in fields) <= _RESIDENT_BYTES
+        heavy = any(
+            file.heaviest.layouts[:1] == field.layouts[:1]
+            for file, field in zip(catalog.files, fields, strict=True)
+        )
+        if isinstance(first, DenseField) and small and not heavy:
             chosen.append(name)
     return frozenset(chosen)
 
@@ -94,9 +107,8 @@ class Reader:
         self.stats = stats
         self._pool = BufferPool()
         self._scratches = threading.local()
-        self._files: dict[str, LocalFile] = {}
-        self._fallbacks: dict[str, FallbackFile] = {}
-        self._direct: dict[tuple[str, str], DirectDataset] = {}
+        self._reads = DatasetReads(catalog.routes, stats)
+        self._assembler = Assembler(self._reads, self._pool, stats)
         self._resident_names = resident_fields(catalog)
         self._resident: dict[tuple[int, str], np.ndarray] = {}
         self._loading = threading.Lock()
@@ -114,19 +126,33 @@ class Reader:
         sizes = pieces.sizes
         first = np.cumsum(sizes) - sizes
         n_rows = int(sizes.sum())
-        columns = {
-            name: self._pool.array((n_rows, *row_shape), dtype)
-            for name, (dtype, row_shape) in self.catalog.columns.items()
-        }
+        columns: dict[str, Column] = {}
+        buffers: dict[str, np.ndarray] = {}
+        for name, field in self.catalog.files[0].fields.items():
+            if isinstance(field, DenseField):
+                buffers[name] = self._pool.array((n_rows, *field.row_shape), field.dtype)
         jobs: list[Job] = []
         files: list[LocalFile] = []
+        rows: list[Rows] = []
         for number in sorted(set(pieces.file.tolist())):
-            holders = {f.layout.file for f in self.catalog.files[number].fields.values()}
-            files.extend(self._file(self.catalog.files[number], path) for path in holders)
             of_file = pieces.file == number
+            file = self.catalog.files[number]
             spans = (pieces.start[of_file], pieces.stop[of_file], first[of_file])
-            jobs.extend(self._file_jobs(number, spans, columns, places))
-        return WindowReads(columns, jobs, files, n_rows)
+            files.extend(self._reads.file(*mark) for mark in file.fingerprints.items())
+            jobs.extend(self._dense_jobs(number, _stored_spans(file, spans), buffers, places))
+            if len(buffers) < len(file.fields):
+                rows.append(_rows_of(file, spans))
+        order = None if places is None or not rows else np.argsort(places)
+        checks: list[Callable[[], None]] = []
+        for name in self.catalog.files[0].fields:
+            if name in buffers:
+                columns[name] = buffers[name]
+                continue
+            planned = self._assembler.plan(name, rows, order)
+            columns[name] = planned.column
+            jobs.extend(planned.jobs)
+            checks.extend(planned.checks)
+        return WindowReads(columns, jobs, files, n_rows, checks)
 
     def run(self, job: Job) -> None:
         """Do one job with the calling thread's scratch memory."""
@@ -137,61 +163,27 @@ class Reader:
 
     def release_files(self) -> None:
         """Let go of all files; a job that still needs one opens it again."""
-        for fallback in list(self._fallbacks.values()):
-            fallback.close()
-        self._direct.clear()
-        self._files.clear()
+        self._reads.release_files()
 
-    def _file_jobs(
+    def _dense_jobs(
         self,
         number: int,
         spans: Spans,
-        columns: dict[str, np.ndarray],
+        buffers: dict[str, np.ndarray],
         places: np.ndarray | None,
     ) -> Iterator[Job]:
         file = self.catalog.files[number]
         datasets: dict[tuple[str, str], list[Target]] = {}
         for name, field in file.fields.items():
+            if not isinstance(field, DenseField):
+                continue
             if name in self._resident_names:
-                destination = Destination([(field, columns[name])], places)
+                destination = Destination([(field, buffers[name])], places)
                 yield partial(self._copy_resident, number, spans, destination)
             else:
-                dataset = (field.layout.file, field.layout.path)
-                datasets.setdefault(dataset, []).append((field, columns[name]))
+                datasets.setdefault(field.layout.key, []).append((field, buffers[name]))
         for targets in datasets.values():
-            yield from self._dataset_jobs(number, spans, Destination(targets, places))
-
-    def _dataset_jobs(self, number: int, spans: Spans, destination: Destination) -> Iterator[Job]:
-        file, layout = self.catalog.files[number], destination.targets[0][0].layout
-        if not layout.nbytes:
-            return
-        if self.catalog.routes[layout.file, layout.path].direct:
-            yield from self._direct_dataset(file, layout).jobs(spans, destination)
-            return
-        per_job = max(1, _FALLBACK_JOB_BYTES // max(1, layout.row_nbytes))
-        segments = split_at_chunks(*spans, chunk_rows=layout.chunk_rows or per_job)
-        for part in segments.jobs(chunk_rows_per_job=1):
-            yield partial(self._read_fallback, part, destination)
-
-    def _direct_dataset(self, file: FileFields, layout: DatasetLayout) -> DirectDataset:
-        key = (layout.file, layout.path)
-        direct = self._direct.get(key)
-        if direct is None:
-            direct = DirectDataset(layout, self._file(file, layout.file), self.stats)
-            self._direct[key] = direct
-        return direct
-
-    def _read_fallback(
-        self, segments: Segments, destination: Destination, _scratch: Scratch
-    ) -> None:
-        layout = destination.targets[0][0].layout
-        fallback = self._fallbacks.setdefault(layout.file, FallbackFile(layout.file))
-        first, last = int(segments.start.min()), int(segments.stop.max())
-        started = time.perf_counter()
-        rows = fallback.read(layout, first, last)
-        for start, stop, dest in segments.spans():
-            destination.put(rows[start - first : stop - first], dest)
-        self.stats.add(decode_s=time.perf_counter() - started, decoded_bytes=rows.nbytes)
+            yield from self._reads.jobs(file.fingerprints, spans, Destination(targets, places))
 
     def _copy_resident(
         self, number: int, spans: Spans, destination: Destination, scratch: Scratch
@@ -212,9 +204,26 @@ class Reader:
     def _load(self, number: int, field: DenseField, scratch: Scratch) -> np.ndarray:
         rows = np.empty((field.n_rows, *field.row_shape), field.dtype)
         whole = (np.array([0]), np.array([field.n_rows]), np.array([0]))
-        for job in self._dataset_jobs(number, whole, Destination([(field, rows)])):
+        marks = self.catalog.files[number].fingerprints
+        for job in self._reads.jobs(marks, whole, Destination([(field, rows)])):
             job(scratch)
         return rows
 
-    def _file(self, file: FileFields, path: str) -> LocalFile:
-        return self._files.setdefault(path, LocalFile(path, file.fingerprints[path]))
+
+def _rows_of(file: FileFields, spans: Spans) -> Rows:
+    """List the rows of spans, and their numbers in the window."""
+    start, stop, first = spans
+    rows = expand_spans(start, stop)
+    numbers = expand_spans(first, first + stop - start)
+    return Rows(file, rows if file.rows is None else file.rows[rows], numbers)
+
+
+def _stored_spans(file: FileFields, spans: Spans) -> Spans:
+    """Turn spans of chosen rows into spans that are consecutive in the file and in the window."""
+    if file.rows is None:
+        return spans
+    listed = _rows_of(file, spans)
+    breaks = (np.diff(listed.rows) != 1) | (np.diff(listed.numbers) != 1)
+    first = np.flatnonzero(np.concatenate([[True], breaks]))
+    start = listed.rows[first]
+    return start, start + np.diff(np.append(first, len(listed.rows))), listed.numbers[first]

@@ -23,7 +23,7 @@ from h5stream.reader.direct import DirectDataset
 from h5stream.reader.fallback import FallbackFile, can_hdf5_undo
 from h5stream.reader.stats import Stats
 
-__all__ = ["Route", "choose_route"]
+__all__ = ["Route", "choose_route", "reason_against"]
 
 _MOST_CHECKED_BYTES = 64 * 2**20
 
@@ -57,25 +57,29 @@ def choose_route(layout: DatasetLayout, fingerprint: Fingerprint | None = None) 
     layout : DatasetLayout
         With its chunk table, if the self-check should run.
     fingerprint : Fingerprint, optional
-        Of the file that holds it; without, the self-check is left out.
+        Of the file that holds it; without, the self-check is left out. Elements of variable
+        length have one of their own, when their descriptors are read.
 
     Raises
     ------
     UnsupportedError
         If neither h5stream nor HDF5 can undo one of its filters.
     """
-    reason = _reason_against(layout)
+    reason = reason_against(layout)
     if reason is not None:
         _require_filters(layout)
         return Route(reason)
-    if fingerprint is not None and layout.n_rows:
+    if fingerprint is not None and layout.n_rows and layout.vlen is None:
         return Route(_check(layout, fingerprint))
     return Route()
 
 
-def _reason_against(layout: DatasetLayout) -> str | None:
+def reason_against(layout: DatasetLayout) -> str | None:
+    """Say why a dataset cannot be read directly, None if nothing speaks against it."""
     if layout.indirect:
         return layout.indirect
+    if layout.axis and layout.storage is not Storage.CHUNKED:
+        return f"its samples lie along axis {layout.axis} and are not chunked"
     if layout.storage not in (Storage.CHUNKED, Storage.CONTIGUOUS):
         return f"its storage is {layout.storage}"
     return Pipeline.misfit(layout.filters)

@@ -39,6 +39,7 @@ def test_inspect_says_why_a_dataset_goes_through_h5py(tmp_path: Path) -> None:
 def test_inspect_notes_what_cannot_be_streamed_and_goes_on(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["texts"] = ["a", "bc"]
+        file.create_dataset("nested", (2,), h5py.vlen_dtype(h5py.string_dtype()))
         file["scalar"] = 3
         file["[bold]x"] = np.arange(3)
     result = inspect(tmp_path / "a.h5")

@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import h5py
 import numpy as np
@@ -19,6 +20,7 @@ from h5stream.layout import (
     FileLayout,
     Fingerprint,
     Storage,
+    VlenType,
     fingerprint_of,
     scan_file,
 )
@@ -271,8 +273,8 @@ def test_a_dangling_link_is_refused(path: str) -> None:
 
 
 REFUSED = {
-    "strings": (h5py.string_dtype(), "variable length"),
-    "lists": (h5py.vlen_dtype("i4"), "variable length"),
+    "lists of strings": (h5py.vlen_dtype(h5py.string_dtype()), "variable length"),
+    "lists of lists": (h5py.vlen_dtype(h5py.vlen_dtype("i4")), "variable length"),
     "object references": (h5py.ref_dtype, "references"),
     "region references": (h5py.regionref_dtype, "references"),
     "strings in a compound": (np.dtype([("a", "i4"), ("b", h5py.string_dtype())]), "variable"),
@@ -288,6 +290,24 @@ def test_elements_that_are_not_flat_are_marked_as_refused(path: str, kind: str) 
     layout = scan_one(path)
     assert reason in layout.refused
     assert layout.table is None
+
+
+@pytest.mark.parametrize(
+    ("dtype", "element", "text"),
+    [
+        pytest.param(h5py.string_dtype(), "u1", True, id="strings"),
+        pytest.param(h5py.vlen_dtype(">i4"), ">i4", False, id="numbers"),
+        pytest.param(h5py.vlen_dtype("c8"), "c8", False, id="complex numbers"),
+    ],
+)
+def test_elements_of_variable_length_have_descriptors(
+    path: str, dtype: Any, element: str, text: bool
+) -> None:
+    with h5py.File(path, "w") as file:
+        file.create_dataset("x", (3,), dtype, chunks=(2,))
+    layout = scan_one(path)
+    assert layout.vlen == VlenType(np.dtype(element), text)
+    assert (layout.dtype, layout.shape, layout.chunks) == (np.dtype("V16"), (3,), (2,))
 
 
 def test_a_scalar_and_an_empty_dataset_are_marked_as_refused(path: str) -> None:

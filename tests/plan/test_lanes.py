@@ -11,13 +11,13 @@ from h5stream.plan import (
     RowChunks,
     batches_done,
     cut_lanes,
-    cut_row_chunks,
     cut_windows,
     lane_batches,
     lane_pieces,
     permutation,
 )
 from h5stream.plan.lanes import Uneven
+from tests.plan.cutting import cut_row_chunks
 
 Rows = list[tuple[int, int]]
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from h5stream.plan import RowChunk, cut_row_chunks, rows_per_row_chunk
+from h5stream.plan import RowChunk, rows_per_row_chunk
+from tests.plan.cutting import cut_row_chunks
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(1, 12)), min_size=1, max_size=5))

@@ -1,0 +1,240 @@
+"""Makes fields of concrete specs: one function for each kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from h5stream.columns import Ragged as RaggedColumn
+from h5stream.errors import ConfigError, LayoutError, UnsupportedError
+from h5stream.fields.dense import DenseField
+from h5stream.fields.field import Field
+from h5stream.fields.given import GivenField
+from h5stream.fields.region import (
+    ElementForm,
+    Form,
+    Part,
+    RaggedForm,
+    RegionField,
+    SliceForm,
+    SparseForm,
+)
+from h5stream.fields.regions import Bounds, Offsets
+from h5stream.fields.resolve import Members
+from h5stream.fields.specs import Dense, Given, Picked, Ragged, Sparse, Vlen
+from h5stream.fields.vlen import VlenField, checked_descriptors
+from h5stream.layout import DatasetLayout, FileLayout
+from h5stream.layout.names import split_members
+
+__all__ = ["Read", "make_field"]
+
+Read = Callable[[DatasetLayout], Any]
+"""Reads a whole dataset: an array, or a list of arrays or of bytes if elements vary in length."""
+
+
+def make_field(name: str, spec: Any, file: FileLayout, read: Read | None) -> Field:
+    """Make one field.
+
+    Parameters
+    ----------
+    name : str
+        Key of the column.
+    spec : FieldSpec or str
+        Concrete; a string is the path of a dataset of plain elements.
+    file : FileLayout
+        Scanned for the datasets that the spec names.
+    read : callable or None
+        Reads a whole dataset.
+
+    Raises
+    ------
+    ConfigError, LayoutError, UnsupportedError
+        If the datasets do not fit each other, or cannot be read.
+    """
+    if isinstance(spec, str):
+        spec = Dense(spec)
+    return _MAKERS[type(spec)](name, spec, file, read)
+
+
+def _dtype(spec: Any) -> np.dtype[Any] | None:
+    if spec.dtype is None:
+        return None
+    try:
+        return np.dtype(spec.dtype)
+    except TypeError as error:
+        raise ConfigError(f"{spec.dtype!r} is not a NumPy type") from error
+
+
+def _make_dense(name: str, spec: Dense, file: FileLayout, read: Read | None) -> DenseField:
+    layout = file.datasets[spec.path]
+    whole = layout.path.strip("/") == spec.path.strip("/")
+    members = () if whole else split_members(spec.path)[1]
+    if spec.axis:
+        if not -len(layout.shape) <= spec.axis < len(layout.shape):
+            raise ConfigError(
+                f"{layout.file}: {layout.path!r} of shape {layout.shape} has no axis {spec.axis}"
+            )
+        layout = layout.along(spec.axis % len(layout.shape))
+    if spec.n_rows is not None:
+        layout = layout.limited(_checked_rows(spec.n_rows, layout))
+    return DenseField(name, layout, members, _dtype(spec))
+
+
+def _checked_rows(n_rows: int, layout: DatasetLayout) -> int:
+    if not 0 <= n_rows <= (layout.n_rows if layout.shape else 0):
+        raise LayoutError(
+            f"{layout.file}: {n_rows} rows of {layout.path!r} should be filled, but its shape is "
+            f"{layout.shape}"
+        )
+    return n_rows
+
+
+def _read(read: Read | None, layout: DatasetLayout) -> Any:
+    assert read is not None, "fields of several datasets are bound with a way to read"
+    return read(layout)
+
+
+def _make_vlen(name: str, spec: Vlen, file: FileLayout, read: Read | None) -> Field:
+    layout = file.datasets[spec.path]
+    vlen = layout.vlen
+    if vlen is None:
+        raise ConfigError(
+            f"{layout.file}: the elements of {layout.path!r} do not vary in length; ask for it by "
+            "its path alone"
+        )
+    if len(layout.shape) != 1:
+        raise UnsupportedError(
+            f"{layout.file}: {layout.path!r} of shape {layout.shape} has several elements of "
+            "variable length a row; only datasets with one axis of them can be streamed"
+        )
+    if spec.n_rows is not None:
+        layout = layout.limited(_checked_rows(spec.n_rows, layout))
+    text = vlen.text if spec.text is None else spec.text and vlen.text
+    dtype = _dtype(spec) or vlen.dtype.newbyteorder("=")
+    stored = _read(read, layout)
+    if isinstance(stored, list):
+        column = RaggedColumn.from_rows([np.asarray(row, dtype) for row in stored] or [[]])
+        return GivenField(name, RaggedColumn(column.values, column.offsets, text=text))
+    size_bytes = file.fingerprints[layout.file].size_bytes
+    descriptors = checked_descriptors(layout, stored, size_bytes)
+    return VlenField(name, layout, descriptors, dtype, text, spec.errors == "replace")
+
+
+def _make_ragged(name: str, spec: Ragged, file: FileLayout, read: Read | None) -> RegionField:
+    values = DenseField(name, file.datasets[spec.values], (), _dtype(spec))
+    index = file.datasets[spec.offsets or spec.lengths or ""]
+    offsets = _whole_numbers(index, read)
+    if spec.lengths is not None:
+        if (offsets < 0).any() or offsets.sum(dtype=np.float64) > 2**62:
+            raise LayoutError(f"{index.file}: {index.path!r} has lengths below zero or too large")
+        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(offsets)])
+    offsets = _checked_offsets(offsets, index, values.n_rows)
+    return RegionField(name, (Part((values,)),), Offsets(offsets), RaggedForm())
+
+
+def _whole_numbers(layout: DatasetLayout, read: Read | None) -> np.ndarray:
+    if layout.dtype.kind not in "iu" or len(layout.shape) != 1:
+        raise ConfigError(
+            f"{layout.file}: {layout.path!r} should be a list of integers, but has shape "
+            f"{layout.shape} and type {layout.dtype}"
+        )
+    return np.asarray(_read(read, layout)).astype(np.int64)
+
+
+def _checked_offsets(offsets: np.ndarray, layout: DatasetLayout, total: int) -> np.ndarray:
+    """Check offsets against what they point into; rows offsets without an end get one."""
+    if not len(offsets):
+        return np.zeros(1, np.int64)
+    wrong = np.flatnonzero(np.diff(offsets) < 0)
+    if len(wrong):
+        row = int(wrong[0])
+        raise LayoutError(
+            f"{layout.file}: {layout.path!r} decreases at row {row}, from {offsets[row]} to "
+            f"{offsets[row + 1]}; offsets must not decrease"
+        )
+    if offsets[0] < 0 or offsets[-1] > total:
+        raise LayoutError(
+            f"{layout.file}: {layout.path!r} goes from {offsets[0]} to {offsets[-1]}, but there "
+            f"are {total} values"
+        )
+    return offsets
+
+
+def _make_sparse(name: str, spec: Sparse, file: FileLayout, read: Read | None) -> RegionField:
+    data, indices, indptr = (
+        file.datasets[f"{spec.path}/{part}"] for part in ("data", "indices", "indptr")
+    )
+    if indices.dtype.kind not in "iu" or data.shape != indices.shape or len(data.shape) != 1:
+        raise LayoutError(
+            f"{data.file}: data {data.shape} and indices {indices.shape} ({indices.dtype}) of "
+            f"{spec.path!r} do not fit each other"
+        )
+    offsets = _whole_numbers(indptr, read)
+    if spec.n_rows is not None:
+        offsets = offsets[: _checked_rows(spec.n_rows, indptr) + 1]
+    offsets = _checked_offsets(offsets, indptr, data.n_rows)
+    assert spec.n_columns is not None, "a concrete spec says how wide the matrix is"
+    parts = (
+        Part((DenseField(name, data, (), _dtype(spec)),)),
+        Part((DenseField(name, indices),)),
+    )
+    return RegionField(name, parts, Offsets(offsets), SparseForm(spec.n_columns))
+
+
+def _make_members(name: str, spec: Members, file: FileLayout, read: Read | None) -> Field:
+    layouts = [file.datasets[path] for path in spec.paths]
+    if all(layout.shape == () and layout.dtype.kind != "O" for layout in layouts):
+        return GivenField(name, np.array([_read(read, layout) for layout in layouts], _dtype(spec)))
+    datasets = tuple(DenseField(name, layout, (), _dtype(spec)) for layout in layouts)
+    first = datasets[0]
+    for field in datasets:
+        if (field.dtype, field.row_shape) != (first.dtype, first.row_shape):
+            raise ConfigError(
+                f"{field.layout.file}: {field.layout.path!r} has rows of {field.dtype} "
+                f"{field.row_shape}, but {first.layout.path!r} has {first.dtype} "
+                f"{first.row_shape}; datasets that are rows of one field must agree but in length"
+            )
+    part = Part(datasets)
+    lengths = np.diff(part.bounds)
+    alike = len(np.unique(lengths)) == 1
+    form: Form = SliceForm(int(lengths[0])) if alike else RaggedForm()
+    return RegionField(name, (part,), Offsets(part.bounds), form)
+
+
+def _make_picked(name: str, spec: Picked, file: FileLayout, read: Read | None) -> RegionField:
+    base = make_field(name, spec.base, file, read)
+    if not isinstance(base, DenseField):
+        raise ConfigError(f"field {name!r}: rows can be picked out of dense fields only")
+    at = np.asarray(spec.at, np.int64)
+    if len(at) and not 0 <= int(at.min()) <= int(at.max()) < base.n_rows:
+        raise LayoutError(
+            f"{base.layout.file}: field {name!r} picks rows {at.min()} to {at.max()} of "
+            f"{base.layout.path!r}, which has {base.n_rows}"
+        )
+    form: Form = SliceForm(None)
+    if spec.within is not None:
+        within = np.asarray(spec.within, np.int64)
+        row_size = int(np.prod(base.row_shape))
+        if within.shape != at.shape or (
+            len(within) and not 0 <= int(within.min()) <= int(within.max()) < row_size
+        ):
+            raise ConfigError(f"field {name!r}: elements lie outside rows of {row_size}")
+        form = ElementForm(None, within=within, row_size=row_size)
+    return RegionField(name, (Part((base,)),), Bounds(at, at + 1), form)
+
+
+def _make_given(name: str, spec: Given, file: FileLayout, read: Read | None) -> GivenField:
+    return GivenField(name, spec.column)
+
+
+_MAKERS: dict[type, Callable[..., Field]] = {
+    Dense: _make_dense,
+    Vlen: _make_vlen,
+    Ragged: _make_ragged,
+    Sparse: _make_sparse,
+    Members: _make_members,
+    Picked: _make_picked,
+    Given: _make_given,
+}

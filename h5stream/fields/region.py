@@ -1,0 +1,254 @@
+"""Region fields: row i of the column is made of a range of elements of one or more datasets."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from h5stream.columns import Column, Padding, Ragged, Slices, Sparse
+from h5stream.fields.dense import DenseField
+from h5stream.fields.field import ColumnType, Field
+from h5stream.fields.regions import Regions, Steps
+from h5stream.layout import DatasetLayout
+from h5stream.plan.row_chunks import rows_per_row_chunk
+
+__all__ = [
+    "ElementForm",
+    "Form",
+    "Part",
+    "RaggedForm",
+    "RegionField",
+    "SliceForm",
+    "SparseForm",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One long sequence of elements: the rows of datasets, one after the other.
+
+    Parameters
+    ----------
+    datasets : tuple of DenseField
+        Alike in type and shape of their rows.
+    """
+
+    datasets: tuple[DenseField, ...]
+
+    @cached_property
+    def bounds(self) -> np.ndarray:
+        """int64: where each dataset begins, and where the last one ends."""
+        return np.cumsum([0, *(field.n_rows for field in self.datasets)])
+
+    @property
+    def first(self) -> DenseField:
+        """Return the dataset that stands for all."""
+        return self.datasets[0]
+
+    @property
+    def element_nbytes(self) -> int:
+        """Bytes of one element."""
+        return self.first.row_nbytes
+
+
+class Form(ABC):
+    """How a column is made of the elements that were read."""
+
+    @abstractmethod
+    def column_type(self, parts: tuple[Part, ...]) -> ColumnType:
+        """Say what its rows are."""
+
+    @abstractmethod
+    def place(self, regions: Regions, rows: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Say where rows lie in what was read: int64 arrays, one number a row.
+
+        Parameters
+        ----------
+        regions : Regions
+            Those of the file.
+        rows : numpy.ndarray
+            int64: rows of the file.
+        at : numpy.ndarray
+            int64: where the region of each row begins in what was read.
+        """
+
+    @abstractmethod
+    def make(self, values: tuple[np.ndarray, ...], placed: tuple[np.ndarray, ...]) -> Column:
+        """Make the column."""
+
+
+@dataclass(frozen=True)
+class RaggedForm(Form):
+    """Rows of unequal length."""
+
+    def column_type(self, parts: tuple[Part, ...]) -> ColumnType:
+        """Ragged."""
+        return ColumnType("ragged", parts[0].first.dtype, parts[0].first.row_shape)
+
+    def place(self, regions: Regions, rows: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Return starts and lengths."""
+        start, stop = regions.of(rows)
+        return at, stop - start
+
+    def make(self, values: tuple[np.ndarray, ...], placed: tuple[np.ndarray, ...]) -> Column:
+        """Keep the values where they are."""
+        return Ragged.placed(values[0], *placed)
+
+
+@dataclass(frozen=True)
+class SparseForm(RaggedForm):
+    """Rows of a sparse matrix; the parts are data and indices."""
+
+    n_columns: int
+
+    def column_type(self, parts: tuple[Part, ...]) -> ColumnType:
+        """Sparse."""
+        return ColumnType("sparse", parts[0].first.dtype, (self.n_columns,))
+
+    def make(self, values: tuple[np.ndarray, ...], placed: tuple[np.ndarray, ...]) -> Column:
+        """Check the indices, and keep the values where they are."""
+        (data, indices), (starts, lengths) = values, placed
+        return Sparse.placed(data, indices, starts, lengths, self.n_columns)
+
+
+@dataclass(frozen=True)
+class SliceForm(Form):
+    """Slices of fixed length, or single elements.
+
+    Parameters
+    ----------
+    length : int or None
+        Elements of a slice; None: a row is one element, without an axis of its own.
+    step : int
+        From one element of a slice to the next.
+    padding : {"constant", "edge", "reflect"} or None
+        Of slices that go beyond their sequence; None if none does.
+    """
+
+    length: int | None
+    step: int = 1
+    padding: Padding | None = None
+
+    def column_type(self, parts: tuple[Part, ...]) -> ColumnType:
+        """Dense."""
+        within = () if self.length is None else (self.length,)
+        return ColumnType("dense", parts[0].first.dtype, (*within, *parts[0].first.row_shape))
+
+    def place(self, regions: Regions, rows: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Return starts, and limits where slices are padded."""
+        if self.padding is None:
+            return (at,)
+        assert isinstance(regions, Steps), "only slices at regular steps are padded"
+        shift = at - regions.of(rows)[0]
+        parent = regions.parents(rows)
+        nominal = regions.nominal(rows)
+        return nominal + shift, regions.low[parent] + shift, regions.high[parent] + shift
+
+    def make(self, values: tuple[np.ndarray, ...], placed: tuple[np.ndarray, ...]) -> Column:
+        """Keep the values where they are."""
+        limits = None if self.padding is None else (placed[1], placed[2])
+        return Slices(
+            values[0],
+            placed[0],
+            self.length,
+            step=self.step,
+            limits=limits,
+            padding=self.padding or "constant",
+        )
+
+
+@dataclass(frozen=True)
+class ElementForm(SliceForm):
+    """Single numbers out of rows that were read.
+
+    Parameters
+    ----------
+    within : numpy.ndarray
+        int64: which element of the flattened row.
+    row_size : int
+        Elements of a row.
+    """
+
+    within: np.ndarray | None = None
+    row_size: int = 1
+
+    def column_type(self, parts: tuple[Part, ...]) -> ColumnType:
+        """Numbers."""
+        return ColumnType("dense", parts[0].first.dtype, ())
+
+    def place(self, regions: Regions, rows: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Positions in the flattened rows."""
+        assert self.within is not None, "elements are picked out of rows"
+        return (at * self.row_size + self.within[rows],)
+
+    def make(self, values: tuple[np.ndarray, ...], placed: tuple[np.ndarray, ...]) -> Column:
+        """Flatten what was read."""
+        return Slices(values[0].reshape(-1), placed[0], None)
+
+
+@dataclass(frozen=True, eq=False)
+class RegionField(Field):
+    """A column whose rows are ranges of elements.
+
+    Parameters
+    ----------
+    name : str
+        Key of the column in blocks and batches.
+    parts : tuple of Part
+        Sequences of equal length; each row takes the same range of all.
+    regions : Regions
+        Which range.
+    form : Form
+        What a row is made of it.
+    """
+
+    name: str
+    parts: tuple[Part, ...]
+    regions: Regions
+    form: Form
+
+    @property
+    def n_rows(self) -> int:
+        """Count the regions."""
+        return len(self.regions)
+
+    @property
+    def column(self) -> ColumnType:
+        """As the form says."""
+        return self.form.column_type(self.parts)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all elements, each counted once, and of their places."""
+        elements = int(self.parts[0].bounds[-1])
+        return elements * sum(part.element_nbytes for part in self.parts) + 16 * self.n_rows
+
+    @property
+    def layouts(self) -> tuple[DatasetLayout, ...]:
+        """All datasets of all parts."""
+        return tuple(field.layout for part in self.parts for field in part.datasets)
+
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """Paths, type and form."""
+        paths = tuple(part.first.layout.path for part in self.parts)
+        return self.name, paths, str(self.column), type(self.regions).__name__
+
+    def cut(self, target_bytes: int) -> np.ndarray:
+        """Cut where chunks of the elements end; rows without order are cut by number."""
+        part = max(self.parts, key=lambda part: part.element_nbytes)
+        step = rows_per_row_chunk(
+            chunk_rows=part.first.layout.chunk_rows if len(part.datasets) == 1 else None,
+            row_nbytes=part.element_nbytes,
+            target_bytes=target_bytes,
+        )
+        edges = np.arange(0, int(part.bounds[-1]) + step, step)
+        rows = self.regions.first_at(edges)
+        if rows is None:
+            step = max(1, target_bytes // max(1, self.row_nbytes))
+            rows = np.arange(0, self.n_rows, step)
+        return np.unique(np.concatenate([[0], np.clip(rows, 0, self.n_rows), [self.n_rows]]))

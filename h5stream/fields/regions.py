@@ -1,0 +1,136 @@
+"""Which elements of a sequence make up each row. Pure.
+
+Many kinds of field are slices of one long sequence of elements: rows between offsets, explicit
+bounds, slices at regular steps inside given bounds.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+__all__ = ["Bounds", "Offsets", "Regions", "Steps"]
+
+
+class Regions(ABC):
+    """Row -> range of elements."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Count the rows."""
+
+    @abstractmethod
+    def of(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return where rows start and stop, as int64."""
+
+    @abstractmethod
+    def first_at(self, elements: np.ndarray) -> np.ndarray | None:
+        """Count the rows that start before each of some elements, None if rows are unordered."""
+
+
+@dataclass(frozen=True, eq=False)
+class Offsets(Regions):
+    """Row i has elements ``offsets[i]`` to ``offsets[i + 1]``."""
+
+    offsets: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def of(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Look them up."""
+        return self.offsets[rows], self.offsets[rows + 1]
+
+    def first_at(self, elements: np.ndarray) -> np.ndarray:
+        """Search the offsets."""
+        return np.searchsorted(self.offsets[:-1], elements)
+
+
+@dataclass(frozen=True, eq=False)
+class Bounds(Regions):
+    """Row i has elements ``starts[i]`` to ``stops[i]``."""
+
+    starts: np.ndarray
+    stops: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def of(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Look them up."""
+        return self.starts[rows], self.stops[rows]
+
+    def first_at(self, elements: np.ndarray) -> np.ndarray | None:
+        """Search the starts, if they are sorted."""
+        return np.searchsorted(self.starts, elements) if self._sorted else None
+
+    @cached_property
+    def _sorted(self) -> bool:
+        return bool((np.diff(self.starts) >= 0).all())
+
+
+@dataclass(frozen=True, eq=False)
+class Steps(Regions):
+    """Slices at regular steps inside sequences.
+
+    Slice k of sequence j starts at ``low[j] + first + shift + k * stride``.
+
+    Parameters
+    ----------
+    low, high : numpy.ndarray
+        int64: where each sequence starts and stops.
+    counts : numpy.ndarray
+        int64: slices of each.
+    span : int
+        Elements from the start to the end of a slice.
+    stride, first, shift : int
+        See above.
+    """
+
+    low: np.ndarray
+    high: np.ndarray
+    counts: np.ndarray
+    span: int
+    stride: int
+    first: int = 0
+    shift: int = 0
+
+    @cached_property
+    def _ends(self) -> np.ndarray:
+        return np.cumsum(self.counts)
+
+    def __len__(self) -> int:
+        return int(self._ends[-1]) if len(self._ends) else 0
+
+    def parents(self, rows: np.ndarray) -> np.ndarray:
+        """Return the sequence of each row."""
+        return np.searchsorted(self._ends, rows, side="right")
+
+    def nominal(self, rows: np.ndarray) -> np.ndarray:
+        """Return where slices start, even before their sequence."""
+        parent = self.parents(rows)
+        number = rows - (self._ends - self.counts)[parent]
+        return self.low[parent] + self.first + self.shift + number * self.stride
+
+    def of(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the parts of slices that lie inside their sequences, and what a mirror shows."""
+        start = self.nominal(rows)
+        parent = self.parents(rows)
+        low, high = self.low[parent], self.high[parent]
+        stop = start + self.span
+        mirrored_stop = np.where(start < low, 2 * low - start + 1, stop)
+        mirrored_start = np.where(stop > high, 2 * high - stop - 1, start)
+        begin = np.clip(np.minimum(start, mirrored_start), low, np.maximum(high - 1, low))
+        return begin, np.minimum(np.maximum(stop, mirrored_stop), high)
+
+    def first_at(self, elements: np.ndarray) -> np.ndarray | None:
+        """Divide, if the sequences follow each other."""
+        if not len(self.low) or not (np.diff(self.low) >= 0).all():
+            return None
+        parent = np.maximum(np.searchsorted(self.low, elements, side="right") - 1, 0)
+        within = elements - self.low[parent] - self.first - self.shift
+        number = np.clip(-(-within // self.stride), 0, self.counts[parent])
+        return (self._ends - self.counts)[parent] + number

@@ -1,0 +1,124 @@
+"""Makes what was asked for concrete, with the file open: which datasets, how wide, in which order.
+
+`resolve` turns paths and patterns into specs that name datasets; `names_of` lists them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from h5stream.columns import stack
+from h5stream.errors import ConfigError
+from h5stream.fields.specs import (
+    Dense,
+    FieldSpec,
+    Given,
+    Grouped,
+    Picked,
+    Ragged,
+    Slices,
+    Sparse,
+    Vlen,
+)
+from h5stream.layout.contents import (
+    Kind,
+    expand_pattern,
+    kind_of,
+    matrix_width,
+    read_attribute,
+)
+
+__all__ = ["Asked", "Members", "names_of", "resolve"]
+
+Asked = str | FieldSpec
+"""What a user may ask for as a field."""
+
+_MOST_MEMBERS = 10_000_000
+
+
+@dataclass(frozen=True)
+class Members:
+    """A `Grouped` field whose datasets are known.
+
+    Parameters
+    ----------
+    paths : tuple of str
+        One dataset a row.
+    dtype : str or None
+        Convert to this type.
+    """
+
+    paths: tuple[str, ...]
+    dtype: str | None = None
+
+
+def resolve(file: Any, asked: Mapping[str, Asked]) -> dict[str, FieldSpec | Members]:
+    """Make fields concrete.
+
+    Parameters
+    ----------
+    file : h5py.File
+        Open.
+    asked : mapping
+        Key of the column -> path or spec.
+
+    Raises
+    ------
+    ConfigError
+        If something is not there.
+    """
+    return {name: _resolve(file, spec) for name, spec in asked.items()}
+
+
+def _resolve(file: Any, spec: Any) -> Any:
+    if isinstance(spec, str):
+        return _by_kind(file, spec)
+    if isinstance(spec, Sparse) and spec.n_columns is None:
+        return replace(spec, n_columns=matrix_width(file, spec.path))
+    if isinstance(spec, Grouped):
+        paths = expand_pattern(file, _as_pattern(file, spec.pattern))
+        if spec.attribute is None:
+            return Members(tuple(paths), spec.dtype)
+        return Given(stack([read_attribute(file, path, spec.attribute) for path in paths]))
+    if isinstance(spec, Slices | Picked):
+        return replace(spec, base=_resolve(file, spec.base))
+    return spec
+
+
+def _by_kind(file: Any, path: str) -> Any:
+    kind = kind_of(file, path)
+    if kind is Kind.GROUP and _holds_datasets_only(file, path):
+        return _resolve(file, Grouped(path))
+    if kind is Kind.SPARSE:
+        return _resolve(file, Sparse(path))
+    return Vlen(path) if kind is Kind.VLEN else Dense(path)
+
+
+def _holds_datasets_only(file: Any, path: str) -> bool:
+    names = list(file[path])
+    return bool(names) and all(kind_of(file, f"{path}/{name}") is Kind.DENSE for name in names)
+
+
+def _as_pattern(file: Any, pattern: str) -> str:
+    return pattern if "*" in pattern else f"{pattern}/*"
+
+
+def names_of(spec: Any) -> list[str]:
+    """List the datasets that a concrete spec needs."""
+    if isinstance(spec, Dense | Vlen):
+        return [spec.path]
+    if isinstance(spec, Ragged):
+        if (spec.offsets is None) == (spec.lengths is None):
+            raise ConfigError(f"{spec} needs either offsets or lengths")
+        return [spec.values, spec.offsets or spec.lengths or ""]
+    if isinstance(spec, Sparse):
+        return [f"{spec.path}/{name}" for name in ("data", "indices", "indptr")]
+    if isinstance(spec, Members):
+        return list(spec.paths)
+    if isinstance(spec, Slices | Picked):
+        return names_of(spec.base)
+    if isinstance(spec, Given):
+        return []
+    raise ConfigError(f"a field must be a path or a field of h5stream, not {spec!r:.80}")

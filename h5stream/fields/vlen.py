@@ -1,0 +1,123 @@
+"""Variable-length fields: row i is what the i-th descriptor of a dataset points to in a heap."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from h5stream.errors import LayoutError
+from h5stream.fields.field import ColumnType, Field
+from h5stream.layout import DatasetLayout
+
+__all__ = ["DESCRIPTOR", "VlenField", "checked_descriptors"]
+
+DESCRIPTOR = np.dtype([("length", "<u4"), ("address", "<u8"), ("index", "<u4")])
+"""As HDF5 stores an element of variable length (file format specification, IV.B)."""
+
+_NO_ADDRESS = np.uint64(2**64 - 1)
+
+
+@dataclass(frozen=True, eq=False)
+class VlenField(Field):
+    """A dataset of numbers or strings of variable length.
+
+    Parameters
+    ----------
+    name : str
+        Key of the column in blocks and batches.
+    layout : DatasetLayout
+        The dataset.
+    descriptors : numpy.ndarray
+        Type `DESCRIPTOR`: one a row, addresses counted from the start of the file.
+    dtype : numpy.dtype
+        Of the elements of the column.
+    text : bool
+        Rows are `str`.
+    replace : bool
+        Text that is not UTF-8 gets U+FFFD.
+    """
+
+    name: str
+    layout: DatasetLayout
+    descriptors: np.ndarray
+    dtype: np.dtype[Any]
+    text: bool = False
+    replace: bool = False
+
+    @property
+    def stored(self) -> np.dtype[Any]:
+        """Element type in the heap."""
+        assert self.layout.vlen is not None, "only elements of variable length lie in a heap"
+        return self.layout.vlen.dtype
+
+    @property
+    def n_rows(self) -> int:
+        """Count the descriptors."""
+        return len(self.descriptors)
+
+    @property
+    def column(self) -> ColumnType:
+        """Text, or ragged."""
+        return ColumnType("text" if self.text else "ragged", self.dtype, ())
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all elements and of their places."""
+        elements = int(self.descriptors["length"].sum(dtype=np.int64))
+        return elements * self.dtype.itemsize + 16 * self.n_rows
+
+    @property
+    def layouts(self) -> tuple[DatasetLayout, ...]:
+        """The dataset."""
+        return (self.layout,)
+
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """Path and type."""
+        return self.name, self.layout.path, str(self.column)
+
+    def cut(self, target_bytes: int) -> np.ndarray:
+        """Cut by bytes: heaps are filled in the order of writing."""
+        lengths = self.descriptors["length"].astype(np.int64)
+        weight = np.cumsum(lengths * self.dtype.itemsize + 16)
+        edges = np.arange(target_bytes, int(weight[-1]) if len(weight) else 0, target_bytes)
+        rows = np.searchsorted(weight, edges)
+        return np.unique(np.concatenate([[0], rows, [self.n_rows]]))
+
+
+def checked_descriptors(layout: DatasetLayout, stored: np.ndarray, size_bytes: int) -> np.ndarray:
+    """Check where descriptors point to.
+
+    Parameters
+    ----------
+    layout : DatasetLayout
+        The dataset that holds them.
+    stored : numpy.ndarray
+        16 bytes each.
+    size_bytes : int
+        Of the file.
+
+    Raises
+    ------
+    LayoutError
+        Naming the first row that points outside the file, or to more than the file holds.
+    """
+    assert layout.vlen is not None, "only elements of variable length have descriptors"
+    descriptors = np.ascontiguousarray(stored).view(DESCRIPTOR).reshape(-1).copy()
+    empty = (descriptors["length"] == 0) | (descriptors["address"] == 0)
+    descriptors[empty | (descriptors["address"] == _NO_ADDRESS)] = np.zeros((), DESCRIPTOR)
+    descriptors["address"] += np.uint64(layout.user_block_bytes)
+    nbytes = descriptors["length"].astype(np.int64) * layout.vlen.dtype.itemsize
+    outside = (descriptors["address"] >= size_bytes) | (nbytes > size_bytes)
+    outside &= descriptors["length"] > 0
+    if outside.any():
+        row = int(np.flatnonzero(outside)[0])
+        found = descriptors[row]
+        raise LayoutError(
+            f"{layout.file}: row {row} of {layout.path!r} has {int(found['length'])} elements in "
+            f"the heap at byte {int(found['address'])}, but the file ends at byte {size_bytes}; it "
+            "is truncated or damaged, copy it again"
+        )
+    return descriptors

@@ -1,0 +1,159 @@
+"""Looks into the groups of an open file: what a path is, which names a pattern has, attributes."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from enum import StrEnum
+from typing import Any
+
+import h5py
+import numpy as np
+
+from h5stream.errors import ConfigError
+from h5stream.layout.elements import read_vlen_type
+from h5stream.layout.names import natural_key, split_members
+
+__all__ = [
+    "Kind",
+    "expand_pattern",
+    "find_node",
+    "kind_of",
+    "matrix_width",
+    "read_attribute",
+    "some",
+]
+
+_MOST_NAMES = 10_000
+"""So many names are looked through for one that was misspelt."""
+
+_CSR = frozenset({"data", "indices", "indptr"})
+
+
+class Kind(StrEnum):
+    """What a path names."""
+
+    DENSE = "a dataset of plain elements"
+    VLEN = "a dataset of elements of variable length"
+    SPARSE = "a matrix in compressed sparse row form"
+    GROUP = "a group"
+
+
+def find_node(file: Any, name: str) -> Any:
+    """Return the dataset or group with this name; members in brackets are left out.
+
+    Raises
+    ------
+    ConfigError
+        If there is none; the message names those that come close.
+    """
+    path = name if name in file else split_members(name)[0]
+    try:
+        return file[path]
+    except (KeyError, ValueError) as error:
+        known = _names(file)
+        close = difflib.get_close_matches(name.strip("/"), known, n=3, cutoff=0.5)
+        hint = f"did you mean {', '.join(close)}?" if close else f"it has {some(known)}"
+        raise ConfigError(f"{file.filename}: there is no dataset {name!r}; {hint}") from error
+
+
+def _names(file: Any) -> list[str]:
+    known: list[str] = []
+
+    def visit(name: str) -> bool | None:
+        known.append(name)
+        return True if len(known) >= _MOST_NAMES else None
+
+    file.visit(visit)
+    return known
+
+
+def some(names: list[str]) -> str:
+    """List a few names."""
+    shown = ", ".join(names[:8]) or "no datasets"
+    return shown if len(names) <= 8 else f"{shown} and {len(names) - 8} more"
+
+
+def kind_of(file: Any, name: str) -> Kind:
+    """Tell what a path names.
+
+    Raises
+    ------
+    ConfigError
+        If there is nothing.
+    """
+    node = find_node(file, name)
+    if isinstance(node, h5py.Dataset):
+        return Kind.VLEN if read_vlen_type(node.id.get_type()) else Kind.DENSE
+    if set(node) >= _CSR and not _is_by_column(node):
+        return Kind.SPARSE
+    return Kind.GROUP
+
+
+def _is_by_column(group: Any) -> bool:
+    """AnnData writes both forms with the same names; columns cannot be streamed by row."""
+    encoding = group.attrs.get("encoding-type", group.attrs.get("h5sparse_format", b""))
+    return "csc" in (encoding.decode() if isinstance(encoding, bytes) else str(encoding))
+
+
+def matrix_width(file: Any, path: str) -> int:
+    """Read how many columns a sparse matrix has.
+
+    Raises
+    ------
+    ConfigError
+        If its group does not say.
+    """
+    group = find_node(file, path)
+    for name in ("shape", "h5sparse_shape"):
+        if name in group.attrs:
+            shape = np.atleast_1d(group.attrs[name])
+            if shape.shape == (2,) and shape.dtype.kind in "iu" and shape[1] >= 0:
+                return int(shape[1])
+    raise ConfigError(
+        f"{file.filename}: the group {path!r} has no attribute 'shape' of two integers; say how "
+        "wide the matrix is with Sparse(path, n_columns=...)"
+    )
+
+
+def expand_pattern(file: Any, pattern: str) -> list[str]:
+    """List the datasets and groups that a pattern names, in natural order.
+
+    Raises
+    ------
+    ConfigError
+        If there is none.
+    """
+    found = [""]
+    for part in pattern.strip("/").split("/"):
+        if "*" not in part:
+            found = [f"{path}/{part}" for path in found if part in file[path or "/"]]
+            continue
+        fits = re.compile(".*".join(map(re.escape, part.split("*"))))
+        found = [
+            f"{path}/{name}"
+            for path in found
+            if isinstance(file[path or "/"], h5py.Group)
+            for name in sorted(file[path or "/"], key=natural_key)
+            if fits.fullmatch(name)
+        ]
+    if not found:
+        raise ConfigError(f"{file.filename}: nothing fits {pattern!r}; it has {some(list(file))}")
+    return [path.strip("/") for path in found]
+
+
+def read_attribute(file: Any, path: str, name: str) -> Any:
+    """Read an attribute of a dataset or group.
+
+    Raises
+    ------
+    ConfigError
+        If it is not there.
+    """
+    attributes = file[path].attrs
+    if name not in attributes:
+        raise ConfigError(
+            f"{file.filename}: {path!r} has no attribute {name!r}; it has {some(list(attributes))}"
+        )
+    value = attributes[name]
+    return value.decode() if isinstance(value, bytes) else value

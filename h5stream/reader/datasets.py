@@ -1,0 +1,160 @@
+"""Plans the reads of datasets: directly or through h5py, one dataset or many in a row.
+
+Knows files, routes and datasets, but not windows: whoever asks says which rows go where.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator, Mapping
+from functools import partial
+
+import numpy as np
+
+from h5stream.decode import Scratch
+from h5stream.fetch import LocalFile
+from h5stream.fields import DenseField, Part
+from h5stream.layout import DatasetLayout, Fingerprint, Storage
+from h5stream.plan import Segments, split_at_bounds, split_at_chunks
+from h5stream.reader.destination import Destination
+from h5stream.reader.direct import DirectDataset, Job, Spans
+from h5stream.reader.fallback import FallbackFile
+from h5stream.reader.routes import Route
+from h5stream.reader.stats import Stats
+
+__all__ = ["DatasetReads"]
+
+_FALLBACK_JOB_BYTES = 4 * 2**20
+_JOB_BYTES = 4 * 2**20
+_DATASETS_PER_JOB = 16
+
+
+class DatasetReads:
+    """Makes the jobs that read datasets, and keeps what they need open.
+
+    Parameters
+    ----------
+    routes : mapping
+        Key of a layout -> how it is read.
+    stats : Stats
+        Where bytes and seconds are counted.
+    """
+
+    def __init__(self, routes: Mapping[tuple[str, str], Route], stats: Stats) -> None:
+        self._routes = routes
+        self._stats = stats
+        self._files: dict[str, LocalFile] = {}
+        self._fallbacks: dict[str, FallbackFile] = {}
+        self._direct: dict[tuple[str, str], DirectDataset] = {}
+
+    def file(self, path: str, fingerprint: Fingerprint) -> LocalFile:
+        """Return the file at a path, which is opened at its first read."""
+        return self._files.setdefault(path, LocalFile(path, fingerprint))
+
+    def release_files(self) -> None:
+        """Let go of all files; a job that still needs one opens it again."""
+        for fallback in list(self._fallbacks.values()):
+            fallback.close()
+        self._direct.clear()
+        self._files.clear()
+
+    def jobs(
+        self, marks: Mapping[str, Fingerprint], spans: Spans, destination: Destination
+    ) -> Iterator[Job]:
+        """Yield the jobs that read rows of the dataset of a destination."""
+        layout = destination.targets[0][0].layout
+        if not layout.nbytes:
+            return
+        if self._routes[layout.key].direct:
+            yield from self._direct_dataset(marks, layout).jobs(spans, destination)
+            return
+        per_job = max(1, _FALLBACK_JOB_BYTES // max(1, layout.row_nbytes))
+        segments = split_at_chunks(*spans, chunk_rows=layout.chunk_rows or per_job)
+        for part in segments.jobs(chunk_rows_per_job=1):
+            yield partial(self._read_fallback, part, destination)
+
+    def part_jobs(
+        self, marks: Mapping[str, Fingerprint], part: Part, spans: Spans, buffer: np.ndarray
+    ) -> Iterator[Job]:
+        """Yield the jobs that read elements of a part into a buffer."""
+        if len(part.datasets) == 1:
+            yield from self.jobs(marks, spans, Destination([(part.first, buffer)]))
+            return
+        pieces = split_at_bounds(*spans, bounds=part.bounds)
+        offsets = np.array([self._place(field) for field in part.datasets], np.int64)
+        simple = offsets[pieces.chunk_row] >= 0
+        raw = pieces.chosen(simple)
+        if len(raw):
+            yield from self._raw_jobs(marks, part, raw, offsets, buffer)
+        others = pieces.chosen(~simple)
+        for some in others.jobs(chunk_rows_per_job=_DATASETS_PER_JOB):
+            yield partial(self._read_datasets, marks, part, some, buffer)
+
+    def _place(self, field: DenseField) -> int:
+        """Return where a dataset lies if its bytes are its elements, else -1."""
+        layout = field.layout
+        direct = self._routes[layout.key].direct and layout.storage is Storage.CONTIGUOUS
+        if not direct or field.members or layout.byte_offset is None:
+            return -1
+        return layout.byte_offset
+
+    def _raw_jobs(
+        self,
+        marks: Mapping[str, Fingerprint],
+        part: Part,
+        pieces: Segments,
+        offsets: np.ndarray,
+        buffer: np.ndarray,
+    ) -> Iterator[Job]:
+        """Read datasets that lie in one piece: many with one job."""
+        row_nbytes = part.first.layout.row_nbytes
+        within = (pieces.start - part.bounds[pieces.chunk_row]) * row_nbytes
+        where = offsets[pieces.chunk_row] + within
+        reader = self._direct_dataset(marks, part.first.layout)
+        destination = Destination([(part.first, buffer)])
+        ends = np.cumsum((pieces.stop - pieces.start) * row_nbytes)
+        cuts = np.searchsorted(ends, np.arange(_JOB_BYTES, int(ends[-1]), _JOB_BYTES))
+        bounds = np.unique([0, *cuts.tolist(), len(pieces)]).tolist()
+        for first, last in itertools.pairwise(bounds):
+            some = slice(first, last)
+            yield partial(reader.read_rows, pieces[some], where[some], destination)
+
+    def _read_datasets(
+        self,
+        marks: Mapping[str, Fingerprint],
+        part: Part,
+        pieces: Segments,
+        buffer: np.ndarray,
+        scratch: Scratch,
+    ) -> None:
+        """Read from datasets one after the other."""
+        numbers, bounds = pieces.groups()
+        for number, first, last in zip(numbers.tolist(), bounds, bounds[1:], strict=False):
+            some = pieces[int(first) : int(last)]
+            origin = int(part.bounds[number])
+            spans = (some.start - origin, some.stop - origin, some.dest)
+            destination = Destination([(part.datasets[number], buffer)])
+            for job in self.jobs(marks, spans, destination):
+                job(scratch)
+
+    def _direct_dataset(
+        self, marks: Mapping[str, Fingerprint], layout: DatasetLayout
+    ) -> DirectDataset:
+        direct = self._direct.get(layout.key)
+        if direct is None:
+            file = self.file(layout.file, marks[layout.file])
+            direct = self._direct[layout.key] = DirectDataset(layout, file, self._stats)
+        return direct
+
+    def _read_fallback(
+        self, segments: Segments, destination: Destination, _scratch: Scratch
+    ) -> None:
+        layout = destination.targets[0][0].layout
+        fallback = self._fallbacks.setdefault(layout.file, FallbackFile(layout.file))
+        first, last = int(segments.start.min()), int(segments.stop.max())
+        started = time.perf_counter()
+        rows = fallback.read(layout, first, last)
+        for start, stop, dest in segments.spans():
+            destination.put(rows[start - first : stop - first], dest)
+        self._stats.add(decode_s=time.perf_counter() - started, decoded_bytes=rows.nbytes)

@@ -1,0 +1,227 @@
+"""Reads elements of variable length out of HDF5's global heaps, without HDF5.
+
+1. Descriptors say in which heap collection each row's object lies, and its number there.
+2. The collections of some rows are fetched in few reads: 4 KiB of each, and what is missing of
+   larger ones once their headers tell how large they are.
+3. All collections are walked in lockstep, object by object, with one NumPy step for all of them.
+4. The objects' elements are gathered to where the rows belong.
+
+Layout of a collection: file format specification, III.E ("Global Heap").
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator
+from functools import partial
+from typing import NoReturn
+
+import numpy as np
+
+from h5stream.columns import gather
+from h5stream.decode import Scratch
+from h5stream.errors import DecodeError
+from h5stream.fetch import LocalFile, coalesce_ranges
+from h5stream.fields import VlenField
+from h5stream.reader.direct import Job
+from h5stream.reader.stats import Stats
+
+__all__ = ["heap_jobs"]
+
+_JOB_BYTES = 2**20
+_LEAST_COLLECTION = 4096
+"""HDF5 makes no smaller collection (H5HG_MINSIZE)."""
+
+_HEADER = 16
+_MAX_GAP_BYTES = 16 * 2**10
+_MAX_READ_BYTES = 2**20
+_SIGNATURE = int.from_bytes(b"GCOL", "little") | 1 << 32
+"""Of a collection: four letters and version 1."""
+
+
+def heap_jobs(
+    field: VlenField,
+    rows: np.ndarray,
+    out: np.ndarray,
+    file: LocalFile,
+    size_bytes: int,
+    stats: Stats,
+) -> Iterator[Job]:
+    """Yield the jobs that bring rows to `out`, one after the other.
+
+    Parameters
+    ----------
+    field : VlenField
+        The column.
+    rows : numpy.ndarray
+        int64: rows of the file.
+    out : numpy.ndarray
+        Shape (sum of the rows' lengths,).
+    file : LocalFile
+        The file that holds the heap.
+    size_bytes : int
+        Of the file.
+    stats : Stats
+        Where bytes and seconds are counted.
+    """
+    lengths = field.descriptors["length"][rows].astype(np.int64)
+    ends = np.cumsum(lengths)
+    if not len(rows) or not ends[-1]:
+        return
+    per_job = max(1, _JOB_BYTES // field.dtype.itemsize)
+    cuts = np.searchsorted(ends, np.arange(per_job, int(ends[-1]), per_job))
+    bounds = np.unique([0, *cuts.tolist(), len(rows)]).tolist()
+    for first, last in itertools.pairwise(bounds):
+        begin = int(ends[first] - lengths[first])
+        part = out[begin : int(ends[last - 1])]
+        heap = _Heap(field, rows[first:last], part, file, size_bytes, stats)
+        yield partial(_Heap.read, heap)
+
+
+class _Heap:
+    """The objects of some rows."""
+
+    def __init__(
+        self,
+        field: VlenField,
+        rows: np.ndarray,
+        out: np.ndarray,
+        file: LocalFile,
+        size_bytes: int,
+        stats: Stats,
+    ) -> None:
+        self._field = field
+        self._rows = rows
+        self._out = out
+        self._file = file
+        self._size_bytes = size_bytes
+        self._stats = stats
+
+    def read(self, scratch: Scratch) -> None:
+        """Fetch, walk and gather."""
+        descriptors = self._field.descriptors[self._rows]
+        wanted = descriptors["length"] > 0
+        rows, descriptors = self._rows[wanted], descriptors[wanted]
+        addresses, of_row = np.unique(descriptors["address"].astype(np.int64), return_inverse=True)
+        memory, bases, sizes = self._fetch(addresses, rows, of_row, scratch)
+        started = time.perf_counter()
+        index = descriptors["index"].astype(np.int64)
+        places, found = _walk(memory, bases, sizes, int(index.max(initial=0)))
+        at = places[of_row, np.minimum(index, places.shape[1] - 1)]
+        lengths = descriptors["length"].astype(np.int64)
+        stored = self._field.stored
+        short = found[of_row, np.minimum(index, places.shape[1] - 1)] < lengths * stored.itemsize
+        bad = np.flatnonzero((at < 0) | (index == 0) | short)
+        if len(bad):
+            row = int(rows[bad[0]])
+            self._damaged(row, f"object {int(index[bad[0]])} of its heap is missing or too short")
+        self._out[...] = _elements(memory, at, lengths, stored)
+        self._stats.add(decode_s=time.perf_counter() - started, decoded_bytes=self._out.nbytes)
+
+    def _fetch(
+        self, addresses: np.ndarray, rows: np.ndarray, of_row: np.ndarray, scratch: Scratch
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the memory of all collections, and where each begins and how long it is."""
+        room = np.minimum(_LEAST_COLLECTION, self._size_bytes - addresses)
+        heads = scratch.take("heap heads", len(addresses) * _LEAST_COLLECTION)
+        at = np.arange(len(addresses)) * _LEAST_COLLECTION
+        self._read_all(addresses, room, heads, at, scratch)
+        words = heads.view(np.uint64).reshape(-1, _LEAST_COLLECTION // 8)[:, :2]
+        sizes = words[:, 1].astype(np.int64)
+        short = (room < _HEADER) | (words[:, 0] & np.uint64(2**40 - 1) != _SIGNATURE)
+        bad = short | (sizes < _HEADER) | (sizes > self._size_bytes - addresses)
+        if bad.any():
+            which = int(np.flatnonzero(bad)[0])
+            row = int(rows[np.flatnonzero(of_row == which)[0]])
+            self._damaged(row, f"there is no heap collection at byte {int(addresses[which])}")
+        if int(sizes.sum()) > self._size_bytes:
+            self._damaged(int(rows[0]), "the heap collections that it needs overlap")
+        large = np.flatnonzero(sizes > room)
+        if not len(large):
+            return heads, at, np.minimum(sizes, room)
+        padded = -(-sizes // 8) * 8
+        bases = np.cumsum(padded) - padded
+        memory = scratch.take("heap", int(padded.sum()))
+        for number in np.flatnonzero(sizes <= room).tolist():
+            begin = int(bases[number])
+            memory[begin : begin + int(sizes[number])] = heads[at[number] :][: int(sizes[number])]
+        self._read_all(addresses[large], sizes[large], memory, bases[large], scratch)
+        return memory, bases, sizes
+
+    def _read_all(
+        self,
+        offsets: np.ndarray,
+        sizes: np.ndarray,
+        memory: np.ndarray,
+        at: np.ndarray,
+        scratch: Scratch,
+    ) -> None:
+        """Read ranges, sorted by offset, to their places in memory."""
+        reads = coalesce_ranges(
+            offsets, sizes, max_gap_bytes=_MAX_GAP_BYTES, max_bytes=_MAX_READ_BYTES
+        ).tolist()
+        for first, last in itertools.pairwise(reads):
+            origin = int(offsets[first])
+            nbytes = int((offsets[first:last] + sizes[first:last]).max()) - origin
+            fetched = scratch.take("fetch", nbytes)
+            started = time.perf_counter()
+            self._file.read_into(origin, [fetched])
+            self._stats.add(fetched_bytes=nbytes, fetch_s=time.perf_counter() - started)
+            for number in range(first, last):
+                begin, size = int(offsets[number]) - origin, int(sizes[number])
+                memory[int(at[number]) : int(at[number]) + size] = fetched[begin : begin + size]
+
+    def _damaged(self, row: int, what: str) -> NoReturn:
+        layout = self._field.layout
+        raise DecodeError(
+            f"{layout.file}: row {row} of {layout.path!r} is damaged: {what}; restore the file "
+            "from a copy",
+            url=layout.file,
+            dataset=layout.path,
+            chunk_offset=(row,),
+        )
+
+
+def _walk(
+    memory: np.ndarray, bases: np.ndarray, sizes: np.ndarray, most: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Find the objects of all collections.
+
+    Returns
+    -------
+    places, lengths : numpy.ndarray
+        int64, shape (collections, most + 1): where object i's data begins in memory, and its
+        bytes; -1 where there is none.
+    """
+    most = min(most, 2**16 - 1)
+    places = np.full((len(bases), most + 1), -1, np.int64)
+    lengths = np.full((len(bases), most + 1), -1, np.int64)
+    words = memory[: memory.nbytes // 8 * 8].view(np.uint64)
+    collection = np.arange(len(bases))
+    at, ends = bases + _HEADER, bases + sizes
+    while True:
+        within = at + _HEADER <= ends
+        if not within.all():
+            collection, at, ends = collection[within], at[within], ends[within]
+        if not len(at):
+            return places, lengths
+        word = at // 8
+        index = (words[word] & np.uint64(0xFFFF)).astype(np.int64)
+        nbytes = words[word + 1].astype(np.int64)
+        data = at + _HEADER
+        good = (index > 0) & (nbytes >= 0) & (nbytes <= ends - data)
+        known = good & (index <= most)
+        places[collection[known], index[known]] = data[known]
+        lengths[collection[known], index[known]] = nbytes[known]
+        at = np.where(good, data + -(-nbytes // 8) * 8, ends)
+
+
+def _elements(
+    memory: np.ndarray, at: np.ndarray, lengths: np.ndarray, stored: np.dtype[np.generic]
+) -> np.ndarray:
+    """Gather elements; objects lie at multiples of 8 bytes."""
+    if 8 % stored.itemsize == 0:
+        whole = memory.nbytes // 8 * 8
+        return gather(memory[:whole].view(stored), at // stored.itemsize, lengths)
+    return gather(memory, at, lengths * stored.itemsize).copy().view(stored)

@@ -1,0 +1,118 @@
+"""Reads whole datasets while a file is scanned: offsets, lengths, descriptors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from h5stream.columns import Ragged
+from h5stream.decode import Scratch
+from h5stream.errors import DecodeError, UnsupportedError
+from h5stream.fetch import LocalFile
+from h5stream.fields import DenseField, VlenField
+from h5stream.fields.vlen import checked_descriptors
+from h5stream.layout import DatasetLayout, Fingerprint
+from h5stream.reader.datasets import DatasetReads
+from h5stream.reader.destination import Destination
+from h5stream.reader.fallback import FallbackFile
+from h5stream.reader.heap import heap_jobs
+from h5stream.reader.routes import choose_route, reason_against
+from h5stream.reader.stats import Stats
+
+__all__ = ["read_whole"]
+
+_CHECKED_ROWS = 4
+_MOST_OBJECTS = 2**24
+"""So many elements of variable length are read through h5py at most: they stay in memory."""
+
+
+def read_whole(layout: DatasetLayout, marks: Mapping[str, Fingerprint]) -> Any:
+    """Read all rows of a dataset.
+
+    Parameters
+    ----------
+    layout : DatasetLayout
+        With its chunk table.
+    marks : mapping
+        Fingerprints of the files.
+
+    Returns
+    -------
+    numpy.ndarray or list
+        The rows; for elements of variable length their descriptors, or, if those cannot be read
+        directly, a list of the elements themselves.
+    """
+    if not layout.shape:
+        return FallbackFile(layout.file).read_scalar(layout)
+    if layout.vlen is None:
+        return _read_rows(layout, marks, choose_route(layout, marks[layout.file]).direct)
+    descriptors = replace(layout, vlen=None)
+    if reason_against(layout) is None:
+        stored = _read_rows(descriptors, marks, direct=True)
+        if _same_as_h5py(layout, stored, marks):
+            return stored
+    if layout.n_rows > _MOST_OBJECTS:
+        raise UnsupportedError(
+            f"{layout.file}: {layout.path!r} has {layout.n_rows} elements of variable length that "
+            "only HDF5 can read; rewrite it with gzip, lz4 or zstd, or unfiltered"
+        )
+    return _through_h5py(layout, 0, layout.n_rows)
+
+
+def _read_rows(layout: DatasetLayout, marks: Mapping[str, Fingerprint], direct: bool) -> np.ndarray:
+    field = DenseField("whole", layout)
+    if not direct:
+        return FallbackFile(layout.file).read(layout, 0, layout.n_rows)
+    rows = np.empty((field.n_rows, *field.row_shape), field.dtype)
+    spans = (np.array([0]), np.array([field.n_rows]), np.array([0]))
+    reads = DatasetReads({layout.key: choose_route(layout)}, Stats())
+    for job in reads.jobs(marks, spans, Destination([(field, rows)])) if len(rows) else ():
+        job(Scratch())
+    return rows
+
+
+def _through_h5py(layout: DatasetLayout, start: int, stop: int) -> list[Any]:
+    """Read elements of variable length, strings as arrays of bytes."""
+    fallback = FallbackFile(layout.file)
+    try:
+        rows = fallback.read(layout, start, stop).tolist()
+    finally:
+        fallback.close()
+    return [np.frombuffer(row, np.uint8) if isinstance(row, bytes) else row for row in rows]
+
+
+def _same_as_h5py(
+    layout: DatasetLayout, stored: np.ndarray, marks: Mapping[str, Fingerprint]
+) -> bool:
+    """Read the first and the last rows both ways."""
+    mark = marks[layout.file]
+    descriptors = checked_descriptors(layout, stored, mark.size_bytes)
+    assert layout.vlen is not None, "only elements of variable length lie in a heap"
+    dtype = layout.vlen.dtype.newbyteorder("=")
+    field = VlenField("checked", layout, descriptors, dtype)
+    n = layout.n_rows
+    for start in {0, max(0, n - _CHECKED_ROWS)}:
+        stop = min(n, start + _CHECKED_ROWS)
+        try:
+            expected = _through_h5py(layout, start, stop)
+        except DecodeError:
+            continue  # damaged for HDF5 too: reading it will say so, with the row
+        rows = np.arange(start, stop)
+        lengths = descriptors["length"][rows].astype(np.int64)
+        out = np.empty(int(lengths.sum()), dtype)
+        file = LocalFile(layout.file, mark)
+        try:
+            for job in heap_jobs(field, rows, out, file, mark.size_bytes, Stats()):
+                job(Scratch())
+        except DecodeError:
+            return False
+        found = Ragged(out, np.concatenate([[0], np.cumsum(lengths)]))
+        if any(
+            mine.tobytes() != np.asarray(theirs, dtype).tobytes()
+            for mine, theirs in zip(found, expected, strict=True)
+        ):
+            return False
+    return True
