@@ -31,14 +31,15 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
 
 @pytest.fixture(autouse=True)
-def _nothing_is_left() -> Iterator[None]:
-    """Look for workers, threads and shared memory after each test."""
-    before = shared_memory()
-    yield
+def ours() -> Iterator[set[int]]:
+    """Look for workers, threads and shared memory after each test; hold the ids of its programs."""
+    ours = {os.getpid()}
+    before = shared_memory().keys()
+    yield ours
     gc.collect()  # the traceback of an error holds the loader that it came from
-    new = shared_memory() - before
+    new = shared_memory().keys() - before
     assert wait_until(lambda: not multiprocessing.active_children(), SOON_S)
-    assert wait_until(lambda: not new & shared_memory() - mapped_by_others(), SOON_S)
+    assert wait_until(lambda: not new & left_by(ours), SOON_S)
     assert threads() == []
 
 
@@ -51,13 +52,25 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def shared_memory() -> set[int]:
-    """Return the inodes of what lies in shared memory."""
-    found: set[int] = set()
+def shared_memory() -> dict[int, str]:
+    """Return the names of what lies in shared memory, by inode."""
+    found: dict[int, str] = {}
     for path in Path("/dev/shm").glob("*"):
         with suppress(OSError):
-            found.add(path.stat().st_ino)
+            found[path.stat().st_ino] = path.name
     return found
+
+
+def left_by(programs: set[int]) -> set[int]:
+    """Return the inodes of what no other process uses, but the batches that workers were sending.
+
+    Torch names a file by the process that makes it, and takes the name away once the file has its
+    size: a worker that is killed between the two leaves the file to nobody.
+    """
+    names = shared_memory()
+    makers = {inode: re.match(r"torch_(\d+)_", name) for inode, name in names.items()}
+    sent = {inode for inode, maker in makers.items() if maker and int(maker[1]) not in programs}
+    return names.keys() - sent - mapped_by_others()
 
 
 def mapped_by_others() -> set[int]:
@@ -68,6 +81,17 @@ def mapped_by_others() -> set[int]:
             with suppress(OSError):
                 found.update(map(int, re.findall(r" (\d+) +/dev/shm/", maps.read_text())))
     return found
+
+
+@pytest.mark.parametrize(("maker", "is_left"), [(os.getpid(), True), (2**30, False)])
+def test_only_the_files_of_our_own_programs_count_as_left(maker: int, is_left: bool) -> None:
+    path = Path("/dev/shm") / f"torch_{maker}_test_{os.getpid()}"
+    path.touch()
+    inode = path.stat().st_ino
+    try:
+        assert (inode in left_by({os.getpid()})) == is_left
+    finally:
+        path.unlink()
 
 
 def names(folder: Path) -> list[str]:
@@ -113,13 +137,16 @@ def test_our_loader_raises_the_error_of_a_worker_as_it_is(folder: Path) -> None:
 
 
 @pytest.fixture
-def running(request: pytest.FixtureRequest, data: Path, tmp_path: Path) -> Iterator[Started]:
+def running(
+    request: pytest.FixtureRequest, data: Path, tmp_path: Path, ours: set[int]
+) -> Iterator[Started]:
     """Start a program that streams for ever, and is in the middle of an epoch."""
     (tmp_path / "temp").mkdir()
     loader, workers, method = request.param
     command = ["-m", "tests.integration.endless", str(data), loader, str(workers), method]
     environment = {"TMPDIR": str(tmp_path / "temp")}
     with started(command, tmp_path / "output.txt", environment) as process:
+        ours.add(process.process.pid)
         assert wait_until(lambda: "running" in process.output.read_text(), SOON_S)
         assert len(workers_of(process)) == workers
         yield process
