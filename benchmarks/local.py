@@ -40,7 +40,7 @@ from h5stream.decode.filters import FRAME_ROOM, unshuffle_framed
 BATCH = 128
 IMAGE_ROWS, IMAGE_SHAPE, IMAGE_CHUNK = 20_000, (3, 64, 64), 64
 TABLE_ROWS, TABLE_COLUMNS, TABLE_CHUNK = 1_000_000, 100, 4096
-WINDOW_BYTES = 64 * 2**20
+WINDOW_BYTES = 128 * 2**20
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ import h5stream as h5s
 from h5stream.pipes.epoch import instance_of, lane_stages, plan_lanes
 
 LABELS, BATCH = 100, 128
-BUFFERS_MIB = (16, 32, 128, 256, 512)
+BUFFERS_MIB = (16, 32, 64, 256, 512)
 SHUFFLE_BUFFERS, FIRST_GIVEN_AT = (1000, 5000), 100
 DEFAULT, STREAM, BUFFER = "H5Stream, default", "H5Stream", "shuffle buffer"
 """How the names of ways begin, which the plot picks them by."""

@@ -42,7 +42,7 @@ class H5Stream(Pipe):
     drop_last : bool
         Leave a lane's short last batch out.
     buffer_size : int or None
-        Rows of a shuffle window; None: as many as fit in 64 MiB.
+        Rows of a shuffle window; None: as many as fit in 128 MiB.
     lanes : int or None
         Parts of an epoch; fixed, the order of batches is the same for every number of ranks and
         workers that divides it.

@@ -151,7 +151,7 @@ class Pipe(Chain):
         ----------
         buffer_size : int, optional
             A window has at least this many rows, but the last; by default as many as fit in
-            64 MiB.
+            128 MiB.
         """
         if buffer_size is not None:
             a_count("buffer_size", buffer_size)

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from h5stream.pipes.stage import Items, Stage
-from h5stream.plan import RowChunks, permutation
+from h5stream.plan import RowChunks, spread_permutation
 
 __all__ = ["ShuffleChunks"]
 
 
 @dataclass(frozen=True)
 class ShuffleChunks(Stage):
-    """Permute the row chunks by (seed, epoch)."""
+    """Permute the row chunks by (seed, epoch); neighbours come from all over the files."""
 
     seed: int
 
@@ -30,4 +30,4 @@ class ShuffleChunks(Stage):
 
     def arrange(self, chunks: RowChunks, epoch: int) -> RowChunks:
         """Return the row chunks in the order of an epoch."""
-        return chunks.take(permutation(len(chunks), seed=self.seed, epoch=epoch))
+        return chunks.take(spread_permutation(len(chunks), seed=self.seed, epoch=epoch))

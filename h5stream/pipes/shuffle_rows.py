@@ -24,7 +24,9 @@ from h5stream.plan import cut_windows, permutation
 
 __all__ = ["ReadWindows", "ShuffleRows", "draw_places"]
 
-_BUFFER_BYTES = 64 * 2**20
+_BUFFER_BYTES = 128 * 2**20
+"""About 128 row chunks of a megabyte: spread over the files, they hold some rows of every kind."""
+
 _WINDOWS = 1
 """Purpose of the generator's streams that permute windows; 0 permutes row chunks."""
 
@@ -48,7 +50,7 @@ class ShuffleRows(LaneStage):
     Parameters
     ----------
     buffer_size : int or None
-        A window has at least this many rows, but the last; None: as many as fit in 64 MiB.
+        A window has at least this many rows, but the last; None: as many as fit in 128 MiB.
     """
 
     buffer_size: int | None = None

@@ -17,7 +17,7 @@ from h5stream.plan.lanes import (
     lane_batches,
     lane_pieces,
 )
-from h5stream.plan.order import permutation
+from h5stream.plan.order import permutation, spread_permutation
 from h5stream.plan.reads import Segments, split_at_bounds, split_at_chunks
 from h5stream.plan.row_chunks import RowChunk, RowChunks, join_bounds, rows_per_row_chunk
 
@@ -41,4 +41,5 @@ __all__ = [
     "rows_per_row_chunk",
     "split_at_bounds",
     "split_at_chunks",
+    "spread_permutation",
 ]

@@ -9,13 +9,23 @@ A place in an order is thus a function of (seed, epoch, purpose, lane, window) a
 travels from one window or epoch to the next. Only the raw stream of the bit generator is used,
 which NumPy keeps stable across versions (NEP 19), and ties cannot occur, so that every machine
 draws the same order.
+
+Row chunks get an order that is also spread (`spread_permutation`): rows of one kind often lie
+together in a file, and a window should hold some of every part. This is the van der Corput
+sequence in base 2 with nested uniform scrambling (Owen, 1995), turned by a random number:
+
+1. A binary tree has a leaf for each position, and a random bit at each node.
+2. The bits of a place, lowest first, lead down from the root; a node's bit swaps its children. So
+   of two places that follow each other one is in each half, of four one in each quarter.
+3. The leaves that were reached, in order, are the positions, counted from a random one on, so
+   that each comes to each place equally often.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["permutation"]
+__all__ = ["permutation", "spread_permutation"]
 
 
 def permutation(
@@ -44,12 +54,51 @@ def permutation(
     >>> permutation(8, seed=0, epoch=1)
     array([5, 3, 7, 2, 4, 1, 0, 6])
     """
-    key = np.array([seed, epoch], np.uint64)
-    counter = np.array([0, purpose, lane, window], np.uint64)
-    draws = np.random.Philox(key=key, counter=counter).random_raw(n)
+    draws = _draw(n, (seed, epoch), (purpose, lane, window))
     low = np.uint64((1 << max(n - 1, 0).bit_length()) - 1)
     draws &= ~low
     draws |= np.arange(n, dtype=np.uint64)
     draws.sort()
     draws &= low
     return draws.view(np.int64)
+
+
+def spread_permutation(n: int, *, seed: int, epoch: int) -> np.ndarray:
+    """Draw a permutation of ``range(n)`` of which every stretch is spread over the whole range.
+
+    Where `n` is a power of two, 2**k places from a multiple of 2**k on hold one position of each
+    of 2**k equal parts of the range; else nearly so.
+
+    Parameters
+    ----------
+    n : int
+        How many positions.
+    seed, epoch : int
+        Key of the generator, each in [0, 2**64).
+
+    Returns
+    -------
+    numpy.ndarray
+        int64, shape (n,).
+
+    Examples
+    --------
+    >>> spread_permutation(8, seed=0, epoch=0)
+    array([6, 0, 4, 1, 5, 7, 3, 2])
+    """
+    depth = max(n - 1, 0).bit_length()
+    draws = _draw(1 << depth, (seed, epoch), (0, 0, 0))
+    swaps = (draws & np.uint64(1)).astype(np.int64)
+    place = np.arange(n)
+    node = np.ones(n, np.int64)
+    for bit in range(depth):
+        node = 2 * node + ((place >> bit & 1) ^ swaps[node])
+    order = np.empty(n, np.int64)
+    order[np.argsort(node)] = place
+    return (order + int(draws[0] % np.uint64(max(n, 1)))) % max(n, 1)
+
+
+def _draw(n: int, key: tuple[int, int], stream: tuple[int, int, int]) -> np.ndarray:
+    """Draw uint64 numbers from one of a key's streams."""
+    counter = np.array([0, *stream], np.uint64)
+    return np.random.Philox(key=np.array(key, np.uint64), counter=counter).random_raw(n)

@@ -235,7 +235,7 @@ def test_pipes_that_only_a_run_can_count_resume_everywhere(path: str, workers: i
     for batch in loader:
         items.append(rows(batch))
         states.append(json.loads(json.dumps(loader.state_dict())))
-    assert len(items) > 8
+    assert len(items) > 6
     for position in range(0, len(states), 1 if workers == 0 else 4):
         resumed = h5s.Loader(sample_pipe(path, lanes=4), num_workers=(workers + 1) % 3)
         resumed.load_state_dict(states[position])

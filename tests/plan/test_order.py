@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from h5stream.plan import permutation
+from h5stream.plan import permutation, spread_permutation
 
 MASK = 2**64 - 1
 
@@ -83,4 +83,77 @@ def test_each_row_comes_to_each_place_about_equally_often() -> None:
     counts = np.zeros((6, 6))
     for seed in range(3000):
         counts[np.arange(6), permutation(6, seed=seed, epoch=0)] += 1
+    assert abs(counts - 500).max() < 5 * np.sqrt(500)
+
+
+SPREAD_GOLDEN: list[tuple[dict[str, Any], list[int]]] = [
+    ({"n": 0, "seed": 0, "epoch": 0}, []),
+    ({"n": 1, "seed": 0, "epoch": 0}, [0]),
+    ({"n": 8, "seed": 0, "epoch": 0}, [6, 0, 4, 1, 5, 7, 3, 2]),
+    ({"n": 8, "seed": 0, "epoch": 1}, [2, 0, 5, 7, 3, 1, 4, 6]),
+    ({"n": 8, "seed": 1, "epoch": 0}, [3, 7, 6, 2, 4, 0, 5, 1]),
+    ({"n": 11, "seed": 2**64 - 1, "epoch": 7}, [6, 9, 3, 0, 5, 8, 4, 1, 7, 10, 2]),
+]
+
+
+@pytest.mark.parametrize(("key", "expected"), SPREAD_GOLDEN, ids=str)
+def test_golden_spread_permutations_stay(key: dict[str, Any], expected: list[int]) -> None:
+    assert spread_permutation(**key).tolist() == expected
+
+
+def test_long_golden_spread_permutation_stays() -> None:
+    order = spread_permutation(100_000, seed=42, epoch=3)
+    assert zlib.crc32(order.astype("<i8").tobytes()) == 1200475231
+
+
+def slow_spread(n: int, draws: list[int]) -> list[int]:
+    """Walk down the tree for one place after the other."""
+    depth = max(n - 1, 0).bit_length()
+    leaves = []
+    for place in range(n):
+        node = 1
+        for bit in range(depth):
+            node = 2 * node + ((place >> bit) + draws[node]) % 2
+        leaves.append(node)
+    reached = sorted(leaves)
+    return [(reached.index(leaf) + draws[0]) % n for leaf in leaves]
+
+
+@given(st.integers(0, 40), keys, keys)
+def test_spread_permutation_is_that_of_the_slow_way(n: int, seed: int, epoch: int) -> None:
+    draws = [d for i in range(1, 17) for d in philox([i, 0, 0, 0], [seed, epoch])]
+    assert spread_permutation(n, seed=seed, epoch=epoch).tolist() == slow_spread(n, draws)
+
+
+@given(st.integers(0, 300), keys, keys)
+def test_spread_permutation_has_every_position_once(n: int, seed: int, epoch: int) -> None:
+    order = spread_permutation(n, seed=seed, epoch=epoch)
+    assert order.dtype == np.int64
+    assert sorted(order.tolist()) == list(range(n))
+
+
+@given(st.integers(0, 7), st.integers(0, 7), keys, keys)
+def test_every_aligned_stretch_has_one_position_of_each_part(
+    bits: int, stretch_bits: int, seed: int, epoch: int
+) -> None:
+    n, stretch = 2**bits, 2 ** min(bits, stretch_bits)
+    order = spread_permutation(n, seed=seed, epoch=epoch)
+    for first in range(0, n, stretch):
+        parts = np.sort(order[first : first + stretch])
+        gaps = np.diff([*parts, parts[0] + n])
+        assert gaps.max() < 2 * (n // stretch)  # the range is a ring, cut anywhere
+
+
+def test_a_stretch_of_any_length_is_spread() -> None:
+    order = spread_permutation(1000, seed=5, epoch=0)
+    for first in range(0, 900, 37):
+        counts = np.bincount(order[first : first + 100] // 100, minlength=10)
+        assert counts.min() >= 6
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 6, 8])
+def test_each_position_comes_to_each_place_about_equally_often(n: int) -> None:
+    counts = np.zeros((n, n))
+    for seed in range(500 * n):
+        counts[np.arange(n), spread_permutation(n, seed=seed, epoch=0)] += 1
     assert abs(counts - 500).max() < 5 * np.sqrt(500)
