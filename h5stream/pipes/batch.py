@@ -1,7 +1,9 @@
 """batch: cuts the rows of a lane into batches of one size.
 
 Batches are slices of the blocks they come from; only one that reaches into the next block is
-copied. A block's memory is used again once nobody holds one of its batches.
+copied. A block's memory is used again once nobody holds one of its batches: so that the last one
+given does not keep a third block in memory, reading goes on when the second of a block is asked
+for.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from h5stream.block import Block
+from h5stream.pipes.read_chunks import ReadAhead
 from h5stream.pipes.stage import (
     Count,
     Items,
@@ -24,6 +27,9 @@ from h5stream.pipes.stage import (
 from h5stream.plan import LaneRows, lane_batches
 
 __all__ = ["Batch"]
+
+_PATIENCE = 8
+"""Batches of a block from which on reading may wait for the second of them."""
 
 
 @dataclass(frozen=True)
@@ -94,17 +100,19 @@ class _Batches(LaneIterator):
         self._pulled = 0
         self._origin, self._origin_row = upstream.state(), 0
         self._block: Block | None = None
+        self._reading = upstream if isinstance(upstream, ReadAhead) else None
+        if self._reading is not None:
+            self._reading.puts_off = True
 
     def __next__(self) -> Block:
-        block = self._block
-        if block is None or self._given >= self._pulled:
-            block = self._next_block()
-        first = block.n_rows - (self._pulled - self._given)
-        last = first + self._batch_size
-        if last <= block.n_rows:
-            batch = block.part(first, last)
+        if self._block is None or self._given >= self._pulled:
+            self._next_block()
+        elif self._reading is not None:  # the caller has let go of the block before this one
+            self._reading.read_on()
+        if self._pulled - self._given < self._batch_size:
+            batch = self._straddling()
         else:
-            batch = self._straddling(block.part(first, block.n_rows))
+            batch = self._rest().part(0, self._batch_size)
         self._given += batch.n_rows
         return batch
 
@@ -117,20 +125,27 @@ class _Batches(LaneIterator):
         self._block = None
         self._upstream.close()
 
-    def _next_block(self) -> Block:
+    def _next_block(self) -> None:
         """Pull blocks until one has rows to give."""
         self._block = None
-        block = self._pull()
+        self._pull()
         while self._given >= self._pulled:
             self._block = None
-            block = self._pull()
-        return block
+            self._pull()
 
-    def _straddling(self, first: Block) -> Block:
-        """Join the rest of a block with the start of those that follow."""
-        parts = [Block.concat([first])]
-        missing = self._batch_size - first.n_rows
-        del first
+    def _rest(self) -> Block:
+        """Return the rows of the block that were not given yet."""
+        block = self._block
+        assert block is not None, "a block was pulled"
+        return block.part(block.n_rows - (self._pulled - self._given), block.n_rows)
+
+    def _straddling(self) -> Block:
+        """Join the rest of the block with the start of those that follow.
+
+        The rest is copied, so that the block is gone before the next one is waited for.
+        """
+        parts = [Block.concat([self._rest()])]
+        missing = self._batch_size - parts[0].n_rows
         self._block = None
         while missing:
             try:
@@ -150,6 +165,8 @@ class _Batches(LaneIterator):
         self._origin, self._origin_row = origin, origin_row
         self._pulled += block.n_rows
         self._block = block
+        if self._reading is not None and block.n_rows < _PATIENCE * self._batch_size:
+            self._reading.read_on()
         return block
 
     def _stack(self, first: Any) -> Block:

@@ -18,6 +18,12 @@ __all__ = ["BufferPool"]
 
 _MOST_FREE = 16
 
+_MARGIN = 8
+"""A new buffer is larger by an eighth, so that windows that are a little larger fit as well; what
+nothing is written to takes no memory."""
+
+_PAGE = 4096
+
 
 class BufferPool:
     """Hands out arrays in reused memory."""
@@ -28,25 +34,20 @@ class BufferPool:
     def array(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
         """Return an array with undefined contents."""
         nbytes = math.prod(shape) * dtype.itemsize
-        memory = self._find(_capacity(nbytes))
+        memory = self._find(nbytes)
         # The array's base is a memoryview, so views of it keep `owner` alive, not `memory`.
         owner = np.frombuffer(memory.data, np.uint8, count=nbytes)
         weakref.finalize(owner, self._free.append, memory).atexit = False
         return owner.view(dtype).reshape(shape) if nbytes else np.empty(shape, dtype)
 
-    def _find(self, capacity: int) -> np.ndarray:
+    def _find(self, nbytes: int) -> np.ndarray:
+        capacity = nbytes + nbytes // _MARGIN + _PAGE
         for _ in range(len(self._free)):
             try:
                 memory = self._free.popleft()
             except IndexError:
                 break
-            if capacity <= memory.nbytes <= 2 * capacity:
+            if nbytes <= memory.nbytes <= 2 * capacity:
                 return memory
             self._free.append(memory)
         return np.empty(capacity, np.uint8)
-
-
-def _capacity(nbytes: int) -> int:
-    """Round up in steps of at most an eighth, so that windows of similar size share buffers."""
-    step = 1 << max(12, nbytes.bit_length() - 3)
-    return max(1, -(-nbytes // step)) * step

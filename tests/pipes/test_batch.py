@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import h5stream as h5s
+from h5stream.reader.buffers import BufferPool
 from tests.streams import blocks_of, rows_of, write_columns, write_rows
 
 
@@ -44,6 +45,25 @@ def test_batches_own_their_memory(path: str) -> None:
     for _epoch in range(3):
         list(pipe)
     assert all((a["x"] == b).all() for a, b in zip(kept, copies, strict=True))
+
+
+@pytest.mark.parametrize("batch_size", [4, 5, 7])
+def test_a_loop_over_batches_keeps_two_windows_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch_size: int
+) -> None:
+    path, taken = write_rows(tmp_path / "a.h5", 64 * 9), []
+    take = BufferPool._find
+
+    def record(pool: BufferPool, nbytes: int) -> np.ndarray:
+        taken.append(take(pool, nbytes))
+        return taken[-1]
+
+    monkeypatch.setattr(BufferPool, "_find", record)
+    pipe = h5s.open_files(path, ["row"]).list_chunks(target_bytes=1).shuffle_chunks().shard()
+    for _batch in pipe.read_chunks().shuffle_rows(64).batch(batch_size):
+        pass
+    assert len(taken) == 9
+    assert len(set(map(id, taken))) == 2
 
 
 def test_changing_a_batch_changes_no_other(path: str) -> None:

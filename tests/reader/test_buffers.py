@@ -95,6 +95,13 @@ def test_sizes_that_differ_little_share_buffers() -> None:
     assert len(addresses) == 1
 
 
+@pytest.mark.parametrize("n_rows", [2**10, 2**14, 2**18, 3 * 2**15])
+def test_sizes_around_a_round_number_share_buffers(n_rows: int) -> None:
+    pool = BufferPool()
+    sizes = (n_rows - n_rows // 50, n_rows, n_rows + n_rows // 50)
+    assert len({address(pool.array((size,), INT32)) for size in sizes}) == 1
+
+
 def test_arrays_outlive_their_pool() -> None:
     pool = BufferPool()
     array = pool.array((1000,), INT32)
