@@ -153,7 +153,8 @@ def explain(pipe: Pipe) -> Explanation:
     reading = lane_stages(pipe.stages)[0]
     assert isinstance(reading, ReadGroups), "a lane starts with a stage that reads"
     groups = [group for lane in lanes for group in _groups(reading, lane)]
-    reports = tuple(_field_reports(catalog, _spread(groups, _MOST_WINDOWS)))
+    resident = resident_fields(catalog, instance_of(pipe.stages).count)
+    reports = tuple(_field_reports(catalog, resident, _spread(groups, _MOST_WINDOWS)))
     row_bytes = [field.row_nbytes for field in catalog.files[0].fields.values()]
     used = sum(n * report.amplification for n, report in zip(row_bytes, reports, strict=True))
     amplification = used / sum(row_bytes) if sum(row_bytes) else 1.0
@@ -205,8 +206,9 @@ def _spread(groups: Sequence[Pieces], most: int) -> list[Pieces]:
     return list(groups[::step])
 
 
-def _field_reports(catalog: Catalog, groups: Sequence[Pieces]) -> Iterator[FieldReport]:
-    resident = resident_fields(catalog)
+def _field_reports(
+    catalog: Catalog, resident: frozenset[str], groups: Sequence[Pieces]
+) -> Iterator[FieldReport]:
     for name, field in catalog.files[0].fields.items():
         yield FieldReport(
             name=name,

@@ -159,7 +159,9 @@ class Chain(IterableDataset[Any]):
         """Keep the readers, whose buffers serve every epoch; a forked child makes its own."""
         if self._readers is None or self._readers[0] != os.getpid():
             catalogs = catalogs_of(self.stages)
-            self._readers = (os.getpid(), tuple(Reader(each, self._stats) for each in catalogs))
+            instances = instance_of(self.stages).count
+            readers = (Reader(each, self._stats, instances=instances) for each in catalogs)
+            self._readers = (os.getpid(), tuple(readers))
         return self._readers[1]
 
     def __getstate__(self) -> dict[str, Any]:

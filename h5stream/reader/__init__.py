@@ -2,12 +2,13 @@
 
 `catalog` scans files and decides, dataset by dataset, whether its bytes are read directly or
 through h5py (`routes`, `fallback`); `whole` reads what fields need to know beforehand. `reader`
-turns the pieces of a window into columns (`assemble`) and the jobs that fill them (`datasets`,
-`direct`, `heap`); who runs the jobs, and when, is decided above.
+turns the pieces of a window into columns (`assemble`, `resident`) and the jobs that fill them
+(`datasets`, `direct`, `heap`); who runs the jobs, and when, is decided above.
 """
 
 from h5stream.reader.catalog import Catalog, expand_sources, open_catalog
-from h5stream.reader.reader import Reader, WindowReads, resident_fields
+from h5stream.reader.reader import Reader, WindowReads
+from h5stream.reader.resident import resident_fields
 from h5stream.reader.routes import Route
 from h5stream.reader.stats import Stats
 

@@ -27,12 +27,10 @@ from h5stream.reader.catalog import Catalog
 from h5stream.reader.datasets import DatasetReads
 from h5stream.reader.destination import Destination, Target
 from h5stream.reader.direct import Job, Spans
+from h5stream.reader.resident import resident_fields
 from h5stream.reader.stats import Stats
 
-__all__ = ["Reader", "WindowReads", "resident_fields"]
-
-_RESIDENT_BYTES = 16 * 2**20
-"""What a field may take over all files to stay in memory."""
+__all__ = ["Reader", "WindowReads"]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -71,24 +69,6 @@ class WindowReads:
             check()
 
 
-def resident_fields(catalog: Catalog) -> frozenset[str]:
-    """Choose the dense fields that are read once and stay in memory.
-
-    A field that is small over all files stays, unless it is the one whose chunks cut the rows.
-    """
-    chosen = []
-    for name, first in catalog.files[0].fields.items():
-        fields = [file.fields[name] for file in catalog.files]
-        small = sum(field.nbytes for field in fields) <= _RESIDENT_BYTES
-        heavy = any(
-            file.heaviest.layouts[:1] == field.layouts[:1]
-            for file, field in zip(catalog.files, fields, strict=True)
-        )
-        if isinstance(first, DenseField) and small and not heavy:
-            chosen.append(name)
-    return frozenset(chosen)
-
-
 class Reader:
     """Reads windows of one catalog, in one process, for any number of iterators.
 
@@ -100,16 +80,18 @@ class Reader:
         The files.
     stats : Stats
         Where bytes and seconds are counted.
+    instances : int
+        How many processes read the catalog together.
     """
 
-    def __init__(self, catalog: Catalog, stats: Stats) -> None:
+    def __init__(self, catalog: Catalog, stats: Stats, *, instances: int = 1) -> None:
         self.catalog = catalog
         self.stats = stats
         self._pool = BufferPool()
         self._scratches = threading.local()
         self._reads = DatasetReads(catalog.routes, stats)
         self._assembler = Assembler(self._reads, self._pool, stats)
-        self._resident_names = resident_fields(catalog)
+        self._resident_names = resident_fields(catalog, instances)
         self._resident: dict[tuple[int, str], np.ndarray] = {}
         self._loading = threading.Lock()
 

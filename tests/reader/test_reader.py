@@ -52,6 +52,21 @@ def test_a_field_that_is_large_over_all_files_does_not_stay_in_memory(tmp_path: 
     assert resident_fields(open_catalog(path, {"x": "x", "y": "y"})) == frozenset()
 
 
+def test_instances_share_what_chunks_serve_as_well(tmp_path: Path) -> None:
+    path = tmp_path / "file.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("x", (1000, 100), "u1", chunks=(10, 100))
+        file.create_dataset("tiny", (1000,), "u1", chunks=(10,), compression="gzip")
+        file.create_dataset("plain", (1000, 4), "u1", chunks=(1000, 4))
+        file.create_dataset("cut", (1000, 5), "u1", chunks=(10, 5), compression="gzip")
+        file.create_dataset("one_chunk", (1000, 6), "u1", chunks=(1000, 6), compression="gzip")
+        file.create_dataset("odd", (1000, 7), "u1", chunks=(10, 7), scaleoffset=0)
+    names = ["x", "tiny", "plain", "cut", "one_chunk", "odd"]
+    catalog = open_catalog(str(path), {name: name for name in names})
+    assert resident_fields(catalog) == {"tiny", "plain", "cut", "one_chunk", "odd"}
+    assert resident_fields(catalog, 4) == {"tiny", "one_chunk", "odd"}
+
+
 def test_what_stays_in_memory_is_decoded_once(path: str) -> None:
     stats = Stats()
     reader = Reader(open_catalog(path, {"heavy": "heavy", "light": "light"}), stats)
