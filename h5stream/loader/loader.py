@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+import weakref
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Literal
 
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 
 from h5stream.errors import ConfigError, StateError
 from h5stream.loader.run import Counted, Run
+from h5stream.loader.sampler import EpochSampler
 from h5stream.loader.source import Source
 from h5stream.pipes import Instance
 from h5stream.pipes.chain import Chain
@@ -105,6 +107,7 @@ class Loader(DataLoader[Any]):
         self._saved_cut: Cut | None = None
         self._run: Run | None = None
         self._loaded: Run | None = None
+        self._passing: weakref.ref[Counted] | None = None
         self._workers_expect: tuple[Cut, int, bool] | None = None
         self._described: tuple[Cut, dict[str, Any]] | None = None
         super().__init__(
@@ -115,7 +118,7 @@ class Loader(DataLoader[Any]):
             **options,
         )
 
-    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+    def __iter__(self) -> Counted:  # type: ignore[override]
         """Start the next epoch, or what is left of a loaded one."""
         epoch = self.stream.begin_epoch()
         cut, instance = self._cut(), self._instance()
@@ -138,7 +141,9 @@ class Loader(DataLoader[Any]):
             carries_places=carries_places,
         )
         self._run = run
-        return Counted(super().__iter__(), run, _items_left(run, cut))
+        passing = Counted(super().__iter__(), run, _items_left(run, cut))
+        self._passing = weakref.ref(passing)
+        return passing
 
     def __len__(self) -> int:
         """Count the batches of a whole epoch on this rank.
@@ -158,6 +163,35 @@ class Loader(DataLoader[Any]):
         """Make the next iteration stream this epoch from its beginning."""
         self.stream.set_epoch(epoch)
         self._loaded = self._run = None
+
+    @property
+    def sampler(self) -> Sampler[Any]:
+        """Where training libraries call `set_epoch` when an epoch begins."""
+        return EpochSampler(self._enter_epoch)
+
+    @sampler.setter
+    def sampler(self, of_torch: object) -> None:
+        """Leave out the one that a DataLoader makes for itself."""
+
+    def _enter_epoch(self, epoch: int) -> None:
+        """Begin an epoch unless the one that is loaded or under way is this one.
+
+        A library may ask for the iterator before it says which epoch begins: if nothing was taken
+        from it, it goes over to that epoch.
+        """
+        run = self._loaded or self._run
+        following = self.stream.next_epoch
+        if run is None or run.finished:
+            goes_on = epoch == following
+        else:
+            goes_on = epoch == run.epoch or (run.given > 0 and epoch == following)
+        if goes_on:
+            return
+        passing = self._passing() if self._passing is not None and run is self._run else None
+        self.set_epoch(epoch)
+        if passing is not None and passing.is_untouched:
+            passing.go_over_to(iter(self))
+            self._passing = weakref.ref(passing)
 
     def state_dict(self) -> dict[str, Any]:
         """Return where the last iteration stands, as a small dict fit for JSON.

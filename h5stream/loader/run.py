@@ -94,6 +94,15 @@ class Counted(Iterator[Any]):
                 self._left -= 1
             return item
 
+    @property
+    def is_untouched(self) -> bool:
+        """Whether nothing was taken yet."""
+        return not self._run.given and not self._run.finished
+
+    def go_over_to(self, other: Counted) -> None:
+        """Give what another pass would give."""
+        self._items, self._run, self._left = other._items, other._run, other._left
+
     def _note(self, placed: Placed) -> None:
         assert self._run.lanes is not None, "places come only where they are needed"
         self._run.lanes[placed.lane] = placed.state

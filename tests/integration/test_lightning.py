@@ -6,13 +6,7 @@ import pytest
 
 from tests.integration import jobs
 
-edge = pytest.mark.xfail(reason="Lightning does not tell loaders at which epoch it goes on")
-STOPS = [
-    "mid-epoch",
-    "mid-epoch, workers",
-    pytest.param("last batch", marks=edge),
-    pytest.param("end of epoch", marks=edge),
-]
+STOPS = ["mid-epoch", "mid-epoch, workers", "last batch", "end of epoch"]
 
 
 @pytest.fixture(scope="module")

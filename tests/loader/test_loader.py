@@ -26,6 +26,7 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 Batches = list[list[int]]
+KEPT = {"num_workers": 2, "persistent_workers": True}
 
 
 @pytest.fixture(scope="module")
@@ -367,3 +368,57 @@ def test_an_error_arrives_whole_and_at_once(tmp_path: Path, workers: int) -> Non
         list(loader)
     assert error.value.dataset == "/row"
     assert error.value.chunk_offset == (16,)
+
+
+def whole_epoch(path: str, epoch: int) -> Batches:
+    stream = make(path, lanes=2)
+    stream.set_epoch(epoch)
+    return [rows(batch) for batch in stream]
+
+
+@pytest.mark.parametrize("options", [{}, KEPT], ids=["no workers", "workers that stay"])
+@pytest.mark.parametrize(
+    ("taken", "told", "goes_on"),
+    [
+        (None, 0, (0, 0)),
+        (None, 3, (3, 0)),
+        (0, 0, (0, 0)),
+        (4, 0, (0, 4)),
+        (16, 0, (0, 16)),
+        (16, 1, (1, 0)),
+    ],
+)
+def test_a_library_may_say_which_epoch_begins_after_it_asked_for_the_iterator(
+    path: str, options: dict[str, Any], taken: int | None, told: int, goes_on: tuple[int, int]
+) -> None:
+    loader = h5s.Loader(make(path, lanes=2), **options)
+    if taken is not None:
+        loader.load_state_dict(state_after(path, taken, lanes=2))
+    batches = iter(loader)
+    loader.sampler.set_epoch(told)
+    epoch, given = goes_on
+    assert [rows(batch) for batch in batches] == whole_epoch(path, epoch)[given:]
+    assert loader.state_dict()["epoch"] == epoch + 1
+    assert [rows(batch) for batch in loader] == whole_epoch(path, epoch + 1)
+
+
+@pytest.mark.parametrize("told", [0, 1])
+def test_a_library_may_name_the_epoch_under_way_or_the_next(path: str, told: int) -> None:
+    loader = h5s.Loader(make(path, lanes=2))
+    batches = iter(loader)
+    first = rows(next(batches))
+    loader.sampler.set_epoch(told)
+    assert loader.state_dict()["batches"] == 1
+    assert [first, *(rows(batch) for batch in batches)] == whole_epoch(path, 0)
+    loader.sampler.set_epoch(1)
+    assert [rows(batch) for batch in loader] == whole_epoch(path, 1)
+
+
+def test_a_library_may_say_which_epoch_begins_before_it_asks_for_the_iterator(path: str) -> None:
+    loader = h5s.Loader(make(path, lanes=2))
+    for told in (2, 0, 1):
+        loader.sampler.set_epoch(told)
+        assert [rows(batch) for batch in loader] == whole_epoch(path, told)
+    loader.load_state_dict(state_after(path, 3, lanes=2))
+    loader.sampler.set_epoch(0)
+    assert [rows(batch) for batch in loader] == whole_epoch(path, 0)[3:]
