@@ -46,7 +46,8 @@ def concat(columns: Sequence[Any]) -> Column:
     Raises
     ------
     ConfigError
-        If their kinds or the shapes of their rows differ.
+        If their kinds or the shapes of their rows differ. Arrays join ragged columns as rows that
+        happen to be equally long.
 
     Examples
     --------
@@ -59,19 +60,37 @@ def concat(columns: Sequence[Any]) -> Column:
     if isinstance(first, np.ndarray | Slices) and all(
         isinstance(column, np.ndarray | Slices) for column in columns
     ):
-        return np.concatenate([np.asarray(column) for column in columns])
+        return _joined([np.asarray(column) for column in columns])
+    if any(isinstance(column, Ragged) for column in columns):
+        columns = [_as_ragged(column) for column in columns]
+        first = columns[0]
     if any(type(column) is not type(first) for column in columns):
         raise ConfigError(f"columns of different kinds cannot be joined: {columns!r:.200}")
     lengths = np.concatenate([column.lengths for column in columns])
     starts = np.cumsum(lengths) - lengths
     if isinstance(first, Ragged):
-        values = np.concatenate([column.values for column in columns])
+        if len({column.text for column in columns}) > 1:
+            raise ConfigError("a column of text and one of numbers cannot be joined")
+        values = _joined([column.values for column in columns])
         return Ragged.placed(values, starts, lengths, text=first.text)
     if len({column.n_columns for column in columns}) > 1:
         raise ConfigError("sparse columns of different widths cannot be joined")
     data = np.concatenate([column.data for column in columns])
     indices = np.concatenate([column.indices for column in columns])
     return Sparse.placed(data, indices, starts, lengths, first.n_columns)
+
+
+def _joined(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    try:
+        return np.concatenate(arrays)
+    except ValueError as error:
+        shapes = sorted({array.shape[1:] for array in arrays})
+        raise ConfigError(f"rows of shapes {shapes} cannot be joined: {error}") from error
+
+
+def _as_ragged(column: Any) -> Any:
+    alike = isinstance(column, np.ndarray) and column.ndim > 1
+    return Ragged.from_array(column) if alike else column
 
 
 def stack(rows: Sequence[Any]) -> Column:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -121,6 +122,29 @@ class Ragged:
         lengths = np.array([len(array) for array in arrays], np.int64)
         return cls(np.concatenate(arrays), np.concatenate([[0], np.cumsum(lengths)]), text=text)
 
+    @classmethod
+    def from_array(cls, array: np.ndarray) -> Ragged:
+        """Make a column of rows that happen to be equally long.
+
+        Parameters
+        ----------
+        array : numpy.ndarray
+            Shape (rows, length, ...).
+        """
+        n_rows, length = array.shape[:2]
+        values = array.reshape(n_rows * length, *array.shape[2:])
+        return cls.placed(values, np.arange(n_rows) * length, np.full(n_rows, length))
+
+    @property
+    def starts(self) -> np.ndarray:
+        """int64: where each row starts in `stored`."""
+        return self._starts
+
+    @property
+    def stored(self) -> np.ndarray:
+        """The elements that this column shares with those it was cut from, in any order."""
+        return self._stored
+
     @property
     def values(self) -> np.ndarray:
         """The elements of all rows, one row after the other."""
@@ -141,6 +165,20 @@ class Ragged:
         """Shape of one element."""
         return self._stored.shape[1:]
 
+    def strings(self) -> list[str]:
+        """Return the rows of a text column.
+
+        Raises
+        ------
+        DecodeError
+            If one is not UTF-8.
+        """
+        data, offsets = self.values.tobytes(), self.offsets.tolist()
+        if data.isascii():
+            text = data.decode("ascii")
+            return [text[start:stop] for start, stop in pairwise(offsets)]
+        return [decode_text(data[a:b], row) for row, (a, b) in enumerate(pairwise(offsets))]
+
     def __len__(self) -> int:
         return len(self.lengths)
 
@@ -154,7 +192,10 @@ class Ragged:
         return decode_text(row.tobytes(), int(rows)) if self.text else row
 
     def __iter__(self) -> Iterator[Any]:
-        return map(self.__getitem__, range(len(self)))
+        if self.text:
+            return iter(self.strings())
+        bounds = zip(self._starts.tolist(), self.lengths.tolist(), strict=True)
+        return (self._stored[start : start + length] for start, length in bounds)
 
     def __repr__(self) -> str:
         kind = "text" if self.text else f"{self.dtype}{self.element_shape}"

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any, Literal
 
 import numpy as np
 
+from h5stream.errors import ConfigError
+
 __all__ = ["Padding", "Slices"]
+
+_BYTES = 2**20
+"""Rows are put together in parts of this size for a caller who takes them one by one."""
 
 Padding = Literal["constant", "edge", "reflect"]
 """What stands in a slice beyond its limits: zeros, the nearest element, or a mirror image."""
@@ -74,12 +80,13 @@ class Slices:
         if not len(self) or not self.length:
             return np.empty(self.shape, self.dtype)
         if self._limits is None and self.step == 1:
-            slices = np.lib.stride_tricks.sliding_window_view(self._stored, self.length, axis=0)
-            return np.ascontiguousarray(np.moveaxis(slices, -1, 1)[self._starts])
+            return _all_slices(self._stored, self.length)[self._starts]
         index = self._starts[:, None] + np.arange(0, self.length * self.step, self.step)
         if self._limits is None:
             return self._stored.take(index, axis=0)
         low, high = (limit[:, None] for limit in self._limits)
+        if (high <= low).any():
+            return self._without_empty(high[:, 0] > low[:, 0])
         if self._padding == "reflect":
             period = np.maximum(2 * (high - low - 1), 1)
             turned = (index - low) % period
@@ -88,6 +95,14 @@ class Slices:
         array = self._stored.take(inside, axis=0)
         if self._padding == "constant":
             array[index != inside] = np.zeros((), self.dtype)
+        return array
+
+    def _without_empty(self, full: np.ndarray) -> np.ndarray:
+        """Put together rows of which some may show nothing."""
+        if self._padding != "constant":
+            raise ConfigError(f'an empty row cannot be padded by "{self._padding}"')
+        array = np.zeros(self.shape, self.dtype)
+        array[full] = self[full]._gathered()
         return array
 
     def __len__(self) -> int:
@@ -107,7 +122,19 @@ class Slices:
         )
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        return map(self.__getitem__, range(len(self)))
+        rows = max(1, _BYTES // max(1, self.dtype.itemsize * math.prod(self.shape[1:])))
+        for start in range(0, len(self), rows):
+            yield from self[start : start + rows]._gathered()
 
     def __repr__(self) -> str:
         return f"Slices({len(self)} rows of {self.dtype}{self.shape[1:]})"
+
+
+def _all_slices(values: np.ndarray, length: int) -> np.ndarray:
+    """Return a view, shape (slices, length, ...), of all slices of an array."""
+    if length > len(values):
+        raise ConfigError(f"slices of {length} elements cannot be cut from {len(values)}")
+    shape = (len(values) - length + 1, length, *values.shape[1:])
+    return np.lib.stride_tricks.as_strided(
+        values, shape, (values.strides[0], *values.strides), writeable=False
+    )

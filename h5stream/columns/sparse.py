@@ -101,13 +101,12 @@ class Sparse:
     def dense(self) -> np.ndarray:
         """Return all elements; those that a row stores twice are added, as SciPy does."""
         out = np.zeros(self.shape, self.dtype)
-        row = np.repeat(np.arange(len(self)), self.lengths)
-        indices, data = self.indices, self.data
-        flat = row * self.n_columns + indices
-        if len(np.unique(flat)) == len(flat):
-            out.reshape(-1)[flat] = data
+        flat = np.repeat(np.arange(len(self)) * self.n_columns, self.lengths)
+        flat += self.indices.astype(np.int64, copy=False)
+        if (flat[1:] > flat[:-1]).all():  # in order, and so none twice
+            out.reshape(-1)[flat] = self.data
         else:
-            np.add.at(out.reshape(-1), flat, data)
+            np.add.at(out.reshape(-1), flat, self.data)
         return out
 
     def __len__(self) -> int:
