@@ -1,7 +1,7 @@
 """h5stream: stream training data out of HDF5 files into PyTorch."""
 
 from h5stream.block import Block
-from h5stream.collate import collate
+from h5stream.collate import Packed, Pairs, collate
 from h5stream.data import example_file
 from h5stream.errors import (
     ConfigError,
@@ -33,6 +33,8 @@ __all__ = [
     "H5StreamError",
     "LayoutError",
     "Loader",
+    "Packed",
+    "Pairs",
     "Picked",
     "Pipe",
     "Ragged",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
+from h5stream.collate import CollateOptions
 from h5stream.errors import ConfigError
 from h5stream.explain import Explanation, explain
 from h5stream.fields import Asked
@@ -59,6 +60,9 @@ class H5Stream(Pipe):
         Makes the batch out of a dict of arrays; None: tensors (`h5stream.collate`).
     output : {"torch", "numpy"}
         Tensors, or arrays as they were read.
+    **collate_options
+        How ragged and sparse fields become tensors: ``padding_value=-1``,
+        ``ragged={"tokens": "nested"}`` and so on; see `h5stream.collate`.
 
     Raises
     ------
@@ -102,6 +106,7 @@ class H5Stream(Pipe):
         threads: int | None = None,
         collate: Callable[[dict[str, Any]], Any] | None = None,
         output: Literal["torch", "numpy"] = "torch",
+        **collate_options: Unpack[CollateOptions],
     ) -> None:
         if output not in ("torch", "numpy"):
             raise ConfigError(f'output must be "torch" or "numpy", not {output!r}')
@@ -118,7 +123,7 @@ class H5Stream(Pipe):
         pipe = pipe.unbatch() if batch_size is None else pipe.batch(batch_size, drop_last=drop_last)
         if collate is None and output == "numpy":
             collate = as_arrays
-        super().__init__(pipe.collate(collate).stages)
+        super().__init__(pipe.collate(collate, **collate_options).stages)
 
     def explain(self) -> Explanation:
         """Say what the next epoch will read, what it costs, and what would make it better.

@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 
 import h5stream as h5s
+from h5stream.columns import Ragged
 from h5stream.pipes import Pipe
 
 
@@ -39,6 +40,13 @@ def blocks_of(path: str, *, seed: int | None = 0, **options: Any) -> Pipe:
     if seed is not None:
         pipe = pipe.shuffle_chunks(seed)
     return pipe.shard().read_chunks(**options)
+
+
+def as_ragged(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Add ``tokens`` to a block with ``row``: row r has r mod 7 of them, and each is r."""
+    row = np.asarray(columns["row"])
+    lengths = row % 7
+    return {"row": row, "tokens": Ragged(row.repeat(lengths), np.append(0, lengths.cumsum()))}
 
 
 def rows_of(items: Iterable[Any]) -> list[int]:

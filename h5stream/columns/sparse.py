@@ -101,13 +101,32 @@ class Sparse:
     def dense(self) -> np.ndarray:
         """Return all elements; those that a row stores twice are added, as SciPy does."""
         out = np.zeros(self.shape, self.dtype)
-        flat = np.repeat(np.arange(len(self)) * self.n_columns, self.lengths)
-        flat += self.indices.astype(np.int64, copy=False)
-        if (flat[1:] > flat[:-1]).all():  # in order, and so none twice
+        flat = self._places()
+        if _increase(flat):
             out.reshape(-1)[flat] = self.data
         else:
             np.add.at(out.reshape(-1), flat, self.data)
         return out
+
+    def in_order(self) -> Sparse:
+        """Return the same rows with indices that increase; elements stored twice are added."""
+        flat = self._places()
+        if _increase(flat):
+            return self
+        kept, inverse = np.unique(flat, return_inverse=True)
+        data = np.zeros(len(kept), self.dtype)
+        np.add.at(data, inverse, self.data)
+        rows, indices = np.divmod(kept, self.n_columns)
+        lengths = np.bincount(rows, minlength=len(self))
+        starts = np.cumsum(lengths) - lengths
+        indices = indices.astype(self._indices.dtype)
+        return Sparse.placed(data, indices, starts, lengths, self.n_columns)
+
+    def _places(self) -> np.ndarray:
+        """Return where each stored element lies in the flattened matrix."""
+        places = np.repeat(np.arange(len(self)) * self.n_columns, self.lengths)
+        places += self.indices.astype(np.int64, copy=False)
+        return places
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -124,3 +143,7 @@ class Sparse:
 
     def __repr__(self) -> str:
         return f"Sparse({len(self)} rows, {self.n_columns} columns, {self.dtype})"
+
+
+def _increase(places: np.ndarray) -> bool:
+    return bool((places[1:] > places[:-1]).all())

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from h5stream.collate import collate
+from h5stream.collate import Collation, collate_counted, hush_torch
 from h5stream.pipes.map import apply
 from h5stream.pipes.stage import (
     Count,
@@ -19,6 +19,7 @@ from h5stream.pipes.stage import (
     State,
     Upstream,
 )
+from h5stream.reader import Stats
 
 __all__ = ["Collate"]
 
@@ -31,13 +32,20 @@ class Collate(LaneStage):
     ----------
     function : callable or None
         Gets a dict of columns or values and returns the batch; None: `h5stream.collate`.
+    options : Collation
+        Its options.
     """
 
     function: Callable[[dict[str, Any]], Any] | None = None
+    options: Collation = field(default_factory=Collation)
 
     method: ClassVar[str] = "collate"
     takes: ClassVar[frozenset[Items]] = frozenset({Items.BLOCKS, Items.SAMPLES})
     keeps_rows: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.function is None:
+            hush_torch()
 
     def gives(self, taken: Items) -> Items:
         """Tensors."""
@@ -59,19 +67,40 @@ class Collate(LaneStage):
         self, lane: Lane, runtime: Runtime, upstream: Upstream, state: State
     ) -> LaneIterator:
         """Start, or go on."""
+        if self.function is None:
+            return _Tensors(upstream(state), self.options, runtime.stats)
         return _Collated(upstream(state), self.function)
 
 
 class _Collated(LaneIterator):
-    def __init__(
-        self, upstream: LaneIterator, function: Callable[[dict[str, Any]], Any] | None
-    ) -> None:
+    def __init__(self, upstream: LaneIterator, function: Callable[[dict[str, Any]], Any]) -> None:
         self._upstream = upstream
         self._function = function
 
     def __next__(self) -> Any:
-        item = next(self._upstream)
-        return collate(item) if self._function is None else apply(self._function, item)
+        return apply(self._function, next(self._upstream))
+
+    def state(self) -> State:
+        return self._upstream.state()
+
+    def close(self) -> None:
+        self._upstream.close()
+
+
+class _Tensors(LaneIterator):
+    def __init__(self, upstream: LaneIterator, options: Collation, stats: Stats) -> None:
+        self._upstream = upstream
+        self._options = options
+        self._stats = stats
+
+    def __next__(self) -> Any:
+        batch, counts = collate_counted(next(self._upstream), self._options)
+        for count in counts:
+            self._stats.add(
+                batch_elements=count.elements,
+                padding_elements=count.padding,
+            )
+        return batch
 
     def state(self) -> State:
         return self._upstream.state()

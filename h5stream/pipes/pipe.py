@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, get_args
+from typing import Any, Unpack, get_args
 
+from h5stream.collate import CollateOptions, Collation
 from h5stream.errors import ConfigError
 from h5stream.fields import Asked
 from h5stream.pipes.arguments import a_callable, a_count, a_seed
@@ -196,15 +197,29 @@ class Pipe(Chain):
         """
         return self.then(Batch(a_count("batch_size", batch_size), drop_last))
 
-    def collate(self, function: Callable[[dict[str, Any]], Any] | None = None) -> Pipe:
+    def collate(
+        self,
+        function: Callable[[dict[str, Any]], Any] | None = None,
+        **options: Unpack[CollateOptions],
+    ) -> Pipe:
         """Turn blocks and samples into dicts of tensors.
 
         Parameters
         ----------
         function : callable, optional
             Gets a dict of columns or values and returns the batch; by default `h5stream.collate`.
+        **options
+            Those of `h5stream.collate`: ``ragged``, ``padding_value``, ``padding_side``,
+            ``padding_info``, ``pad_to``, ``pad_to_multiple_of``, ``max_length`` and ``sparse``.
         """
-        return self.then(Collate(None if function is None else a_callable("collate", function)))
+        if function is None:
+            return self.then(Collate(None, Collation.from_options(options)))
+        if options:
+            raise ConfigError(
+                f"a function of yours makes the batches, so {', '.join(options)} would do nothing; "
+                "call h5stream.collate() in it, or leave it out"
+            )
+        return self.then(Collate(a_callable("collate", function)))
 
     def prefetch(self, items: int = 2) -> Pipe:
         """Run everything before this on a thread of its own, ahead of the caller.

@@ -26,6 +26,9 @@ class Stats:
         places.
     wait_s : float
         Seconds that the caller waited for rows.
+    batch_elements, padding_elements : int
+        Elements of padded columns in batches, padding included, and how many of them are padding.
+        `as_dict` adds their ratio, ``padding_waste``.
     """
 
     rows: int = 0
@@ -36,6 +39,8 @@ class Stats:
     decode_s: float = 0.0
     gather_s: float = 0.0
     wait_s: float = 0.0
+    batch_elements: int = 0
+    padding_elements: int = 0
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
@@ -49,7 +54,9 @@ class Stats:
     def as_dict(self) -> dict[str, float]:
         """Return the counters by name."""
         with self._lock:
-            return asdict(self)
+            counters = asdict(self)
+        waste = self.padding_elements / max(1, self.batch_elements)
+        return {**counters, "padding_waste": waste}
 
     def __getstate__(self) -> dict[str, Any]:
         return self.as_dict()

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
+from typing import Any
 
 import ml_dtypes
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 import h5stream as h5s
-from tests.streams import blocks_of, write_columns, write_rows
+from h5stream.columns import Slices, Sparse
+from tests.streams import as_ragged, blocks_of, write_columns, write_rows
 
 NUMBERS = ["?", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8", "c8", "c16"]
 
@@ -87,3 +91,117 @@ def test_pipe_takes_a_function_of_a_dict(tmp_path: Path) -> None:
 def test_stream_decodes_strings_of_a_file(tmp_path: Path) -> None:
     path = write_columns(tmp_path / "a.h5", {"s": np.array([b"one", b"two"])}, chunk_rows=None)
     assert next(iter(h5s.H5Stream(path, ["s"], batch_size=2)))["s"] == ["one", "two"]
+
+
+def as_sparse(columns: dict[str, Any]) -> dict[str, Any]:
+    row = columns["row"]
+    rows = Sparse(row * 1.0, row % 3, np.arange(len(row) + 1), (len(row), 3))
+    return {"row": row, "x": rows, "s": Slices(np.arange(100), row, 2)}
+
+
+def plain(batch: dict[str, Any]) -> dict[str, Any]:
+    """Turn a batch into lists, whatever its tensors are."""
+    return {key: _plain(value) for key, value in batch.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple | list):
+        return [_plain(part) for part in value]
+    if not isinstance(value, torch.Tensor):
+        return value
+    if value.layout == torch.jagged:
+        return [row.tolist() for row in value.unbind()]
+    return value.to_dense().tolist() if value.layout == torch.sparse_csr else value.tolist()
+
+
+def test_pipe_pads_ragged_columns_and_counts_the_padding(tmp_path: Path) -> None:
+    pipe = blocks_of(write_rows(tmp_path / "a.h5", 8), seed=None).map(as_ragged)
+    batches = list(tensors := pipe.batch(4).collate(padding_value=-1, padding_side="left"))
+    assert batches[0]["tokens"].tolist() == [[-1, -1, -1], [-1, -1, 1], [-1, 2, 2], [3, 3, 3]]
+    assert batches[1]["tokens_lengths"].tolist() == [4, 5, 6, 0]
+    stats = tensors.stats()
+    assert (stats["batch_elements"], stats["padding_elements"]) == (12 + 24, 6 + 9)
+    assert stats["padding_waste"] == 15 / 36
+
+
+def test_without_padding_there_is_no_waste(tmp_path: Path) -> None:
+    pipe = blocks_of(write_rows(tmp_path / "a.h5", 8)).map(as_ragged).batch(4)
+    packed = pipe.collate(ragged="packed")
+    list(packed)
+    assert packed.stats()["padding_waste"] == 0
+
+
+def test_single_samples_keep_the_length_of_their_row(tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "a.h5", 8)
+    samples = list(blocks_of(path, seed=None).map(as_ragged).unbatch().collate())
+    assert [sample["tokens"].tolist() for sample in samples[:4]] == [[], [1], [2, 2], [3, 3, 3]]
+    found = list(blocks_of(path, seed=None).map(as_sparse).unbatch().collate(sparse="dense"))
+    assert found[2]["x"].tolist() == [0, 0, 2]
+    assert found[2]["s"].tolist() == [2, 3]
+
+
+def test_text_of_single_samples_stays_str(tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "a.h5", 4)
+    pipe = blocks_of(path, seed=None).map(lambda c: {"s": ["a" * int(r) for r in c["row"]]})
+    assert [sample["s"] for sample in pipe.unbatch().collate()] == ["", "a", "aa", "aaa"]
+
+
+def test_rebatched_samples_are_ragged_again(tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "a.h5", 8)
+    pipe = blocks_of(path, seed=None).map(as_ragged).unbatch().batch(4)
+    assert next(iter(pipe.collate()))["tokens_lengths"].tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+@pytest.mark.parametrize("form", ["padded", "nested", "packed", "list"])
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_ragged_batches_come_from_workers(tmp_path: Path, form: Any, context: str) -> None:
+    pipe = blocks_of(write_rows(tmp_path / "a.h5", 20)).map(as_ragged).batch(4)
+    pipe = pipe.collate(ragged=form, padding_info="both")
+    expected = [plain(batch) for batch in pipe]
+    pipe.set_epoch(0)
+    loader: DataLoader[Any] = DataLoader(
+        pipe, batch_size=None, num_workers=1, multiprocessing_context=context
+    )
+    assert [plain(batch) for batch in loader] == expected
+
+
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+@pytest.mark.parametrize("form", ["csr", "dense", "pairs"])
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_sparse_batches_come_from_workers(tmp_path: Path, form: Any, context: str) -> None:
+    pipe = blocks_of(write_rows(tmp_path / "a.h5", 20)).map(as_sparse).batch(4).collate(sparse=form)
+    expected = [plain(batch) for batch in pipe]
+    pipe.set_epoch(0)
+    loader: DataLoader[Any] = DataLoader(
+        pipe, batch_size=None, num_workers=1, multiprocessing_context=context
+    )
+    assert [plain(batch) for batch in loader] == expected
+
+
+def test_a_pipe_with_options_is_pickled(tmp_path: Path) -> None:
+    pipe = blocks_of(write_rows(tmp_path / "a.h5", 8)).map(as_ragged).batch(4)
+    pipe = pipe.collate(ragged={"tokens": "packed"}, max_length=2)
+    copy = pickle.loads(pickle.dumps(pipe))
+    assert [plain(batch) for batch in copy] == [plain(batch) for batch in pipe]
+
+
+def test_options_beside_a_function_are_refused(tmp_path: Path) -> None:
+    pipe = blocks_of(write_rows(tmp_path / "a.h5", 4)).batch(4)
+    with pytest.raises(h5s.ConfigError, match="so padding_value would do nothing"):
+        pipe.collate(as_ragged, padding_value=0)
+
+
+def test_stream_takes_the_options_of_collate(tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "a.h5", 4)
+    stream = h5s.H5Stream(path, ["x"], batch_size=4, ragged={"x": "padded"}, pad_to=5)
+    assert next(iter(stream))["x"].shape == (4, 5)
+    with pytest.raises(h5s.ConfigError, match="padding_side must be one of 'right', 'left'"):
+        h5s.H5Stream(path, batch_size=4, padding_side="up")
+    with pytest.raises(h5s.ConfigError, match="so pad_to would do nothing"):
+        h5s.H5Stream(path, batch_size=4, pad_to=8, output="numpy")
+    with pytest.raises(TypeError, match="no argument 'batchsize'"):
+        h5s.H5Stream(path, batchsize=4)
+    stream = h5s.H5Stream(path, ["x"], batch_size=4, padding_value={"y": 0})
+    with pytest.raises(h5s.ConfigError, match=r"name \['y'\], but the fields are \['x'\]"):
+        next(iter(stream))

@@ -1,4 +1,4 @@
-"""Blocks and samples -> tensors.
+"""Arrays and single values -> tensors.
 
 Numbers become tensors of the same type without a copy, fixed-length strings become `str`, a
 compound becomes a dict of its members. What torch has no type for is refused by name.
@@ -6,34 +6,22 @@ compound becomes a dict of its members. What torch has no type for is refused by
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 import torch
 
-from h5stream.block import Block
 from h5stream.errors import DecodeError, UnsupportedError
 
-__all__ = ["collate", "to_tensor"]
+__all__ = ["TENSOR_CHARS", "to_tensor"]
 
-_TENSOR_CHARS = frozenset("?bBhHiIlLqQefdFD")
+TENSOR_CHARS = frozenset("?bBhHiIlLqQefdFD")
 """Type characters of the arrays that become tensors without a copy."""
 
 
-def collate(item: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn the columns of a block, or the values of a sample, into tensors.
-
-    Parameters
-    ----------
-    item : mapping of str to array or value
-        Arrays of shape (rows, ...), or single values.
-
-    Returns
-    -------
-    dict
-        Tensors of the same shapes; lists of `str` for strings; dicts for compounds.
+def to_tensor(value: Any, name: str = "value") -> Any:
+    """Turn one array or value into a tensor, strings or a dict.
 
     Raises
     ------
@@ -44,25 +32,13 @@ def collate(item: Mapping[str, Any]) -> dict[str, Any]:
 
     Examples
     --------
-    >>> collate({"x": np.zeros((2, 3), np.float32), "name": np.array([b"a", b"b"])})
-    {'x': tensor([[0., 0., 0.],
-            [0., 0., 0.]]), 'name': ['a', 'b']}
+    >>> to_tensor(np.float32(1.5)), to_tensor(np.array([b"a", b"b"]))
+    (tensor(1.5000), ['a', 'b'])
     """
-    values = item.columns if isinstance(item, Block) else item
-    return {
-        name: torch.from_numpy(value)
-        if isinstance(value, np.ndarray) and value.dtype.char in _TENSOR_CHARS
-        else to_tensor(value, name)
-        for name, value in values.items()
-    }
-
-
-def to_tensor(value: Any, name: str = "value") -> Any:
-    """Turn one column or value into a tensor, strings or a dict; see `collate`."""
     if isinstance(value, torch.Tensor | str):
         return value
     array = np.asarray(value)
-    if array.dtype.char in _TENSOR_CHARS:
+    if array.dtype.char in TENSOR_CHARS:
         return torch.from_numpy(array)
     if array.dtype == ml_dtypes.bfloat16:
         bits = torch.from_numpy(np.ascontiguousarray(array).reshape(-1).view(np.int16))

@@ -1,0 +1,22 @@
+"""Blocks and samples -> dicts of tensors.
+
+`batch` puts a batch together: `tensors` turns arrays and single values into tensors, `ragged`
+and `sparse` turn columns of those kinds, `options` says what can be chosen. Files and pipes are
+unknown here.
+"""
+
+from h5stream.collate.batch import collate, collate_counted
+from h5stream.collate.options import CollateOptions, Collation
+from h5stream.collate.ragged import Packed, Padding
+from h5stream.collate.sparse import Pairs, hush_torch
+
+__all__ = [
+    "CollateOptions",
+    "Collation",
+    "Packed",
+    "Padding",
+    "Pairs",
+    "collate",
+    "collate_counted",
+    "hush_torch",
+]
