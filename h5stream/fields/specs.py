@@ -111,12 +111,15 @@ class Sparse:
         Convert the elements to this type.
     n_rows : int or None
         Rows that are filled, if there are more.
+    dense : bool
+        Rows are plain arrays of `n_columns` elements.
     """
 
     path: str
     n_columns: int | None = None
     dtype: str | None = None
     n_rows: int | None = None
+    dense: bool = False
 
 
 @dataclass(frozen=True)
@@ -132,11 +135,17 @@ class Grouped:
         Not the data: this attribute of the object that the pattern names (dataset or group).
     dtype : str or None
         Convert to this type.
+    n_rows : int or None
+        Only the first so many datasets.
+    flat : bool
+        Flatten each dataset, for those that differ in more than the length of axis 0.
     """
 
     pattern: str
     attribute: str | None = None
     dtype: str | None = None
+    n_rows: int | None = None
+    flat: bool = False
 
 
 @dataclass(frozen=True)
@@ -182,8 +191,8 @@ class Picked:
 
     Parameters
     ----------
-    base : str or Dense
-        A dense field.
+    base : str or FieldSpec
+        Any field; that of an axis is small beside the matrix, and best kept in memory.
     at : numpy.ndarray
         int64: which row.
     within : numpy.ndarray or None
