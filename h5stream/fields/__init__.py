@@ -5,6 +5,7 @@
    a `region` is a range of elements (ragged, sparse, one dataset a row, slices, picked rows);
    a row of `vlen` lies in a heap; `given` is in memory. `sliced` cuts slices out of them.
 3. `bind` checks the fields of a file against each other, and those of files.
+4. `subset` and `split` say which rows are wanted.
 
 Nothing is read here but what `bind_file` is given a way to read: offsets and descriptors.
 """
@@ -13,7 +14,7 @@ from h5stream.fields.bind import FileFields, bind_file, bind_files, default_name
 from h5stream.fields.dense import DenseField
 from h5stream.fields.field import ColumnType, Field
 from h5stream.fields.given import GivenField
-from h5stream.fields.region import Part, RegionField
+from h5stream.fields.region import Elements, RegionField
 from h5stream.fields.resolve import Asked, names_of, resolve
 from h5stream.fields.specs import (
     Dense,
@@ -26,6 +27,8 @@ from h5stream.fields.specs import (
     Sparse,
     Vlen,
 )
+from h5stream.fields.split import Part, Split
+from h5stream.fields.subset import Subset, locate_rows, resolve_subset, window_rows
 from h5stream.fields.vlen import VlenField
 
 __all__ = [
@@ -33,6 +36,7 @@ __all__ = [
     "ColumnType",
     "Dense",
     "DenseField",
+    "Elements",
     "Field",
     "FieldSpec",
     "FileFields",
@@ -45,11 +49,16 @@ __all__ = [
     "RegionField",
     "Slices",
     "Sparse",
+    "Split",
+    "Subset",
     "Vlen",
     "VlenField",
     "bind_file",
     "bind_files",
     "default_names",
+    "locate_rows",
     "names_of",
     "resolve",
+    "resolve_subset",
+    "window_rows",
 ]

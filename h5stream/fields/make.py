@@ -14,8 +14,8 @@ from h5stream.fields.field import Field
 from h5stream.fields.given import GivenField
 from h5stream.fields.region import (
     ElementForm,
+    Elements,
     Form,
-    Part,
     RaggedForm,
     RegionField,
     SliceForm,
@@ -131,7 +131,7 @@ def _make_ragged(name: str, spec: Ragged, file: FileLayout, read: Read | None) -
             raise LayoutError(f"{index.file}: {index.path!r} has lengths below zero or too large")
         offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(offsets)])
     offsets = _checked_offsets(offsets, index, values.n_rows)
-    return RegionField(name, (Part((values,)),), Offsets(offsets), RaggedForm())
+    return RegionField(name, (Elements((values,)),), Offsets(offsets), RaggedForm())
 
 
 def _whole_numbers(layout: DatasetLayout, read: Read | None) -> np.ndarray:
@@ -177,8 +177,8 @@ def _make_sparse(name: str, spec: Sparse, file: FileLayout, read: Read | None) -
     offsets = _checked_offsets(offsets, indptr, data.n_rows)
     assert spec.n_columns is not None, "a concrete spec says how wide the matrix is"
     parts = (
-        Part((DenseField(name, data, (), _dtype(spec)),)),
-        Part((DenseField(name, indices),)),
+        Elements((DenseField(name, data, (), _dtype(spec)),)),
+        Elements((DenseField(name, indices),)),
     )
     return RegionField(name, parts, Offsets(offsets), SparseForm(spec.n_columns))
 
@@ -196,7 +196,7 @@ def _make_members(name: str, spec: Members, file: FileLayout, read: Read | None)
                 f"{field.row_shape}, but {first.layout.path!r} has {first.dtype} "
                 f"{first.row_shape}; datasets that are rows of one field must agree but in length"
             )
-    part = Part(datasets)
+    part = Elements(datasets)
     lengths = np.diff(part.bounds)
     alike = len(np.unique(lengths)) == 1
     form: Form = SliceForm(int(lengths[0])) if alike else RaggedForm()
@@ -222,7 +222,7 @@ def _make_picked(name: str, spec: Picked, file: FileLayout, read: Read | None) -
         ):
             raise ConfigError(f"field {name!r}: elements lie outside rows of {row_size}")
         form = ElementForm(None, within=within, row_size=row_size)
-    return RegionField(name, (Part((base,)),), Bounds(at, at + 1), form)
+    return RegionField(name, (Elements((base,)),), Bounds(at, at + 1), form)
 
 
 def _make_given(name: str, spec: Given, file: FileLayout, read: Read | None) -> GivenField:

@@ -18,8 +18,8 @@ from h5stream.plan.row_chunks import rows_per_row_chunk
 
 __all__ = [
     "ElementForm",
+    "Elements",
     "Form",
-    "Part",
     "RaggedForm",
     "RegionField",
     "SliceForm",
@@ -28,7 +28,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class Elements:
     """One long sequence of elements: the rows of datasets, one after the other.
 
     Parameters
@@ -59,7 +59,7 @@ class Form(ABC):
     """How a column is made of the elements that were read."""
 
     @abstractmethod
-    def column_type(self, parts: tuple[Part, ...]) -> ColumnType:
+    def column_type(self, parts: tuple[Elements, ...]) -> ColumnType:
         """Say what its rows are."""
 
     @abstractmethod
@@ -85,7 +85,7 @@ class Form(ABC):
 class RaggedForm(Form):
     """Rows of unequal length."""
 
-    def column_type(self, parts: tuple[Part, ...]) -> ColumnType:
+    def column_type(self, parts: tuple[Elements, ...]) -> ColumnType:
         """Ragged."""
         return ColumnType("ragged", parts[0].first.dtype, parts[0].first.row_shape)
 
@@ -105,7 +105,7 @@ class SparseForm(RaggedForm):
 
     n_columns: int
 
-    def column_type(self, parts: tuple[Part, ...]) -> ColumnType:
+    def column_type(self, parts: tuple[Elements, ...]) -> ColumnType:
         """Sparse."""
         return ColumnType("sparse", parts[0].first.dtype, (self.n_columns,))
 
@@ -133,7 +133,7 @@ class SliceForm(Form):
     step: int = 1
     padding: Padding | None = None
 
-    def column_type(self, parts: tuple[Part, ...]) -> ColumnType:
+    def column_type(self, parts: tuple[Elements, ...]) -> ColumnType:
         """Dense."""
         within = () if self.length is None else (self.length,)
         return ColumnType("dense", parts[0].first.dtype, (*within, *parts[0].first.row_shape))
@@ -176,7 +176,7 @@ class ElementForm(SliceForm):
     within: np.ndarray | None = None
     row_size: int = 1
 
-    def column_type(self, parts: tuple[Part, ...]) -> ColumnType:
+    def column_type(self, parts: tuple[Elements, ...]) -> ColumnType:
         """Numbers."""
         return ColumnType("dense", parts[0].first.dtype, ())
 
@@ -198,7 +198,7 @@ class RegionField(Field):
     ----------
     name : str
         Key of the column in blocks and batches.
-    parts : tuple of Part
+    parts : tuple of Elements
         Sequences of equal length; each row takes the same range of all.
     regions : Regions
         Which range.
@@ -207,7 +207,7 @@ class RegionField(Field):
     """
 
     name: str
-    parts: tuple[Part, ...]
+    parts: tuple[Elements, ...]
     regions: Regions
     form: Form
 

@@ -18,7 +18,7 @@ from h5stream.errors import ConfigError, LayoutError
 from h5stream.fields.dense import DenseField
 from h5stream.fields.field import Field
 from h5stream.fields.given import GivenField
-from h5stream.fields.region import Form, Part, RaggedForm, RegionField, SliceForm, SparseForm
+from h5stream.fields.region import Elements, Form, RaggedForm, RegionField, SliceForm, SparseForm
 from h5stream.fields.regions import Bounds, Steps
 from h5stream.fields.specs import Slices
 
@@ -112,17 +112,17 @@ def make_slices(base: Field, spec: Slices, reach: Reach | None) -> RegionField:
     return RegionField(base.name, parts, steps, SliceForm(spec.length, spec.step))
 
 
-def _sequences(base: Field) -> tuple[tuple[Part, ...], np.ndarray, np.ndarray]:
+def _sequences(base: Field) -> tuple[tuple[Elements, ...], np.ndarray, np.ndarray]:
     """Return the elements of a field, and where its sequences start and stop."""
     if isinstance(base, DenseField):
-        return (Part((base,)),), np.zeros(1, np.int64), np.array([base.n_rows])
+        return (Elements((base,)),), np.zeros(1, np.int64), np.array([base.n_rows])
     if isinstance(base, RegionField) and not isinstance(base.form, SparseForm):
         low, high = base.regions.of(np.arange(base.n_rows))
         return base.parts, low, high
     raise ConfigError(f"field {base.name!r} cannot be cut into slices; only dense or ragged can")
 
 
-def _explicit(base: Field, spec: Slices, parts: tuple[Part, ...]) -> RegionField:
+def _explicit(base: Field, spec: Slices, parts: tuple[Elements, ...]) -> RegionField:
     total = int(parts[0].bounds[-1])
     starts = _integers(base.name, spec.starts) + spec.shift
     stops = starts + _span(spec) if spec.stops is None else _integers(base.name, spec.stops)
@@ -158,7 +158,7 @@ def repeat_for_slices(field: Field, sliced: RegionField) -> Field:
     parents = steps.parents(np.arange(len(steps)))
     if isinstance(field, DenseField):
         return RegionField(
-            field.name, (Part((field,)),), Bounds(parents, parents + 1), SliceForm(None)
+            field.name, (Elements((field,)),), Bounds(parents, parents + 1), SliceForm(None)
         )
     if isinstance(field, GivenField):
         return GivenField(field.name, take(field.data, parents))

@@ -14,7 +14,7 @@ import numpy as np
 
 from h5stream.decode import Scratch
 from h5stream.fetch import LocalFile
-from h5stream.fields import DenseField, Part
+from h5stream.fields import DenseField, Elements
 from h5stream.layout import DatasetLayout, Fingerprint, Storage
 from h5stream.plan import Segments, split_at_bounds, split_at_chunks
 from h5stream.reader.destination import Destination
@@ -75,7 +75,7 @@ class DatasetReads:
             yield partial(self._read_fallback, part, destination)
 
     def part_jobs(
-        self, marks: Mapping[str, Fingerprint], part: Part, spans: Spans, buffer: np.ndarray
+        self, marks: Mapping[str, Fingerprint], part: Elements, spans: Spans, buffer: np.ndarray
     ) -> Iterator[Job]:
         """Yield the jobs that read elements of a part into a buffer."""
         if len(part.datasets) == 1:
@@ -102,7 +102,7 @@ class DatasetReads:
     def _raw_jobs(
         self,
         marks: Mapping[str, Fingerprint],
-        part: Part,
+        part: Elements,
         pieces: Segments,
         offsets: np.ndarray,
         buffer: np.ndarray,
@@ -123,7 +123,7 @@ class DatasetReads:
     def _read_datasets(
         self,
         marks: Mapping[str, Fingerprint],
-        part: Part,
+        part: Elements,
         pieces: Segments,
         buffer: np.ndarray,
         scratch: Scratch,

@@ -1,0 +1,12 @@
+"""Files that other libraries wrote: recognised, and said in our own words.
+
+One file and one entry in the table for each convention. It answers with fields (`h5stream.fields`)
+for one file; which rows and bytes those are is found elsewhere, and nothing here is asked again
+once a stream runs. Small things are read through h5py on the way: names, attributes, references,
+codes of categories.
+"""
+
+from h5stream.conventions.convention import Convention
+from h5stream.conventions.table import CONVENTIONS, recognise
+
+__all__ = ["CONVENTIONS", "Convention", "recognise"]

@@ -1,0 +1,316 @@
+"""Files of AnnData (.h5ad): a matrix of cells by genes, with annotations of the cells.
+
+Three encodings are read: that of today (``encoding-type`` attributes, categorical groups), that of
+0.7 (``obs/__categories``) and the old one, in which ``obs`` and ``obsm`` are compound datasets,
+``raw/X`` is ``raw.X``, and categories stand in ``uns/…_categories``. The names of fields are the
+same for all.
+
+- ``X``, ``layers/…`` and ``raw/X`` are dense or CSR matrices; CSC ones have no rows to stream.
+- ``obsm/…`` are dense.
+- ``obs/…`` are numbers or text. Categories come as text (or as the numbers that they are), because
+  that is what the file shows to its readers; a missing one is ``""`` or NaN. The column is in
+  memory: 16 bytes a row, as rows share the text of their category. ``obs/…/codes`` are the numbers
+  of categories, streamed: good labels for training, -1 where missing. `list_categories` names them.
+- Nullable columns come as numbers, NaN where missing, or as text.
+
+By default: X, layers, obsm and obs. ``raw/X``, which has other genes, codes and ``obsp/…`` are
+there by name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import Any
+
+import h5py
+import numpy as np
+
+from h5stream.columns import Column, Ragged
+from h5stream.conventions.nodes import (
+    attribute_text,
+    choose,
+    find,
+    find_dataset,
+    is_text,
+    read_bounded,
+    read_text_column,
+    read_texts,
+    refuse,
+)
+from h5stream.errors import ConfigError, UnsupportedError
+from h5stream.fields import Dense, FieldSpec, Given, Sparse, Vlen
+
+__all__ = ["default_fields", "field_names", "list_categories", "recognise"]
+
+_CODES = "/codes"
+_NUMBERS = "biufc"
+
+
+def recognise(file: h5py.File) -> bool:
+    """Tell whether AnnData wrote the file."""
+    if attribute_text(file, "encoding-type") == "anndata":
+        return True
+    obs, var = find(file, "obs"), find(file, "var")
+    if var is None or not ("X" in file or "raw" in file or "raw.X" in file or "layers" in file):
+        return False
+    if isinstance(obs, h5py.Dataset):
+        return obs.dtype.names is not None and len(obs.shape or ()) == 1
+    return obs is not None and ("_index" in obs.attrs or "column-order" in obs.attrs)
+
+
+def field_names(file: h5py.File) -> list[str]:
+    """List the matrices, the columns of obs, and the codes of those that are categories."""
+    return [*_default_names(file), *_further_names(file)]
+
+
+def _default_names(file: h5py.File) -> list[str]:
+    matrices = ["X"] if find(file, "X") is not None else []
+    return [
+        *matrices,
+        *_members(file, "layers"),
+        *(name for name in _members(file, "obsm") if _is_dense(file, name)),
+        *(f"obs/{name}" for name in _column_names(file)),
+    ]
+
+
+def _further_names(file: h5py.File) -> list[str]:
+    raw = ["raw/X"] if _raw_path(file) else []
+    codes = [
+        f"obs/{name}{_CODES}"
+        for name in _column_names(file)
+        if _find_categories(file, name) is not None
+    ]
+    return [*raw, *codes, *_members(file, "obsp")]
+
+
+def _members(file: h5py.File, place: str) -> list[str]:
+    """List the elements of a group, or the members of a compound dataset."""
+    node = find(file, place)
+    if isinstance(node, h5py.Group):
+        return [f"{place}/{name}" for name in node]
+    names = None if node is None else node.dtype.names
+    return [f"{place}/{name}" for name in names or ()]
+
+
+def _is_dense(file: h5py.File, name: str) -> bool:
+    return not isinstance(find(file, name), h5py.Group)
+
+
+def _column_names(file: h5py.File) -> list[str]:
+    """List the columns of obs, its index first."""
+    obs = find(file, "obs")
+    if isinstance(obs, h5py.Dataset):
+        return list(obs.dtype.names or ())
+    if obs is None:
+        return []
+    index = attribute_text(obs, "_index")
+    ordered = np.asarray(obs.attrs.get("column-order", ())).reshape(-1).tolist()
+    texts = [name.decode() if isinstance(name, bytes) else str(name) for name in ordered]
+    names = [index, *texts] if index else texts
+    for name in names:
+        if find(obs, name) is None:
+            raise refuse(obs, f"names the column {name!r}, but has none")
+    rest = [name for name in obs if name not in names and not name.startswith("__")]
+    return list(dict.fromkeys([*names, *rest]))
+
+
+def _raw_path(file: h5py.File) -> str | None:
+    return next((path for path in ("raw/X", "raw.X") if find(file, path) is not None), None)
+
+
+def default_fields(file: h5py.File, fields: Sequence[str] | None = None) -> dict[str, FieldSpec]:
+    """Say how the fields are laid out.
+
+    Parameters
+    ----------
+    file : h5py.File
+        Written by AnnData.
+    fields : sequence of str or None
+        Names as ``X``, ``obs/louvain``, ``obs/louvain/codes`` or ``raw/X``; None: X, layers, obsm
+        and obs.
+    """
+    if fields is not None:
+        choose(file, "AnnData", fields, field_names(file))
+        return {name: _field(file, name) for name in fields}
+    made: dict[str, FieldSpec] = {}
+    for name in _default_names(file):
+        with contextlib.ExitStack() as stack:
+            if name != "X":
+                stack.enter_context(contextlib.suppress(UnsupportedError))
+            made[name] = _field(file, name)
+    return made
+
+
+def _field(file: h5py.File, name: str) -> FieldSpec:
+    place, _, rest = name.partition("/")
+    if place == "obs":
+        if rest in _column_names(file):
+            return _obs(file, rest)
+        return Dense(_codes_path(file, rest.removesuffix(_CODES)))
+    if name == "raw/X":
+        return _matrix(file, _raw_path(file) or name)
+    holder = find(file, place)
+    if rest and isinstance(holder, h5py.Dataset):
+        return Dense(f"{place}[{rest}]")
+    return _matrix(file, name)
+
+
+def _matrix(file: h5py.File, path: str) -> FieldSpec:
+    node = find(file, path)
+    if isinstance(node, h5py.Dataset):
+        if not node.shape:
+            raise refuse(node, "is a scalar, but should have a row for each cell")
+        return Dense(path)
+    if node is None:
+        raise refuse(file, f"has no {path!r}")
+    kind = attribute_text(node, "encoding-type") or attribute_text(node, "h5sparse_format") or ""
+    if kind.startswith("csr"):
+        return Sparse(path, n_columns=_stated_columns(node))
+    raise UnsupportedError(
+        f"{file.filename}: {path!r} is stored as {kind or 'a group'}, which has no rows to stream; "
+        "write it as CSR or dense, or choose other fields"
+    )
+
+
+def _stated_columns(node: h5py.Group) -> int:
+    for name in ("shape", "h5sparse_shape"):
+        shape = np.asarray(node.attrs.get(name, ()))
+        if shape.shape == (2,) and shape.dtype.kind in "iu" and (shape >= 0).all():
+            return int(shape[1])
+    raise refuse(node, "has no attribute `shape` of two numbers")
+
+
+def _find_categories(file: h5py.File, name: str) -> h5py.Dataset | None:
+    """Find the categories of a column of obs, None if it is none of them."""
+    obs = find(file, "obs")
+    if isinstance(obs, h5py.Dataset):
+        found = find(file, f"uns/{name}_categories")
+        return found if obs.dtype[name].kind in "iu" else None
+    column = find(file, f"obs/{name}")
+    if isinstance(column, h5py.Group):
+        is_categorical = attribute_text(column, "encoding-type") == "categorical"
+        return find_dataset(column, "categories", 1) if is_categorical else None
+    if column is None or "categories" not in column.attrs:
+        return None
+    reference = column.attrs["categories"]
+    found = file[reference] if isinstance(reference, h5py.Reference) and reference else None
+    return found if isinstance(found, h5py.Dataset) else find(file, f"obs/__categories/{name}")
+
+
+def list_categories(file: h5py.File, name: str) -> list[Any]:
+    """List the categories of a column of obs; its codes count them from 0.
+
+    Parameters
+    ----------
+    file : h5py.File
+        Written by AnnData.
+    name : str
+        As ``"obs/louvain"``.
+
+    Raises
+    ------
+    ConfigError
+        If it is no column of categories.
+
+    Examples
+    --------
+    >>> import h5stream as h5s
+    >>> with h5py.File(h5s.example_file()) as file:
+    ...     list_categories(file, "obs/phase")
+    ['G1', 'G2M', 'S']
+    """
+    column = name.removeprefix("obs/").removesuffix(_CODES)
+    if column not in _column_names(file):
+        raise ConfigError(f"{file.filename}: obs has no column {column!r}")
+    categories = _find_categories(file, column)
+    if categories is None:
+        raise ConfigError(f"{file.filename}: {name!r} is no column of categories")
+    return list(_read_column(categories))
+
+
+def _codes_path(file: h5py.File, name: str) -> str:
+    if isinstance(find(file, "obs"), h5py.Dataset):
+        return f"obs[{name}]"
+    is_group = isinstance(find(file, f"obs/{name}"), h5py.Group)
+    return f"obs/{name}{_CODES}" if is_group else f"obs/{name}"
+
+
+def _obs(file: h5py.File, name: str) -> FieldSpec:
+    categories = _find_categories(file, name)
+    if categories is not None:
+        return Given(_look_up(file, name, categories))
+    obs = find(file, "obs")
+    if isinstance(obs, h5py.Dataset):
+        return Dense(f"obs[{name}]", dtype="U" if obs.dtype[name].kind == "S" else None)
+    column = find(file, f"obs/{name}")
+    if isinstance(column, h5py.Dataset):
+        if is_text(column, of_any_length=True):
+            return Vlen(f"obs/{name}")
+        return Dense(f"obs/{name}", dtype="U" if is_text(column) else None)
+    assert column is not None
+    return Given(_read_nullable(column))
+
+
+def _read_column(dataset: h5py.Dataset) -> Column:
+    if is_text(dataset):
+        return read_text_column(read_texts(dataset))
+    if dataset.shape is None or len(dataset.shape) != 1 or dataset.dtype.kind not in _NUMBERS:
+        raise refuse(dataset, f"has elements of {dataset.dtype} in shape {dataset.shape}")
+    return read_bounded(dataset)
+
+
+def _read_codes(file: h5py.File, name: str) -> np.ndarray:
+    obs = find(file, "obs")
+    if isinstance(obs, h5py.Dataset):
+        return read_bounded(obs, member=name)
+    return read_bounded(find_dataset(file, _codes_path(file, name), 1))
+
+
+def _look_up(file: h5py.File, name: str, categories: h5py.Dataset) -> Column:
+    """Replace codes by their categories; rows share the text of theirs."""
+    codes, known = _read_codes(file, name), _read_column(categories)
+    if codes.dtype.kind not in "iu" or codes.ndim != 1:
+        raise refuse(file, f"has categories for obs/{name}, but its codes are {codes.dtype}")
+    codes = codes.astype(np.int64)
+    wrong = np.flatnonzero((codes < -1) | (codes >= len(known)))
+    if len(wrong):
+        raise refuse(
+            categories,
+            f"has {len(known)} categories, but row {wrong[0]} of obs/{name} has the code "
+            f"{codes[wrong[0]]}",
+        )
+    if isinstance(known, Ragged):
+        starts, lengths = np.append(known.offsets[:-1], 0), np.append(known.lengths, 0)
+        return Ragged.placed(known.values, starts[codes], lengths[codes], text=True)
+    assert isinstance(known, np.ndarray)
+    missing = codes < 0
+    return _with_missing(known.take(np.where(missing, 0, codes)) if len(known) else codes, missing)
+
+
+def _with_missing(values: np.ndarray, missing: np.ndarray) -> np.ndarray:
+    """Put NaN where values are missing, which makes floats of integers."""
+    if not missing.any():
+        return values
+    kept = values if values.dtype.kind in "fc" else values.astype(np.float64)
+    return np.where(missing, kept.dtype.type(np.nan), kept)
+
+
+def _read_nullable(column: h5py.Group) -> Column:
+    kind = attribute_text(column, "encoding-type") or "a group"
+    if not kind.startswith("nullable-"):
+        raise UnsupportedError(
+            f"{column.file.filename}: {column.name!r} is stored as {kind}, which is no column"
+        )
+    values, missing = find_dataset(column, "values", 1), find_dataset(column, "mask", 1)
+    if values.shape != missing.shape:
+        raise refuse(column, f"has {values.shape[0]} values, but a mask of {missing.shape[0]}")
+    masked = read_bounded(missing).astype(bool)
+    if is_text(values):
+        texts = read_texts(values)
+        return read_text_column(
+            ["" if gone else text for text, gone in zip(texts, masked.tolist(), strict=True)]
+        )
+    found = _read_column(values)
+    assert isinstance(found, np.ndarray)
+    return _with_missing(found, masked)

@@ -1,0 +1,63 @@
+"""The table of conventions, in the order in which they are tried."""
+
+from __future__ import annotations
+
+import h5py
+
+from h5stream.conventions import anndata, h5mapper, h5torch, trajectories
+from h5stream.conventions.convention import Convention
+
+__all__ = ["CONVENTIONS", "recognise"]
+
+CONVENTIONS: tuple[Convention, ...] = (
+    Convention(
+        name="h5torch",
+        about="a central object, with objects that are aligned to its axes",
+        override='sampling=1 or "coo" takes samples along another axis, or element by element',
+        options=("sampling", "window_size", "overlap", "window_indices"),
+        recognises=h5torch.recognise,
+        names=h5torch.field_names,
+        make=h5torch.default_fields,
+    ),
+    Convention(
+        name="h5mapper",
+        about="features of sources: each source id has rows of each feature's array",
+        override='by="whole" takes each element of the concatenated arrays as a sample',
+        options=("by",),
+        recognises=h5mapper.recognise,
+        names=h5mapper.field_names,
+        make=h5mapper.default_fields,
+    ),
+    Convention(
+        name="AnnData",
+        about="a matrix of cells by genes, with annotations of the cells",
+        override='fields=["raw/X", "obs/…/codes", …] takes other matrices, or codes of categories',
+        options=(),
+        recognises=anndata.recognise,
+        names=anndata.field_names,
+        make=anndata.default_fields,
+    ),
+    Convention(
+        name="trajectories",
+        about="one group or dataset for each sample, numbered; attributes are labels",
+        override='fields={"x": h5s.Grouped("data/demo_*/actions")} names datasets by a pattern',
+        options=(),
+        recognises=trajectories.recognise,
+        names=trajectories.field_names,
+        make=trajectories.default_fields,
+    ),
+)
+"""One entry for each; a file belongs to the first that recognises it."""
+
+
+def recognise(file: h5py.File) -> Convention | None:
+    """Return the convention in which a file was written, None if it is none of ours.
+
+    Examples
+    --------
+    >>> import h5stream as h5s
+    >>> with h5py.File(h5s.example_file()) as file:
+    ...     recognise(file).name
+    'AnnData'
+    """
+    return next((known for known in CONVENTIONS if known.recognise(file)), None)
