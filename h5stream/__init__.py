@@ -3,6 +3,7 @@
 from h5stream.block import Block
 from h5stream.collate import Packed, Pairs, collate
 from h5stream.data import example_file
+from h5stream.dataset import Dataset
 from h5stream.errors import (
     ConfigError,
     DecodeError,
@@ -13,7 +14,7 @@ from h5stream.errors import (
     UnsupportedError,
 )
 from h5stream.explain import Explanation
-from h5stream.fields import Dense, Given, Grouped, Picked, Ragged, Slices, Sparse, Vlen
+from h5stream.fields import Dense, Given, Grouped, Picked, Ragged, Slices, Sparse, Split, Vlen
 from h5stream.loader import Loader
 from h5stream.pipes import Pipe, mix, open_files
 from h5stream.stream import H5Stream
@@ -23,6 +24,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Block",
     "ConfigError",
+    "Dataset",
     "DecodeError",
     "Dense",
     "Explanation",
@@ -40,6 +42,7 @@ __all__ = [
     "Ragged",
     "Slices",
     "Sparse",
+    "Split",
     "StateError",
     "UnsupportedError",
     "Vlen",

@@ -13,6 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from h5stream.conventions import CONVENTIONS
 from h5stream.decode import describe_filter
 from h5stream.errors import ConfigError
 from h5stream.fields import DenseField, Field
@@ -134,6 +135,7 @@ def explain(pipe: Pipe) -> Explanation:
     >>> stream = h5s.H5Stream(h5s.example_file("climate"), fields=["noy"], batch_size=4)
     >>> print(stream.explain())
     files         1 (263.1 kB)
+    convention    none
     rows          12 of 22.5 kB
     row chunks    1 of at most 12 rows (269.6 kB)
     lanes         1 of 1
@@ -173,11 +175,19 @@ def _file_facts(catalog: Catalog, chunks: RowChunks) -> Iterator[tuple[str, str]
     size = format_bytes(sum(mark.size_bytes for mark in marks.values()))
     largest = int(chunks.sizes.max(initial=0))
     yield "files", f"{len(catalog.files)} ({size})"
+    yield "convention", _convention(catalog)
     yield "rows", f"{chunks.n_rows} of {format_bytes(catalog.row_nbytes)}"
     yield (
         "row chunks",
         f"{len(chunks)} of at most {largest} rows ({format_bytes(largest * catalog.row_nbytes)})",
     )
+
+
+def _convention(catalog: Catalog) -> str:
+    """Name the convention in which the files were written, and how to ask for something else."""
+    name = catalog.files[0].convention
+    known = next((known for known in CONVENTIONS if known.name == name), None)
+    return "none" if known is None else f"{known.name} ({known.override})"
 
 
 def _lane_facts(

@@ -8,7 +8,7 @@ from typing import Any, Literal, Unpack
 from h5stream.collate import CollateOptions
 from h5stream.errors import ConfigError
 from h5stream.explain import Explanation, explain
-from h5stream.fields import Asked
+from h5stream.fields import Asked, Subset
 from h5stream.pipes import Pipe, open_files
 from h5stream.plan.lanes import Uneven
 from h5stream.reader.catalog import Sources
@@ -32,8 +32,8 @@ class H5Stream(Pipe):
     fields : mapping, sequence of str, or None
         Key in the batch -> dataset path, or dataset paths that are keys as well; members of a
         compound type in brackets: ``"obs[louvain]"``. Ragged, sparse, grouped and sliced fields
-        by specs: ``{"x": h5s.Slices("signal", 100)}``. None: every dataset that shares the
-        leading length of the largest one.
+        by specs: ``{"x": h5s.Slices("signal", 100)}``. None: what the files' convention
+        suggests, or else every dataset that shares the leading length of the largest one.
     batch_size : int or None
         Rows of a batch; None streams single samples.
     shuffle : bool
@@ -60,6 +60,13 @@ class H5Stream(Pipe):
         Makes the batch out of a dict of arrays; None: tensors (`h5stream.collate`).
     output : {"torch", "numpy"}
         Tensors, or arrays as they were read.
+    subset : Subset
+        Which rows: numbers, a mask, a slice, ``{"split": "train"}``, a part of a `Split`, or a
+        function of small columns. Only chunks that hold wanted rows are read.
+    convention : str or None
+        What wrote the files: "auto", as they show; the name of a convention; None: plain datasets.
+    convention_options : mapping, optional
+        Options of the convention, such as ``{"sampling": "coo"}`` for h5torch.
     **collate_options
         How ragged and sparse fields become tensors: ``padding_value=-1``,
         ``ragged={"tokens": "nested"}`` and so on; see `h5stream.collate`.
@@ -106,13 +113,23 @@ class H5Stream(Pipe):
         threads: int | None = None,
         collate: Callable[[dict[str, Any]], Any] | None = None,
         output: Literal["torch", "numpy"] = "torch",
+        subset: Subset = None,
+        convention: str | None = "auto",
+        convention_options: Mapping[str, Any] | None = None,
         **collate_options: Unpack[CollateOptions],
     ) -> None:
         if output not in ("torch", "numpy"):
             raise ConfigError(f'output must be "torch" or "numpy", not {output!r}')
         if buffer_size is not None and not shuffle:
             raise ConfigError("buffer_size is for shuffling; pass shuffle=True as well")
-        files = open_files(sources, fields)
+        files = open_files(
+            sources,
+            fields,
+            subset=subset,
+            keep_order=not shuffle,
+            convention=convention,
+            convention_options=convention_options,
+        )
         in_order = files.list_chunks(_IN_ORDER_BYTES)
         shuffled = files.list_chunks().shuffle_chunks(seed)
         pipe = shuffled if shuffle else in_order

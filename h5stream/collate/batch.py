@@ -13,7 +13,7 @@ from h5stream.collate.options import CollateOptions, Collation
 from h5stream.collate.ragged import Padding, collate_ragged
 from h5stream.collate.sparse import collate_sparse
 from h5stream.collate.tensors import TENSOR_CHARS, to_tensor
-from h5stream.columns import Ragged, Slices, Sparse
+from h5stream.columns import Ragged, Sparse, arrays
 from h5stream.errors import ConfigError
 
 __all__ = ["collate", "collate_counted"]
@@ -84,7 +84,7 @@ def collate_counted(
 ) -> tuple[dict[str, Any], list[Padding]]:
     """Do the same with checked options, and count what was padded in each padded column."""
     is_block = isinstance(item, Block)
-    values = item.columns if isinstance(item, Block) else item
+    values = arrays(item.columns) if isinstance(item, Block) else item
     if not options.named <= values.keys():
         unknown = sorted(options.named - values.keys())
         raise ConfigError(f"options of collate name {unknown}, but the fields are {list(values)}")
@@ -104,7 +104,7 @@ def collate_counted(
             sample = not is_block and len(value) == 1
             batch[name] = collate_sparse(name, value, options.of("sparse", name), sample=sample)
         else:
-            batch[name] = to_tensor(np.asarray(value) if isinstance(value, Slices) else value, name)
+            batch[name] = to_tensor(value, name)
     return batch, counts
 
 

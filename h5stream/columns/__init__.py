@@ -7,16 +7,18 @@ shuffled window costs nothing until a batch of it is put together. Nothing here 
 """
 
 from h5stream.columns.algebra import Column, arrays, as_column, concat, stack, take
-from h5stream.columns.ragged import Ragged, decode_text, gather
+from h5stream.columns.ragged import Ragged, Text, decode_text, gather
 from h5stream.columns.slices import Padding, Slices
-from h5stream.columns.sparse import Sparse
+from h5stream.columns.sparse import DenseRows, Sparse
 
 __all__ = [
     "Column",
+    "DenseRows",
     "Padding",
     "Ragged",
     "Slices",
     "Sparse",
+    "Text",
     "arrays",
     "as_column",
     "concat",

@@ -9,12 +9,13 @@ import numpy as np
 
 from h5stream.columns.ragged import Ragged
 from h5stream.columns.slices import Slices
-from h5stream.columns.sparse import Sparse
+from h5stream.columns.sparse import DenseRows, Sparse
 from h5stream.errors import ConfigError
 
 __all__ = ["Column", "arrays", "as_column", "concat", "stack", "take"]
 
 Column = np.ndarray | Ragged | Sparse | Slices
+_ARRAYS = np.ndarray | Slices | DenseRows
 """One field of some rows."""
 
 
@@ -57,9 +58,7 @@ def concat(columns: Sequence[Any]) -> Column:
     Ragged(3 rows of int64())
     """
     first = columns[0]
-    if isinstance(first, np.ndarray | Slices) and all(
-        isinstance(column, np.ndarray | Slices) for column in columns
-    ):
+    if isinstance(first, _ARRAYS) and all(isinstance(column, _ARRAYS) for column in columns):
         return _joined([np.asarray(column) for column in columns])
     if any(isinstance(column, Ragged) for column in columns):
         columns = [_as_ragged(column) for column in columns]
@@ -133,6 +132,6 @@ def as_column(value: Any) -> Column:
 def arrays(columns: Mapping[str, Column]) -> dict[str, Any]:
     """Put slices together, so that a user's function sees arrays."""
     return {
-        name: np.asarray(column) if isinstance(column, Slices) else column
+        name: np.asarray(column) if isinstance(column, Slices | DenseRows) else column
         for name, column in columns.items()
     }

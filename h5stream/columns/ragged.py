@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from h5stream.errors import ConfigError, DecodeError
 
-__all__ = ["Ragged", "decode_text", "gather"]
+__all__ = ["Ragged", "Text", "decode_text", "gather"]
+
+Text = bool | Literal["replace"]
+"""Whether rows are text, and whether what is not UTF-8 is replaced."""
 
 _LONG_ROW = 1024
 """From this many elements a row on, copying row by row beats an index of every element."""
@@ -59,8 +62,9 @@ class Ragged:
         Shape (total, ...): the elements of all rows.
     offsets : numpy.ndarray
         int64, shape (rows + 1,): row i is ``values[offsets[i] : offsets[i + 1]]``.
-    text : bool
-        The elements are bytes (uint8) of UTF-8, and a row is a `str`.
+    text : bool or "replace"
+        The elements are bytes (uint8) of UTF-8, and a row is a `str`; "replace": what is not
+        UTF-8 becomes U+FFFD, in place of an error.
 
     Raises
     ------
@@ -81,7 +85,7 @@ class Ragged:
     lengths: np.ndarray
     """int64: elements of each row."""
 
-    def __init__(self, values: np.ndarray, offsets: np.ndarray, *, text: bool = False) -> None:
+    def __init__(self, values: np.ndarray, offsets: np.ndarray, *, text: Text = False) -> None:
         values, offsets = np.asarray(values), np.asarray(offsets, np.int64)
         lengths = np.diff(offsets)
         if offsets.ndim != 1 or not len(offsets) or values.ndim < 1 or (lengths < 0).any():
@@ -95,7 +99,7 @@ class Ragged:
 
     @classmethod
     def placed(
-        cls, values: np.ndarray, starts: np.ndarray, lengths: np.ndarray, *, text: bool = False
+        cls, values: np.ndarray, starts: np.ndarray, lengths: np.ndarray, *, text: Text = False
     ) -> Ragged:
         """Make a column whose row i is ``values[starts[i] : starts[i] + lengths[i]]``."""
         column = cls.__new__(cls)
@@ -177,7 +181,9 @@ class Ragged:
         if data.isascii():
             text = data.decode("ascii")
             return [text[start:stop] for start, stop in pairwise(offsets)]
-        return [decode_text(data[a:b], row) for row, (a, b) in enumerate(pairwise(offsets))]
+        return [
+            decode_text(data[a:b], row, self.text) for row, (a, b) in enumerate(pairwise(offsets))
+        ]
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -189,7 +195,7 @@ class Ragged:
             )
         start = int(self._starts[rows])
         row = self._stored[start : start + int(self.lengths[rows])]
-        return decode_text(row.tobytes(), int(rows)) if self.text else row
+        return decode_text(row.tobytes(), int(rows), self.text) if self.text else row
 
     def __iter__(self) -> Iterator[Any]:
         if self.text:
@@ -202,7 +208,7 @@ class Ragged:
         return f"Ragged({len(self)} rows of {kind})"
 
 
-def decode_text(data: bytes, row: int) -> str:
+def decode_text(data: bytes, row: int, text: Text = True) -> str:
     """Decode one row of text.
 
     Raises
@@ -211,7 +217,7 @@ def decode_text(data: bytes, row: int) -> str:
         If it is not UTF-8.
     """
     try:
-        return data.decode()
+        return data.decode(errors="replace" if text == "replace" else "strict")
     except UnicodeDecodeError as error:
         raise DecodeError(
             f"row {row} of a text column holds bytes that are not UTF-8 ({data[:40]!r}); read the "

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from h5stream.columns.ragged import Ragged, gather
 from h5stream.errors import ConfigError
 
-__all__ = ["Sparse"]
+__all__ = ["DenseRows", "Sparse"]
 
 
 class Sparse:
@@ -66,7 +66,7 @@ class Sparse:
         starts: np.ndarray,
         lengths: np.ndarray,
         n_columns: int,
-    ) -> Sparse:
+    ) -> Self:
         """Make a column whose row i has elements ``starts[i]`` to ``starts[i] + lengths[i]``."""
         column = cls.__new__(cls)
         column._data, column._indices = data, indices
@@ -131,18 +131,40 @@ class Sparse:
     def __len__(self) -> int:
         return len(self.lengths)
 
-    def __getitem__(self, rows: Any) -> Sparse:
+    def __getitem__(self, rows: Any) -> Any:
         if not isinstance(rows, slice | np.ndarray):
             rows = slice(int(rows), int(rows) + 1)
-        return Sparse.placed(
+        return self.placed(
             self._data, self._indices, self._starts[rows], self.lengths[rows], self.n_columns
         )
 
-    def __iter__(self) -> Iterator[Sparse]:
+    def __iter__(self) -> Iterator[Any]:
         return map(self.__getitem__, range(len(self)))
 
     def __repr__(self) -> str:
         return f"Sparse({len(self)} rows, {self.n_columns} columns, {self.dtype})"
+
+
+class DenseRows(Sparse):
+    """Rows of a sparse matrix that count as plain arrays: `numpy.asarray` puts them together.
+
+    Examples
+    --------
+    >>> rows = DenseRows(np.array([5.0, 7.0]), np.array([2, 0]), np.array([0, 1, 2]), (2, 3))
+    >>> rows[0]
+    array([0., 0., 5.])
+    """
+
+    __slots__ = ()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        array = self.dense()
+        return array if dtype is None else array.astype(dtype)
+
+    def __getitem__(self, rows: Any) -> Any:
+        if isinstance(rows, slice | np.ndarray):
+            return super().__getitem__(rows)
+        return super().__getitem__(rows).dense()[0]
 
 
 def _increase(places: np.ndarray) -> bool:

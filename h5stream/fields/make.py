@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from h5stream.columns import Ragged as RaggedColumn
+from h5stream.columns import Text, take
 from h5stream.errors import ConfigError, LayoutError, UnsupportedError
 from h5stream.fields.dense import DenseField
 from h5stream.fields.field import Field
@@ -28,7 +30,7 @@ from h5stream.fields.vlen import VlenField, checked_descriptors
 from h5stream.layout import DatasetLayout, FileLayout
 from h5stream.layout.names import split_members
 
-__all__ = ["Read", "make_field"]
+__all__ = ["Read", "make_field", "pick_rows"]
 
 Read = Callable[[DatasetLayout], Any]
 """Reads a whole dataset: an array, or a list of arrays or of bytes if elements vary in length."""
@@ -79,7 +81,12 @@ def _make_dense(name: str, spec: Dense, file: FileLayout, read: Read | None) -> 
         layout = layout.along(spec.axis % len(layout.shape))
     if spec.n_rows is not None:
         layout = layout.limited(_checked_rows(spec.n_rows, layout))
-    return DenseField(name, layout, members, _dtype(spec))
+    convert = _dtype(spec)
+    if convert is not None and convert.kind in "SU" and not convert.itemsize:
+        field = DenseField(name, layout, members)
+        length = field.dtype.itemsize // (4 if field.dtype.kind == "U" else 1)
+        convert = np.dtype(f"{convert.kind}{max(1, length)}")
+    return DenseField(name, layout, members, convert)
 
 
 def _checked_rows(n_rows: int, layout: DatasetLayout) -> int:
@@ -111,7 +118,9 @@ def _make_vlen(name: str, spec: Vlen, file: FileLayout, read: Read | None) -> Fi
         )
     if spec.n_rows is not None:
         layout = layout.limited(_checked_rows(spec.n_rows, layout))
-    text = vlen.text if spec.text is None else spec.text and vlen.text
+    text: Text = vlen.text and spec.text is not False
+    if text and spec.errors == "replace":
+        text = "replace"
     dtype = _dtype(spec) or vlen.dtype.newbyteorder("=")
     stored = _read(read, layout)
     if isinstance(stored, list):
@@ -119,7 +128,7 @@ def _make_vlen(name: str, spec: Vlen, file: FileLayout, read: Read | None) -> Fi
         return GivenField(name, RaggedColumn(column.values, column.offsets, text=text))
     size_bytes = file.fingerprints[layout.file].size_bytes
     descriptors = checked_descriptors(layout, stored, size_bytes)
-    return VlenField(name, layout, descriptors, dtype, text, spec.errors == "replace")
+    return VlenField(name, layout, descriptors, dtype, text)
 
 
 def _make_ragged(name: str, spec: Ragged, file: FileLayout, read: Read | None) -> RegionField:
@@ -180,11 +189,14 @@ def _make_sparse(name: str, spec: Sparse, file: FileLayout, read: Read | None) -
         Elements((DenseField(name, data, (), _dtype(spec)),)),
         Elements((DenseField(name, indices),)),
     )
-    return RegionField(name, parts, Offsets(offsets), SparseForm(spec.n_columns))
+    form = SparseForm(spec.n_columns, plain=spec.dense)
+    return RegionField(name, parts, Offsets(offsets), form)
 
 
 def _make_members(name: str, spec: Members, file: FileLayout, read: Read | None) -> Field:
     layouts = [file.datasets[path] for path in spec.paths]
+    if spec.flat:
+        layouts = [layout.flattened() for layout in layouts]
     if all(layout.shape == () and layout.dtype.kind != "O" for layout in layouts):
         return GivenField(name, np.array([_read(read, layout) for layout in layouts], _dtype(spec)))
     datasets = tuple(DenseField(name, layout, (), _dtype(spec)) for layout in layouts)
@@ -203,26 +215,41 @@ def _make_members(name: str, spec: Members, file: FileLayout, read: Read | None)
     return RegionField(name, (part,), Offsets(part.bounds), form)
 
 
-def _make_picked(name: str, spec: Picked, file: FileLayout, read: Read | None) -> RegionField:
+def _make_picked(name: str, spec: Picked, file: FileLayout, read: Read | None) -> Field:
     base = make_field(name, spec.base, file, read)
-    if not isinstance(base, DenseField):
-        raise ConfigError(f"field {name!r}: rows can be picked out of dense fields only")
     at = np.asarray(spec.at, np.int64)
     if len(at) and not 0 <= int(at.min()) <= int(at.max()) < base.n_rows:
         raise LayoutError(
-            f"{base.layout.file}: field {name!r} picks rows {at.min()} to {at.max()} of "
-            f"{base.layout.path!r}, which has {base.n_rows}"
+            f"{file.path}: field {name!r} picks rows {at.min()} to {at.max()}, but there are "
+            f"{base.n_rows}"
         )
-    form: Form = SliceForm(None)
     if spec.within is not None:
-        within = np.asarray(spec.within, np.int64)
-        row_size = int(np.prod(base.row_shape))
-        if within.shape != at.shape or (
-            len(within) and not 0 <= int(within.min()) <= int(within.max()) < row_size
-        ):
-            raise ConfigError(f"field {name!r}: elements lie outside rows of {row_size}")
-        form = ElementForm(None, within=within, row_size=row_size)
-    return RegionField(name, (Elements((base,)),), Bounds(at, at + 1), form)
+        return _pick_elements(base, at, np.asarray(spec.within, np.int64))
+    return pick_rows(base, at)
+
+
+def pick_rows(field: Field, at: np.ndarray) -> Field:
+    """Make a field whose row i is row ``at[i]`` of another."""
+    if isinstance(field, DenseField):
+        return RegionField(field.name, (Elements((field,)),), Bounds(at, at + 1), SliceForm(None))
+    if isinstance(field, RegionField):
+        return RegionField(field.name, field.parts, Bounds(*field.regions.of(at)), field.form)
+    if isinstance(field, VlenField):
+        return replace(field, descriptors=field.descriptors[at])
+    assert isinstance(field, GivenField), "there are four kinds of field"
+    return GivenField(field.name, take(field.data, at))
+
+
+def _pick_elements(base: Field, at: np.ndarray, within: np.ndarray) -> RegionField:
+    if not isinstance(base, DenseField):
+        raise ConfigError(f"field {base.name!r}: elements can be picked out of dense fields only")
+    row_size = int(np.prod(base.row_shape))
+    if within.shape != at.shape or (
+        len(within) and not 0 <= int(within.min()) <= int(within.max()) < row_size
+    ):
+        raise ConfigError(f"field {base.name!r}: elements lie outside rows of {row_size}")
+    form = ElementForm(None, within=within, row_size=row_size)
+    return RegionField(base.name, (Elements((base,)),), Bounds(at, at + 1), form)
 
 
 def _make_given(name: str, spec: Given, file: FileLayout, read: Read | None) -> GivenField:

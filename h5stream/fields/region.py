@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from h5stream.columns import Column, Padding, Ragged, Slices, Sparse
+from h5stream.columns import Column, DenseRows, Padding, Ragged, Slices, Sparse
 from h5stream.fields.dense import DenseField
 from h5stream.fields.field import ColumnType, Field
 from h5stream.fields.regions import Regions, Steps
@@ -101,18 +101,30 @@ class RaggedForm(Form):
 
 @dataclass(frozen=True)
 class SparseForm(RaggedForm):
-    """Rows of a sparse matrix; the parts are data and indices."""
+    """Rows of a sparse matrix; the parts are data and indices.
+
+    Parameters
+    ----------
+    n_columns : int
+        Width of the matrix.
+    plain : bool
+        Rows are plain arrays.
+    """
 
     n_columns: int
+    plain: bool = False
 
     def column_type(self, parts: tuple[Elements, ...]) -> ColumnType:
-        """Sparse."""
+        """Sparse, or dense."""
+        if self.plain:
+            return ColumnType("dense", parts[0].first.dtype, (self.n_columns,))
         return ColumnType("sparse", parts[0].first.dtype, (self.n_columns,))
 
     def make(self, values: tuple[np.ndarray, ...], placed: tuple[np.ndarray, ...]) -> Column:
         """Check the indices, and keep the values where they are."""
         (data, indices), (starts, lengths) = values, placed
-        return Sparse.placed(data, indices, starts, lengths, self.n_columns)
+        kind = DenseRows if self.plain else Sparse
+        return kind.placed(data, indices, starts, lengths, self.n_columns)
 
 
 @dataclass(frozen=True)

@@ -35,8 +35,6 @@ __all__ = ["Asked", "Members", "names_of", "resolve"]
 Asked = str | FieldSpec
 """What a user may ask for as a field."""
 
-_MOST_MEMBERS = 10_000_000
-
 
 @dataclass(frozen=True)
 class Members:
@@ -48,10 +46,13 @@ class Members:
         One dataset a row.
     dtype : str or None
         Convert to this type.
+    flat : bool
+        Flatten each dataset.
     """
 
     paths: tuple[str, ...]
     dtype: str | None = None
+    flat: bool = False
 
 
 def resolve(file: Any, asked: Mapping[str, Asked]) -> dict[str, FieldSpec | Members]:
@@ -78,9 +79,9 @@ def _resolve(file: Any, spec: Any) -> Any:
     if isinstance(spec, Sparse) and spec.n_columns is None:
         return replace(spec, n_columns=matrix_width(file, spec.path))
     if isinstance(spec, Grouped):
-        paths = expand_pattern(file, _as_pattern(file, spec.pattern))
+        paths = expand_pattern(file, _as_pattern(spec.pattern))[: spec.n_rows]
         if spec.attribute is None:
-            return Members(tuple(paths), spec.dtype)
+            return Members(tuple(paths), spec.dtype, spec.flat)
         return Given(stack([read_attribute(file, path, spec.attribute) for path in paths]))
     if isinstance(spec, Slices | Picked):
         return replace(spec, base=_resolve(file, spec.base))
@@ -101,7 +102,7 @@ def _holds_datasets_only(file: Any, path: str) -> bool:
     return bool(names) and all(kind_of(file, f"{path}/{name}") is Kind.DENSE for name in names)
 
 
-def _as_pattern(file: Any, pattern: str) -> str:
+def _as_pattern(pattern: str) -> str:
     return pattern if "*" in pattern else f"{pattern}/*"
 
 

@@ -13,11 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from h5stream.columns import take
 from h5stream.errors import ConfigError, LayoutError
 from h5stream.fields.dense import DenseField
 from h5stream.fields.field import Field
-from h5stream.fields.given import GivenField
+from h5stream.fields.make import pick_rows
 from h5stream.fields.region import Elements, Form, RaggedForm, RegionField, SliceForm, SparseForm
 from h5stream.fields.regions import Bounds, Steps
 from h5stream.fields.specs import Slices
@@ -155,13 +154,4 @@ def repeat_for_slices(field: Field, sliced: RegionField) -> Field:
     steps = sliced.regions
     if not isinstance(steps, Steps) or field.n_rows != len(steps.low) or len(steps) == field.n_rows:
         return field
-    parents = steps.parents(np.arange(len(steps)))
-    if isinstance(field, DenseField):
-        return RegionField(
-            field.name, (Elements((field,)),), Bounds(parents, parents + 1), SliceForm(None)
-        )
-    if isinstance(field, GivenField):
-        return GivenField(field.name, take(field.data, parents))
-    if isinstance(field, RegionField):
-        return RegionField(field.name, field.parts, Bounds(*field.regions.of(parents)), field.form)
-    return field
+    return pick_rows(field, steps.parents(np.arange(len(steps))))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from h5stream.columns import Text
 from h5stream.errors import LayoutError
 from h5stream.fields.field import ColumnType, Field
 from h5stream.layout import DatasetLayout
@@ -33,18 +34,15 @@ class VlenField(Field):
         Type `DESCRIPTOR`: one a row, addresses counted from the start of the file.
     dtype : numpy.dtype
         Of the elements of the column.
-    text : bool
-        Rows are `str`.
-    replace : bool
-        Text that is not UTF-8 gets U+FFFD.
+    text : bool or "replace"
+        Rows are `str`; see `h5stream.columns.Ragged`.
     """
 
     name: str
     layout: DatasetLayout
     descriptors: np.ndarray
     dtype: np.dtype[Any]
-    text: bool = False
-    replace: bool = False
+    text: Text = False
 
     @property
     def stored(self) -> np.dtype[Any]:

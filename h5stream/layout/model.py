@@ -138,6 +138,8 @@ class DatasetLayout:
         What elements of variable length are made of; `dtype` is then that of their descriptors.
     axis : int
         Which axis of the stored dataset is axis 0 here; the others follow in order.
+    flat : bool
+        All axes of the stored dataset are one here.
     user_block_bytes : int
         What addresses in heap descriptors do not count.
     """
@@ -158,12 +160,15 @@ class DatasetLayout:
     enum: Mapping[str, int] | None = None
     vlen: VlenType | None = None
     axis: int = 0
+    flat: bool = False
     user_block_bytes: int = 0
 
     @property
     def key(self) -> tuple[str, str]:
-        """File and path, told apart by axis: what one way of reading belongs to."""
-        return self.file, f"{self.path} along axis {self.axis}" if self.axis else self.path
+        """File and path, told apart by axes: what one way of reading belongs to."""
+        if self.axis:
+            return self.file, f"{self.path} along axis {self.axis}"
+        return self.file, f"{self.path} flattened" if self.flat else self.path
 
     @property
     def n_rows(self) -> int:
@@ -225,6 +230,19 @@ class DatasetLayout:
         places = np.unravel_index(self.table.index, self.grid)
         index = np.ravel_multi_index(tuple(places[i] for i in order), moved.grid)
         return replace(moved, table=self.table.sorted_by(index.astype(np.int64)))
+
+    def flattened(self) -> DatasetLayout:
+        """Return the same dataset with one axis, of all elements.
+
+        Chunks stay chunks if they are of whole rows; if not, only HDF5 can read it.
+        """
+        flat = replace(self, shape=(math.prod(self.shape),), flat=len(self.shape) != 1)
+        if self.chunks is None or not flat.flat:
+            return flat
+        if self.chunks[1:] == self.shape[1:]:
+            return replace(flat, chunks=(math.prod(self.chunks),))
+        reason = self.indirect or "its rows are cut into chunks, and it is flattened"
+        return replace(flat, chunks=None, table=None, indirect=reason)
 
     def limited(self, n_rows: int) -> DatasetLayout:
         """Return the first rows of the same dataset."""

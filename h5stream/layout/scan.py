@@ -26,7 +26,7 @@ from h5stream.layout.names import natural_key
 from h5stream.layout.opening import fingerprint_of, open_checked
 from h5stream.layout.tables import with_table
 
-__all__ = ["scan_file"]
+__all__ = ["describe_all", "scan_file"]
 
 
 Names = Sequence[str] | Callable[[Any], Sequence[str]] | None
@@ -71,6 +71,11 @@ def scan_file(path: str, names: Names = None, *, tables: bool = True) -> FileLay
                 f"{holder}: changed while it was scanned; wait until its writer is done"
             )
     return FileLayout(path, datasets, fingerprints)
+
+
+def describe_all(file: h5py.File) -> dict[str, DatasetLayout]:
+    """Describe every dataset of an open file, without chunk tables."""
+    return {name: describe(dataset) for name, dataset in _walk(file)}
 
 
 @contextlib.contextmanager

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from h5stream.errors import ConfigError
-from h5stream.fields import Asked, FieldSpec
+from h5stream.fields import Asked, FieldSpec, Subset
 from h5stream.pipes.stage import Items, Stage
-from h5stream.reader import Catalog, open_catalog
+from h5stream.reader import Catalog, choose_rows, open_catalog
 from h5stream.reader.catalog import Sources
 
 __all__ = ["OpenFiles"]
@@ -24,18 +24,37 @@ class OpenFiles(Stage):
     sources : path or sequence of paths
         Files and glob patterns.
     fields : mapping, sequence or None
-        Key of the column -> dataset path or field spec; or dataset paths; or None for the default
-        fields.
+        Key of the column -> dataset path, name in the files' convention, or field spec; or a list
+        of such names; or None for the default fields.
+    subset : Subset
+        Which rows are streamed.
+    keep_order : bool
+        Rows of a subset keep the order in which they were given.
+    convention : str or None
+        How the files were written: "auto", the name of a convention, or None.
+    options : mapping or None
+        Options of the convention.
     """
 
     method: ClassVar[str] = "open_files"
     takes: ClassVar[frozenset[Items]] = frozenset({Items.NOTHING})
 
     def __init__(
-        self, sources: Sources, fields: Mapping[str, Asked] | Sequence[str] | None = None
+        self,
+        sources: Sources,
+        fields: Mapping[str, Asked] | Sequence[str] | None = None,
+        *,
+        subset: Subset = None,
+        keep_order: bool = True,
+        convention: str | None = "auto",
+        options: Mapping[str, Any] | None = None,
     ) -> None:
         self.sources = _as_paths(sources)
         self.fields = _named(fields)
+        self.subset = subset
+        self.keep_order = keep_order
+        self.convention = convention
+        self.options = dict(options or {})
         self._catalog: Catalog | None = None
         self._scanning = threading.Lock()
 
@@ -48,15 +67,24 @@ class OpenFiles(Stage):
         """What the files hold; scans them if that has not been done."""
         with self._scanning:
             if self._catalog is None:
-                self._catalog = open_catalog(self.sources, self.fields)
+                whole = self._open(self.fields)
+                self._catalog = choose_rows(
+                    whole, self.subset, self._open_field, keep_order=self.keep_order
+                )
             return self._catalog
 
+    def _open(self, fields: Mapping[str, Asked] | None) -> Catalog:
+        return open_catalog(self.sources, fields, convention=self.convention, options=self.options)
+
+    def _open_field(self, name: str) -> Catalog:
+        return self._open({name: name})
+
     def __getstate__(self) -> dict[str, Any]:
-        return {"sources": self.sources, "fields": self.fields, "catalog": self._catalog}
+        return {name: value for name, value in vars(self).items() if name != "_scanning"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["sources"], state["fields"])  # type: ignore[misc]
-        self._catalog = state["catalog"]
+        vars(self).update(state)
+        self._scanning = threading.Lock()
 
 
 def _as_paths(sources: Sources) -> tuple[str, ...]:

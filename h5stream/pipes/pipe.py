@@ -11,7 +11,7 @@ from typing import Any, Unpack, get_args
 
 from h5stream.collate import CollateOptions, Collation
 from h5stream.errors import ConfigError
-from h5stream.fields import Asked
+from h5stream.fields import Asked, Subset
 from h5stream.pipes.arguments import a_callable, a_count, a_seed
 from h5stream.pipes.batch import Batch
 from h5stream.pipes.chain import Chain
@@ -232,17 +232,36 @@ class Pipe(Chain):
         return self.then(Prefetch(a_count("items", items)))
 
 
-def open_files(sources: Sources, fields: Mapping[str, Asked] | Sequence[str] | None = None) -> Pipe:
+def open_files(
+    sources: Sources,
+    fields: Mapping[str, Asked] | Sequence[str] | None = None,
+    *,
+    subset: Subset = None,
+    keep_order: bool = True,
+    convention: str | None = "auto",
+    convention_options: Mapping[str, Any] | None = None,
+) -> Pipe:
     """Start a pipe on HDF5 files.
 
     Parameters
     ----------
     sources : path or sequence of paths
         A file, a glob pattern, or a list of them. The matches of a pattern come in natural order.
-    fields : mapping of str to str, sequence of str, or None
-        Key of the column -> dataset path, or dataset paths that are keys as well. A member of a
-        compound type is named in brackets: ``"obs[louvain]"``. None: every dataset that shares
-        the leading length of the largest one.
+    fields : mapping, sequence of str, or None
+        Key of the column -> dataset path or field spec, or dataset paths that are keys as well. A
+        member of a compound type is named in brackets: ``"obs[louvain]"``. None: what the files'
+        convention suggests, or else every dataset that shares the leading length of the largest
+        one.
+    subset : Subset
+        Which rows: numbers, a mask, a slice, ``{"split": "train"}``, a part of a `Split`, or a
+        function of small columns. Only chunks that hold wanted rows are read.
+    keep_order : bool
+        Rows of a subset keep the order in which they were given, however far apart they lie; if
+        not, they come in the order of the files.
+    convention : str or None
+        What wrote the files: "auto", as they show; the name of a convention; None: plain datasets.
+    convention_options : mapping, optional
+        Options of the convention, such as ``{"sampling": "coo"}`` for h5torch.
 
     Returns
     -------
@@ -256,7 +275,15 @@ def open_files(sources: Sources, fields: Mapping[str, Asked] | Sequence[str] | N
     >>> next(iter(pipe)).n_rows
     700
     """
-    return Pipe((OpenFiles(sources, fields),))
+    files = OpenFiles(
+        sources,
+        fields,
+        subset=subset,
+        keep_order=keep_order,
+        convention=convention,
+        options=convention_options,
+    )
+    return Pipe((files,))
 
 
 def mix(

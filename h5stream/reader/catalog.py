@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from h5stream.conventions import Choice, choose_fields
 from h5stream.errors import ConfigError, LayoutError
 from h5stream.fields import (
     Asked,
@@ -19,7 +20,6 @@ from h5stream.fields import (
     FileFields,
     bind_file,
     bind_files,
-    default_names,
     names_of,
     resolve,
 )
@@ -100,7 +100,13 @@ def expand_sources(sources: Sources) -> list[str]:
     return paths
 
 
-def open_catalog(sources: Sources, fields: Mapping[str, Asked] | None) -> Catalog:
+def open_catalog(
+    sources: Sources,
+    fields: Mapping[str, Asked] | None,
+    *,
+    convention: str | None = "auto",
+    options: Mapping[str, Any] | None = None,
+) -> Catalog:
     """Scan files and decide how each dataset is read.
 
     Parameters
@@ -108,37 +114,46 @@ def open_catalog(sources: Sources, fields: Mapping[str, Asked] | None) -> Catalo
     sources : path or list of paths
         Local files; patterns are expanded.
     fields : mapping, optional
-        Key of the column -> dataset path or field spec; None for every dataset of the first file
-        that shares the leading length of its largest one.
+        Key of the column -> dataset path, name of a field in the files' convention, or field
+        spec; None for what the convention suggests, or else every dataset of the first file that
+        shares the leading length of its largest one.
+    convention : str or None
+        Name of the convention in which the files were written; "auto": as each file shows; None:
+        plain datasets.
+    options : mapping, optional
+        Options of the convention.
 
     Raises
     ------
     ConfigError, LayoutError, UnsupportedError
         As `scan_file`, `bind_files` and `choose_route` do.
     """
-    paths = expand_sources(sources)
-    if fields is None:
-        fields = {name: name for name in default_names(scan_file(paths[0], tables=False).datasets)}
+    choose = partial(choose_fields, fields=fields, convention=convention, options=options or {})
     files: list[FileFields] = []
     routes: dict[tuple[str, str], Route] = {}
-    for path in paths:
-        file = _open_file(path, fields)
+    for path in expand_sources(sources):
+        file = _open_file(path, choose)
         _check_row_size(file)
         files.append(file)
         for field in file.fields.values():
             _add_routes(routes, field, file)
+        if fields is None and file.convention is None:
+            choose.keywords["fields"] = {name: name for name in file.fields}
     return Catalog(bind_files(files), routes)
 
 
-def _open_file(path: str, fields: Mapping[str, Asked]) -> FileFields:
+def _open_file(path: str, choose: Callable[[Any], Choice]) -> FileFields:
+    chosen: list[Choice] = []
     specs: dict[str, Any] = {}
 
-    def choose(opened: Any) -> list[str]:
-        specs.update(resolve(opened, fields))
+    def names(opened: Any) -> list[str]:
+        chosen.append(choose(opened))
+        specs.update(resolve(opened, chosen[0].fields))
         return list(dict.fromkeys(name for spec in specs.values() for name in names_of(spec)))
 
-    layout = scan_file(path, choose)
-    return bind_file(layout, specs, partial(read_whole, marks=layout.fingerprints))
+    layout = scan_file(path, names)
+    file = bind_file(layout, specs, partial(read_whole, marks=layout.fingerprints))
+    return replace(file, convention=chosen[0].convention)
 
 
 def _add_routes(routes: dict[tuple[str, str], Route], field: Field, file: FileFields) -> None:

@@ -69,7 +69,10 @@ class FallbackFile:
                 can_hdf5_undo(spec.id)
             dataset = self._open()[layout.path]
             try:
-                rows = dataset[(*(slice(None),) * layout.axis, slice(start, stop))]
+                if layout.flat:
+                    rows = dataset[()].reshape(-1)[start:stop]
+                else:
+                    rows = dataset[(*(slice(None),) * layout.axis, slice(start, stop))]
             except (OSError, RuntimeError, ValueError, TypeError) as error:
                 raise DecodeError(
                     f"{self.path}: HDF5 cannot read rows {start} to {stop} of {layout.path!r}: "

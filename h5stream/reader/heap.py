@@ -14,7 +14,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator
-from functools import partial
+from dataclasses import dataclass
 from typing import NoReturn
 
 import numpy as np
@@ -27,7 +27,7 @@ from h5stream.fields import VlenField
 from h5stream.reader.direct import Job
 from h5stream.reader.stats import Stats
 
-__all__ = ["heap_jobs"]
+__all__ = ["HeapRows", "heap_jobs"]
 
 _JOB_BYTES = 2**20
 _LEAST_COLLECTION = 4096
@@ -75,12 +75,18 @@ def heap_jobs(
     for first, last in itertools.pairwise(bounds):
         begin = int(ends[first] - lengths[first])
         part = out[begin : int(ends[last - 1])]
-        heap = _Heap(field, rows[first:last], part, file, size_bytes, stats)
-        yield partial(_Heap.read, heap)
+        heap = HeapRows(field, rows[first:last], part, file, size_bytes, stats)
+        yield heap.read
 
 
-class _Heap:
-    """The objects of some rows."""
+class HeapRows:
+    """Rows whose elements lie in heap collections.
+
+    Attributes
+    ----------
+    sound : bool
+        Whether those collections are whole; known after `read`.
+    """
 
     def __init__(
         self,
@@ -97,6 +103,7 @@ class _Heap:
         self._file = file
         self._size_bytes = size_bytes
         self._stats = stats
+        self.sound = False
 
     def read(self, scratch: Scratch) -> None:
         """Fetch, walk and gather."""
@@ -107,11 +114,13 @@ class _Heap:
         memory, bases, sizes = self._fetch(addresses, rows, of_row, scratch)
         started = time.perf_counter()
         index = descriptors["index"].astype(np.int64)
-        places, found = _walk(memory, bases, sizes, int(index.max(initial=0)))
-        at = places[of_row, np.minimum(index, places.shape[1] - 1)]
+        objects = _walk(memory, bases, sizes, int(index.max(initial=0)))
+        self.sound = objects.sound
+        number = np.minimum(index, objects.places.shape[1] - 1)
+        at = objects.places[of_row, number]
         lengths = descriptors["length"].astype(np.int64)
         stored = self._field.stored
-        short = found[of_row, np.minimum(index, places.shape[1] - 1)] < lengths * stored.itemsize
+        short = objects.lengths[of_row, number] < lengths * stored.itemsize
         bad = np.flatnonzero((at < 0) | (index == 0) | short)
         if len(bad):
             row = int(rows[bad[0]])
@@ -183,17 +192,27 @@ class _Heap:
         )
 
 
-def _walk(
-    memory: np.ndarray, bases: np.ndarray, sizes: np.ndarray, most: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Find the objects of all collections.
+@dataclass(frozen=True, eq=False, slots=True)
+class _Objects:
+    """The objects of heap collections.
 
-    Returns
-    -------
+    Parameters
+    ----------
     places, lengths : numpy.ndarray
-        int64, shape (collections, most + 1): where object i's data begins in memory, and its
-        bytes; -1 where there is none.
+        int64, shape (collections, numbers): where the data of each object begins in memory, and
+        its bytes; -1 where there is none.
+    sound : bool
+        Objects and free space fill the collections without a gap.
     """
+
+    places: np.ndarray
+    lengths: np.ndarray
+    sound: bool
+
+
+def _walk(memory: np.ndarray, bases: np.ndarray, sizes: np.ndarray, most: int) -> _Objects:
+    """Find the objects of all collections, up to number `most` of each."""
+    sound = True
     most = min(most, 2**16 - 1)
     places = np.full((len(bases), most + 1), -1, np.int64)
     lengths = np.full((len(bases), most + 1), -1, np.int64)
@@ -205,12 +224,14 @@ def _walk(
         if not within.all():
             collection, at, ends = collection[within], at[within], ends[within]
         if not len(at):
-            return places, lengths
+            return _Objects(places, lengths, sound)
         word = at // 8
         index = (words[word] & np.uint64(0xFFFF)).astype(np.int64)
         nbytes = words[word + 1].astype(np.int64)
         data = at + _HEADER
         good = (index > 0) & (nbytes >= 0) & (nbytes <= ends - data)
+        free = (index == 0) & (nbytes >= _HEADER) & (nbytes <= ends - at)
+        sound = sound and bool((good | free).all())
         known = good & (index <= most)
         places[collection[known], index[known]] = data[known]
         lengths[collection[known], index[known]] = nbytes[known]

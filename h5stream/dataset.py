@@ -1,0 +1,213 @@
+"""Dataset: random access to the same fields, for samplers, debugging and notebooks.
+
+Row chunks are read whole, decoded once and kept for a while, so that rows that lie together cost
+one read. A stream reads in an order that suits the file; a sampler's order does not, so here each
+batch pays for the chunks that it touches.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch.utils.data
+
+from h5stream.block import Block
+from h5stream.collate import collate
+from h5stream.columns import arrays
+from h5stream.errors import ConfigError
+from h5stream.fields import Asked, Subset
+from h5stream.pipes.open_files import OpenFiles
+from h5stream.plan import Pieces, RowChunks, join_bounds
+from h5stream.reader import Catalog, Reader, Stats
+from h5stream.reader.catalog import Sources
+
+__all__ = ["Dataset"]
+
+_ROW_CHUNK_BYTES = 16 * 2**10
+"""Unchunked rows are read in pieces of this size; chunks stay whole."""
+
+_CACHE_BYTES = 64 * 2**20
+
+
+class Dataset(torch.utils.data.Dataset[Any]):
+    """Rows of HDF5 files by their number.
+
+    Parameters
+    ----------
+    sources : path or sequence of paths
+        As for `H5Stream`.
+    fields : mapping, sequence of str, or None
+        As for `H5Stream`.
+    collate : callable or None
+        Makes the sample out of a dict of values; None: tensors (`h5stream.collate`).
+    subset, convention, convention_options
+        As for `H5Stream`; rows are numbered in the order of the subset.
+    cache_bytes : int
+        Decoded row chunks that are kept, least recently used first to go.
+
+    Raises
+    ------
+    ConfigError
+        If an argument is wrong in itself. What does not fit the files is raised when they are
+        first looked at.
+
+    Examples
+    --------
+    >>> import h5stream as h5s
+    >>> cells = h5s.Dataset(h5s.example_file(), {"x": "X", "cell_type": "obs[louvain]"})
+    >>> len(cells)
+    700
+    >>> cells[3]["x"].shape
+    torch.Size([765])
+    >>> cells.batch([3, 1])["x"].shape
+    torch.Size([2, 765])
+    """
+
+    def __init__(
+        self,
+        sources: Sources,
+        fields: Mapping[str, Asked] | Sequence[str] | None = None,
+        *,
+        collate: Callable[[dict[str, Any]], Any] | None = None,
+        subset: Subset = None,
+        convention: str | None = "auto",
+        convention_options: Mapping[str, Any] | None = None,
+        cache_bytes: int = _CACHE_BYTES,
+    ) -> None:
+        if cache_bytes < 0:
+            raise ConfigError(f"cache_bytes must not be negative, but is {cache_bytes}")
+        self._files = OpenFiles(
+            sources, fields, subset=subset, convention=convention, options=convention_options
+        )
+        self._collate = collate
+        self._cache_bytes = cache_bytes
+        self._start()
+
+    def _start(self) -> None:
+        self._process = os.getpid()
+        self._reader: Reader | None = None
+        self._chunks: RowChunks | None = None
+        self._blocks: OrderedDict[int, Block] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @property
+    def catalog(self) -> Catalog:
+        """What the files hold; scans them if that has not been done."""
+        return self._files.catalog
+
+    def __len__(self) -> int:
+        return self.catalog.n_rows
+
+    def __getitem__(self, index: int) -> Any:
+        """Return one sample.
+
+        Raises
+        ------
+        IndexError
+            If there is no such row.
+        """
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
+        """Return samples; each row chunk is read once."""
+        block = self._rows(indices)
+        return [self._collated(sample) for sample in block.samples()]
+
+    def batch(self, indices: Sequence[int]) -> Any:
+        """Return rows as one batch.
+
+        Parameters
+        ----------
+        indices : sequence of int
+            In the order in which they come; they may repeat.
+
+        Raises
+        ------
+        IndexError
+            If there is no such row.
+        """
+        return self._collated(self._rows(indices))
+
+    def _collated(self, values: Block | dict[str, Any]) -> Any:
+        if self._collate is None:
+            return collate(values)
+        return self._collate(arrays(values.columns) if isinstance(values, Block) else values)
+
+    def _rows(self, indices: Sequence[int]) -> Block:
+        rows = self._checked(indices)
+        with self._lock:
+            chunks = self._prepared()
+            numbers = np.searchsorted(chunks.ends, rows, side="right")
+            wanted, of_row = np.unique(numbers, return_inverse=True)
+            blocks = self._read(wanted)
+        sizes = np.array([block.n_rows for block in blocks])
+        begins = np.cumsum(sizes) - sizes
+        within = rows - (chunks.ends - chunks.sizes)[numbers]
+        block = blocks[0] if len(blocks) == 1 else Block.concat(blocks)
+        return block.take(begins[of_row] + within)
+
+    def _checked(self, indices: Sequence[int]) -> np.ndarray:
+        rows = np.asarray(indices)
+        if rows.ndim != 1 or not len(rows) or rows.dtype.kind not in "iu":
+            raise ConfigError(f"rows are asked for by a list of integers, not {indices!r:.80}")
+        rows = rows.astype(np.int64)
+        n_rows = len(self)
+        outside = (rows < -n_rows) | (rows >= n_rows)
+        if outside.any():
+            raise IndexError(f"there is no row {rows[outside][0]}: the files have {n_rows} rows")
+        return np.where(rows < 0, rows + n_rows, rows)
+
+    def _prepared(self) -> RowChunks:
+        """Return the row chunks; files, buffers and blocks belong to one process."""
+        if self._process != os.getpid():
+            self._start()
+        if self._chunks is None or self._reader is None:
+            self._reader = Reader(self.catalog, Stats())
+            self._chunks = join_bounds([file.cut(_ROW_CHUNK_BYTES) for file in self.catalog.files])
+        return self._chunks
+
+    def _read(self, numbers: np.ndarray) -> list[Block]:
+        """Return the blocks of row chunks: those in the cache, and the others in one go."""
+        assert self._reader is not None, "made when it was first needed"
+        assert self._chunks is not None, "made when it was first needed"
+        missing = [number for number in numbers.tolist() if number not in self._blocks]
+        found = {
+            number: self._blocks[number] for number in numbers.tolist() if number in self._blocks
+        }
+        if missing:
+            picked = self._chunks.take(np.array(missing))
+            reads = self._reader.window(Pieces(picked.file, picked.start, picked.stop))
+            for job in reads.jobs:
+                self._reader.run(job)
+            reads.check_unchanged()
+            reads.check_values()
+            read, begin = Block(reads.columns), 0
+            for number, size in zip(missing, picked.sizes.tolist(), strict=True):
+                part = read.part(begin, begin + size)
+                found[number] = part if len(missing) == 1 else Block.concat([part])
+                begin += size
+        self._keep(found)
+        return [found[number] for number in numbers.tolist()]
+
+    def _keep(self, found: Mapping[int, Block]) -> None:
+        row_nbytes = max(1, self.catalog.row_nbytes)
+        for number, block in found.items():
+            self._blocks[number] = block
+            self._blocks.move_to_end(number)
+        held = sum(block.n_rows for block in self._blocks.values()) * row_nbytes
+        while self._blocks and held > self._cache_bytes:
+            _number, block = self._blocks.popitem(last=False)
+            held -= block.n_rows * row_nbytes
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"files": self._files, "collate": self._collate, "cache_bytes": self._cache_bytes}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._files, self._collate = state["files"], state["collate"]
+        self._cache_bytes = state["cache_bytes"]
+        self._start()

@@ -1,0 +1,199 @@
+"""Files with one kind of field each, and the rows that it should give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+import h5stream as h5s
+
+__all__ = ["KINDS", "Kind", "same_row"]
+
+N = 60
+RNG = np.random.default_rng(7)
+LENGTHS = RNG.integers(0, 9, N)
+LENGTHS[[3, 4, 20]] = 0
+OFFSETS = np.concatenate([[0], np.cumsum(LENGTHS)])
+VALUES = RNG.integers(-1000, 1000, OFFSETS[-1]).astype("i4")
+ROWS = [VALUES[a:b] for a, b in pairwise(OFFSETS)]
+STORAGE: dict[str, dict[str, Any]] = {
+    "contiguous": {},
+    "gzip": {"chunks": (17,), "compression": "gzip", "shuffle": True},
+}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One way to lay rows over datasets.
+
+    Parameters
+    ----------
+    name : str
+        For test ids.
+    write : callable
+        Writes the file.
+    field : object
+        What to ask for.
+    rows : list
+        What row i should be.
+    """
+
+    name: str
+    write: Callable[[h5py.File], None]
+    field: Any
+    rows: list[Any]
+
+    def make(self, folder: Path) -> Path:
+        """Write a file, with row numbers beside the field."""
+        path = folder / "file.h5"
+        with h5py.File(path, "w") as file:
+            self.write(file)
+            file["number"] = np.arange(len(self.rows))
+        return path
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The field, and the row numbers."""
+        return {"x": self.field, "number": "number"}
+
+
+def same_row(found: Any, expected: Any) -> bool:
+    """Compare rows: text, arrays, and rows of a sparse matrix with dense ones."""
+    if isinstance(expected, str):
+        return bool(found == expected)
+    if hasattr(found, "dense"):
+        found = found.dense()[0]
+    found = np.asarray(found)
+    return found.dtype == expected.dtype and np.array_equal(found, expected)
+
+
+def _ragged(storage: dict[str, Any]) -> Callable[[h5py.File], None]:
+    def write(file: h5py.File) -> None:
+        file.create_dataset("values", data=VALUES, **storage)
+        file["offsets"], file["lengths"] = OFFSETS, LENGTHS
+
+    return write
+
+
+def _vlen(dtype: str, chunks: bool) -> Callable[[h5py.File], None]:
+    def write(file: h5py.File) -> None:
+        more = {"chunks": (7,), "compression": "gzip"} if chunks else {}
+        dataset = file.create_dataset("x", (N,), h5py.vlen_dtype(dtype), **more)
+        for number, row in enumerate(ROWS):
+            if len(row):
+                dataset[number] = row.astype(dtype)
+
+    return write
+
+
+TEXTS = [f"row {i} é" * (i % 4) for i in range(N)]
+
+
+def _text(file: h5py.File) -> None:
+    file.create_dataset("x", data=TEXTS, dtype=h5py.string_dtype(), chunks=(11,))
+
+
+MATRIX = np.where(RNG.random((N, 13)) < 0.2, RNG.integers(1, 99, (N, 13)), 0).astype("f4")
+
+
+def _sparse(file: h5py.File) -> None:
+    group = file.create_group("m")
+    rows, columns = np.nonzero(MATRIX)
+    group.create_dataset("data", data=MATRIX[rows, columns], chunks=(19,), compression="gzip")
+    group["indices"] = columns.astype("i4")
+    group["indptr"] = np.searchsorted(rows, np.arange(N + 1))
+    group.attrs["shape"] = MATRIX.shape
+
+
+TRAJECTORIES = [RNG.random((i % 5 + 1, 3)).astype("f4") for i in range(N)]
+
+
+def _grouped(mixed: bool) -> Callable[[h5py.File], None]:
+    def write(file: h5py.File) -> None:
+        for number, row in enumerate(TRAJECTORIES):
+            kind = number % 3 if mixed else 0
+            more = [{}, {"chunks": (2, 3)}, {"chunks": (2, 2), "compression": "gzip"}][kind]
+            more = {} if len(row) < 2 else more
+            file.create_dataset(f"demo_{number}/x", data=row, **more)
+
+    return write
+
+
+SIGNAL = RNG.random((N * 2 + 3, 2))
+
+
+def _signal(file: h5py.File) -> None:
+    file.create_dataset("signal", data=SIGNAL, chunks=(10, 2), compression="gzip")
+
+
+def _wide(file: h5py.File) -> None:
+    file.create_dataset("wide", data=MATRIX.T, chunks=(5, 7), compression="gzip")
+    file["flat"] = MATRIX.T
+
+
+AT = RNG.integers(0, len(SIGNAL), N)
+STARTS = RNG.integers(0, 90, N)
+STOPS = STARTS + RNG.integers(0, 12, N)
+FRAMES = np.pad(SIGNAL, ((2, 2), (0, 0)), mode="reflect")
+SLICED = [row[k : k + 2] for row in TRAJECTORIES for k in range(len(row) - 1)]
+
+KINDS = [
+    *(
+        Kind(f"offsets, {name}", _ragged(storage), h5s.Ragged("values", "offsets"), ROWS)
+        for name, storage in STORAGE.items()
+    ),
+    Kind("lengths", _ragged({}), h5s.Ragged("values", lengths="lengths"), ROWS),
+    Kind("vlen", _vlen("i4", False), "x", ROWS),
+    Kind("vlen, big-endian in chunks", _vlen(">f8", True), "x", [row.astype("f8") for row in ROWS]),
+    Kind("text", _text, "x", TEXTS),
+    Kind("sparse", _sparse, "m", list(MATRIX)),
+    Kind("sparse as dense", _sparse, h5s.Sparse("m", dense=True), list(MATRIX)),
+    Kind("grouped", _grouped(False), h5s.Grouped("demo_*/x"), TRAJECTORIES),
+    Kind("grouped, of several storages", _grouped(True), h5s.Grouped("demo_*/x"), TRAJECTORIES),
+    Kind(
+        "slices",
+        _signal,
+        h5s.Slices("signal", 5, stride=2),
+        [SIGNAL[2 * i : 2 * i + 5] for i in range(N)],
+    ),
+    Kind(
+        "slices with steps",
+        _signal,
+        h5s.Slices("signal", 3, stride=2, step=3),
+        [SIGNAL[2 * i : 2 * i + 7 : 3] for i in range(N - 1)],
+    ),
+    Kind("slices of groups", _grouped(False), h5s.Slices(h5s.Grouped("demo_*/x"), 2), SLICED),
+    Kind(
+        "slices between bounds",
+        _signal,
+        h5s.Slices("signal", starts=STARTS, stops=STOPS),
+        [SIGNAL[a:b] for a, b in zip(STARTS, STOPS, strict=True)],
+    ),
+    Kind(
+        "frames",
+        _signal,
+        h5s.Slices("signal", 5, stride=2, center=True, padding="reflect"),
+        [FRAMES[2 * i : 2 * i + 5] for i in range(-(-len(SIGNAL) // 2))],
+    ),
+    Kind("another axis, in chunks", _wide, h5s.Dense("wide", axis=1), list(MATRIX)),
+    Kind("another axis, contiguous", _wide, h5s.Dense("flat", axis=1), list(MATRIX)),
+    Kind("picked rows", _signal, h5s.Picked("signal", at=AT), list(SIGNAL[AT])),
+    Kind(
+        "picked elements",
+        _signal,
+        h5s.Picked("signal", at=AT, within=AT % 2),
+        list(SIGNAL[AT, AT % 2]),
+    ),
+    Kind(
+        "converted",
+        _signal,
+        h5s.Picked(h5s.Dense("signal", dtype="f4"), at=AT),
+        list(SIGNAL[AT].astype("f4")),
+    ),
+]
