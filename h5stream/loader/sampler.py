@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator
 from itertools import repeat
 
@@ -16,15 +17,18 @@ class EpochSampler(Sampler[None]):
     Parameters
     ----------
     enter_epoch : callable
-        Told the epoch that begins.
+        Method that is told the epoch that begins. It is held weakly, because iterators hold their
+        sampler: a loader that waited for garbage collection would find it in a forked worker.
     """
 
     def __init__(self, enter_epoch: Callable[[int], None]) -> None:
-        self._enter_epoch = enter_epoch
+        self._enter_epoch = weakref.WeakMethod(enter_epoch)
 
     def __iter__(self) -> Iterator[None]:
         return repeat(None)
 
     def set_epoch(self, epoch: int) -> None:
         """Say which epoch begins; one that has been begun or loaded goes on where it stands."""
-        self._enter_epoch(epoch)
+        enter_epoch = self._enter_epoch()
+        if enter_epoch is not None:
+            enter_epoch(epoch)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import multiprocessing
 import time
+import weakref
 from collections.abc import Iterator
 from itertools import chain, zip_longest
 from pathlib import Path
@@ -422,3 +425,19 @@ def test_a_library_may_say_which_epoch_begins_before_it_asks_for_the_iterator(pa
     loader.load_state_dict(state_after(path, 3, lanes=2))
     loader.sampler.set_epoch(0)
     assert [rows(batch) for batch in loader] == whole_epoch(path, 0)[3:]
+
+
+def test_a_loader_goes_at_once_when_nobody_holds_it(path: str) -> None:
+    others = multiprocessing.active_children()
+    loader = h5s.Loader(make(path), **KEPT)
+    next(iter(loader))
+    workers = set(multiprocessing.active_children()).difference(others)
+    held = weakref.ref(loader)
+    gc.disable()
+    try:
+        del loader
+        assert held() is None
+        assert len(workers) == 2
+        assert not any(worker.is_alive() for worker in workers)
+    finally:
+        gc.enable()
