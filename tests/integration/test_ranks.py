@@ -34,20 +34,23 @@ KEPT, PADDED = (
 DROPPED = [case for case in CASES if "uneven" not in CASES[case]]
 
 RUNS = [
-    *(Run(case=case) for case in CASES),
-    *(run for case in CASES for run in every_run(["fork", "forkserver"], [2], case=case)),
-    *every_run(["fork", "forkserver"], [1], case="lanes"),
-    *every_run(["fork", "forkserver"], [1], case="lanes, keep"),
-    *every_run(["fork", "forkserver"], [1], case="default"),
-    *every_run(["spawn"], [1, 2], case="lanes, keep"),
+    *every_run(["fork", "forkserver", "spawn"], [0, 1, 2], case="lanes, keep"),
+    *every_run(["fork", "forkserver"], [0, 1, 2], case="default"),
     *every_run(["spawn"], [2], case="default"),
     *(
         run
-        for case in ("lanes", "lanes, keep", "default", "keep", "pad")
+        for case in CASES
+        if case not in ("lanes, keep", "default")
+        for run in every_run(["fork"], [0, 2], case=case)
+    ),
+    *(
+        run
+        for case in ("lanes", "default", "keep", "pad")
         for run in every_run(["fork"], [0, 2], case=case, loader="Loader")
     ),
-    *every_run(["forkserver"], [1, 2], case="default", loader="Loader"),
+    *every_run(["forkserver"], [2], case="lanes, keep", loader="Loader"),
 ]
+"""Every way to start workers, with cases that keep all rows and that drop some; all cases once."""
 
 Runner = Callable[[int, Run], list[Result]]
 
