@@ -5,8 +5,8 @@ Three encodings are read: that of today (``encoding-type`` attributes, categoric
 ``raw/X`` is ``raw.X``, and categories stand in ``uns/…_categories``. The names of fields are the
 same for all.
 
-- ``X``, ``layers/…`` and ``raw/X`` are dense or CSR matrices; CSC ones have no rows to stream.
-- ``obsm/…`` are dense.
+- ``X``, ``layers/…``, ``obsm/…`` and ``raw/X`` are dense or CSR matrices. CSC ones have no rows to
+  stream: small ones are turned into CSR in memory, others refused.
 - ``obs/…`` are numbers or text. Categories come as text (or as the numbers that they are), because
   that is what the file shows to its readers; a missing one is ``""`` or NaN. The column is in
   memory: 16 bytes a row, as rows share the text of their category. ``obs/…/codes`` are the numbers
@@ -26,6 +26,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from h5stream import columns
 from h5stream.columns import Column, Ragged
 from h5stream.conventions.nodes import (
     attribute_text,
@@ -69,7 +70,7 @@ def _default_names(file: h5py.File) -> list[str]:
     return [
         *matrices,
         *_members(file, "layers"),
-        *(name for name in _members(file, "obsm") if _is_dense(file, name)),
+        *_members(file, "obsm"),
         *(f"obs/{name}" for name in _column_names(file)),
     ]
 
@@ -88,13 +89,14 @@ def _members(file: h5py.File, place: str) -> list[str]:
     """List the elements of a group, or the members of a compound dataset."""
     node = find(file, place)
     if isinstance(node, h5py.Group):
-        return [f"{place}/{name}" for name in node]
+        return [f"{place}/{name}" for name in node if not _is_table(node, name)]
     names = None if node is None else node.dtype.names
     return [f"{place}/{name}" for name in names or ()]
 
 
-def _is_dense(file: h5py.File, name: str) -> bool:
-    return not isinstance(find(file, name), h5py.Group)
+def _is_table(group: h5py.Group, name: str) -> bool:
+    node = find(group, name)
+    return node is None or attribute_text(node, "encoding-type") == "dataframe"
 
 
 def _column_names(file: h5py.File) -> list[str]:
@@ -166,18 +168,50 @@ def _matrix(file: h5py.File, path: str) -> FieldSpec:
         raise refuse(file, f"has no {path!r}")
     kind = attribute_text(node, "encoding-type") or attribute_text(node, "h5sparse_format") or ""
     if kind.startswith("csr"):
-        return Sparse(path, n_columns=_stated_columns(node))
+        return Sparse(path, n_columns=_stated_shape(node)[1])
+    if kind.startswith("csc") and _is_small(node):
+        return Given(_turn_round(node))
     raise UnsupportedError(
         f"{file.filename}: {path!r} is stored as {kind or 'a group'}, which has no rows to stream; "
         "write it as CSR or dense, or choose other fields"
     )
 
 
-def _stated_columns(node: h5py.Group) -> int:
+_MOST_TURNED = 2**24
+"""Elements, rows and columns of a CSC matrix that is turned into CSR in memory."""
+
+
+def _is_small(node: h5py.Group) -> bool:
+    return max(find_dataset(node, "data", 1).size, *_stated_shape(node)) <= _MOST_TURNED
+
+
+def _turn_round(node: h5py.Group) -> columns.Sparse:
+    """Read a CSC matrix as a CSR one."""
+    n_rows, n_columns = _stated_shape(node)
+    data, rows, indptr = (
+        read_bounded(find_dataset(node, name, 1)) for name in ("data", "indices", "indptr")
+    )
+    ends = indptr.astype(np.int64)
+    lengths = ends[1:] - ends[:-1]
+    fits = len(indptr) == n_columns + 1 and data.shape == rows.shape
+    if not fits or indptr[0] != 0 or (lengths < 0).any() or indptr[-1] != len(data):
+        raise refuse(
+            node, f"has offsets that do not fit {len(data)} elements in {n_columns} columns"
+        )
+    if len(rows) and not 0 <= int(rows.min()) <= int(rows.max()) < n_rows:
+        raise refuse(node, f"has indices outside its {n_rows} rows")
+    order = np.argsort(rows, kind="stable")
+    column = np.repeat(np.arange(n_columns, dtype=np.int64), lengths)[order]
+    counts = np.bincount(rows, minlength=n_rows)
+    starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+    return columns.Sparse(data[order], column, starts, (n_rows, n_columns))
+
+
+def _stated_shape(node: h5py.Group) -> tuple[int, int]:
     for name in ("shape", "h5sparse_shape"):
         shape = np.asarray(node.attrs.get(name, ()))
-        if shape.shape == (2,) and shape.dtype.kind in "iu" and (shape >= 0).all():
-            return int(shape[1])
+        if shape.shape == (2,) and shape.dtype.kind in "iu" and int(shape.min()) >= 0:
+            return int(shape[0]), int(shape[1])
     raise refuse(node, "has no attribute `shape` of two numbers")
 
 

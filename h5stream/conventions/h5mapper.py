@@ -9,15 +9,15 @@ a source has none.
    that each of its sources has as well; ``__src__/id`` names the sources.
 2. ``by="whole"``: a row is an element of the concatenation (`Getter`). Features are taken together
    only if the same elements of them belong to the same sources.
-3. References are checked: as many as ids, each to whole rows of its own array, no row twice.
-   Tables that are out of step with the ids would give rows to the wrong source, so they are
-   refused.
+3. References are checked: one for each id (further NULLs do no harm), each to whole rows of its
+   own array, no row twice. Tables that are out of step with the ids would give rows to the wrong
+   source, so they are refused.
 
-Slices of the concatenation are fields of their own: ``AsSlice(length=100, shift=1,
-downsampling=2)`` is ``Slices("wave/__arr__", length=100, shift=1, step=2)``, and
-``AsFramedSlice(frame_size=1024, hop_length=256, center=True, pad_mode="reflect")`` is
-``Slices("wave/__arr__", length=1024, stride=256, center=True, padding="reflect")``. A feature of
-variable shape is two: ``img/arr``, flat, and ``img/shape_``.
+Slices of the concatenation are fields of their own. ``AsSlice(length=100, shift=1,
+downsampling=2)`` is ``Slices("wave/__arr__", length=100, shift=1, stride=2)``. The frames of
+`AsFramedSlice` are slices too, ``Slices("wave/__arr__", length=frame_size, stride=hop_length,
+center=True, padding="reflect")``; for several frames a sample, cut longer slices and `unfold` the
+batch. A feature of variable shape is two: ``img/arr``, flat, and ``img/shape_``.
 """
 
 from __future__ import annotations
@@ -145,16 +145,20 @@ def _read_feature(file: h5py.File, name: str, ids: Sequence[str]) -> _Feature:
         raise refuse(array, "is a scalar, but should hold rows of all sources")
     if h5py.check_ref_dtype(table.dtype) is not h5py.RegionReference:
         raise refuse(table, f"holds {table.dtype}, not region references")
-    if table.shape[0] != len(ids):
-        beyond = min(table.shape[0], len(ids))
-        which = f"{ids[beyond]!r} is the first without" if beyond < len(ids) else "some have no id"
+    references = read_bounded(table)
+    if len(references) < len(ids) or any(map(bool, references[len(ids) :])):
+        missing = (
+            f"{ids[len(references)]!r} is the first id without"
+            if len(references) < len(ids)
+            else "some belong to no id"
+        )
         raise refuse(
             table,
-            f"is out of step: {table.shape[0]} references for {len(ids)} source ids, {which}; "
+            f"is out of step: {len(references)} references for {len(ids)} source ids, {missing}; "
             f"write the feature anew, or read {name}/{_ARRAY} without its ids",
         )
     bounds = np.full((len(ids), 2), -1, np.int64)
-    for at, reference in enumerate(read_bounded(table)):
+    for at, reference in enumerate(references[: len(ids)]):
         if reference:
             bounds[at] = _resolve(table, reference, array, ids[at])
     feature = _Feature(name, array, bounds[:, 0].copy(), bounds[:, 1].copy())

@@ -8,6 +8,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from h5stream import columns
 from h5stream.fields import Dense, Given, Grouped, Picked, Ragged, Slices, Sparse, Vlen
 from h5stream.layout.names import natural_key, split_members
 
@@ -135,6 +136,10 @@ def _picked(file: h5py.File, spec: Picked) -> list[Any]:
     return [np.ravel(row)[at] for row, at in zip(picked, spec.within.tolist(), strict=True)]
 
 
+def _given(column: Any) -> list[Any]:
+    return list(column.dense()) if isinstance(column, columns.Sparse) else list(column)
+
+
 _READERS: dict[type, Any] = {
     Dense: _dense,
     Vlen: _vlen,
@@ -143,5 +148,5 @@ _READERS: dict[type, Any] = {
     Grouped: _grouped,
     Slices: _slices,
     Picked: _picked,
-    Given: lambda file, spec: list(spec.column),
+    Given: lambda file, spec: _given(spec.column),
 }
