@@ -10,6 +10,7 @@ from h5stream.errors import ConfigError
 from h5stream.explain import Explanation, explain
 from h5stream.fields import Asked, Subset
 from h5stream.pipes import Pipe, open_files
+from h5stream.pipes.bucket import By
 from h5stream.plan.lanes import Uneven
 from h5stream.reader.catalog import Sources
 
@@ -42,8 +43,15 @@ class H5Stream(Pipe):
         Of all permutations.
     drop_last : bool
         Leave a lane's short last batch out.
+    bucket_by : str or callable or None
+        Put rows of similar length into a batch: the ragged field that has the lengths, or what
+        else `Pipe.bucket` takes.
+    max_tokens : int or None
+        With `bucket_by`: the most elements of a batch, padding included. `batch_size` may be None
+        then, or the most rows.
     buffer_size : int or None
-        Rows of a shuffle window; None: as many as fit in 128 MiB.
+        Rows of a shuffle window; None: as many as fit in 128 MiB. Also rows of the windows in which
+        `bucket_by` puts rows together; None: 100 batches.
     lanes : int or None
         Parts of an epoch; fixed, the order of batches is the same for every number of ranks and
         workers that divides it.
@@ -104,6 +112,8 @@ class H5Stream(Pipe):
         shuffle: bool = False,
         seed: int = 0,
         drop_last: bool = False,
+        bucket_by: By | None = None,
+        max_tokens: int | None = None,
         buffer_size: int | None = None,
         lanes: int | None = None,
         uneven: Uneven | None = None,
@@ -120,8 +130,10 @@ class H5Stream(Pipe):
     ) -> None:
         if output not in ("torch", "numpy"):
             raise ConfigError(f'output must be "torch" or "numpy", not {output!r}')
-        if buffer_size is not None and not shuffle:
+        if buffer_size is not None and not shuffle and bucket_by is None:
             raise ConfigError("buffer_size is for shuffling; pass shuffle=True as well")
+        if max_tokens is not None and bucket_by is None:
+            raise ConfigError("max_tokens needs bucket_by, the field whose elements are counted")
         files = open_files(
             sources,
             fields,
@@ -137,7 +149,19 @@ class H5Stream(Pipe):
         pipe = pipe.read_chunks(prefetch=prefetch, threads=threads)
         if shuffle:
             pipe = pipe.shuffle_rows(buffer_size)
-        pipe = pipe.unbatch() if batch_size is None else pipe.batch(batch_size, drop_last=drop_last)
+        if bucket_by is not None:
+            pipe = pipe.bucket(
+                batch_size,
+                by=bucket_by,
+                max_tokens=max_tokens,
+                drop_last=drop_last,
+                buffer_size=buffer_size,
+                shuffle=shuffle,
+            )
+        elif batch_size is None:
+            pipe = pipe.unbatch()
+        else:
+            pipe = pipe.batch(batch_size, drop_last=drop_last)
         if collate is None and output == "numpy":
             collate = as_arrays
         super().__init__(pipe.collate(collate, **collate_options).stages)

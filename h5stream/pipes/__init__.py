@@ -6,6 +6,7 @@ add stages, `chain` what every chain of them can do, `running` the iterator that
 """
 
 from h5stream.pipes.batch import Batch
+from h5stream.pipes.bucket import Bucket
 from h5stream.pipes.collate import Collate
 from h5stream.pipes.instance import Instance
 from h5stream.pipes.list_chunks import ListChunks
@@ -25,6 +26,7 @@ from h5stream.pipes.where import Where
 
 __all__ = [
     "Batch",
+    "Bucket",
     "Collate",
     "Instance",
     "Lane",

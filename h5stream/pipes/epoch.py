@@ -11,6 +11,7 @@ from torch.utils.data import get_worker_info
 
 from h5stream.errors import ConfigError
 from h5stream.pipes.batch import Batch
+from h5stream.pipes.bucket import Bucket
 from h5stream.pipes.fuse import lane_stages
 from h5stream.pipes.instance import Instance, find_instance, find_rank
 from h5stream.pipes.list_chunks import ListChunks
@@ -222,6 +223,8 @@ def _batch_rows(stages: Sequence[Stage]) -> int:
             break
         if isinstance(stage, Batch):
             rows = stage.batch_size
+        elif isinstance(stage, Bucket):
+            rows = stage.batch_rows or 1
     return rows
 
 
@@ -266,8 +269,8 @@ def count_of_rank(stages: Sequence[Stage], catalog: Catalog, instance: Instance,
         counts = count_items(stages, plan_lanes(stages, catalog, part, epoch))
         if counts is None:
             raise TypeError(
-                "the length is known only after a run: where(), a generator in map(), or a map() "
-                "before batch() decide how many items there are"
+                "the length is known only after a run: where(), max_tokens, a generator in map(), "
+                "or a map() before batch() decide how many items there are"
             )
         total += sum(counts)
     return total

@@ -14,6 +14,7 @@ from h5stream.errors import ConfigError
 from h5stream.fields import Asked, Subset
 from h5stream.pipes.arguments import a_callable, a_count, a_seed
 from h5stream.pipes.batch import Batch
+from h5stream.pipes.bucket import Bucket, By
 from h5stream.pipes.chain import Chain
 from h5stream.pipes.collate import Collate
 from h5stream.pipes.instance import find_rank
@@ -196,6 +197,53 @@ class Pipe(Chain):
             Leave a lane's short last batch out.
         """
         return self.then(Batch(a_count("batch_size", batch_size), drop_last))
+
+    def bucket(
+        self,
+        batch_size: int | None = None,
+        *,
+        by: By,
+        max_tokens: int | None = None,
+        drop_last: bool = False,
+        buffer_size: int | None = None,
+        shuffle: bool = True,
+    ) -> Pipe:
+        """Make batches of rows that are alike in length, so that little is padded.
+
+        The order of the batches within a window is drawn, like the order of rows by
+        `shuffle_rows`: it differs in every epoch, and a run that resumes goes on in it.
+
+        Parameters
+        ----------
+        batch_size : int, optional
+            Rows of a batch; only a lane's last may be shorter. With `max_tokens`: at most so many.
+        by : str or callable
+            The field whose rows are ragged or sparse, or one that holds a length for each row; or a
+            function that gets a dict of columns and returns the lengths.
+        max_tokens : int, optional
+            Instead of a number of rows: the most elements of a batch, when its rows are padded to
+            the longest. A longer row makes a batch of its own. Only a run can tell how many batches
+            there are.
+        drop_last : bool
+            Leave a lane's short last batch out.
+        buffer_size : int, optional
+            Rows of the windows within which rows are put together; by default 100 batches, or 8192
+            rows with `max_tokens` alone, but no more than fit in 64 MiB.
+        shuffle : bool
+            Draw the order of the batches; False: within each window, the longest come first.
+        """
+        for name, value in {"batch_size": batch_size, "max_tokens": max_tokens}.items():
+            if value is not None:
+                a_count(name, value)
+        if batch_size is None and max_tokens is None:
+            raise ConfigError("bucket() needs batch_size or max_tokens")
+        if drop_last and max_tokens is not None:
+            raise ConfigError("with max_tokens no batch is short, so drop_last would do nothing")
+        if buffer_size is not None:
+            a_count("buffer_size", buffer_size)
+        if not isinstance(by, str) and not callable(by):
+            raise ConfigError(f"bucket() needs by= a field or a function, not {by!r}")
+        return self.then(Bucket(by, batch_size, max_tokens, drop_last, buffer_size, shuffle))
 
     def collate(
         self,

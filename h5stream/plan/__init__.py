@@ -1,11 +1,12 @@
 """WHICH rows are read, in WHAT order: pure functions over integers.
 
 `row_chunks` cuts files into row chunks, `order` draws permutations, `lanes` cuts an epoch's
-order into lanes, windows and batches, `reads` says which chunks serve the rows of a window,
-`cover` which ranges serve many that overlap.
+order into lanes, windows and batches, `buckets` deals rows to batches by length, `reads` says
+which chunks serve the rows of a window, `cover` which ranges serve many that overlap.
 Nothing here knows of files, arrays of data, threads or torch; defaults live elsewhere.
 """
 
+from h5stream.plan.buckets import budget_buckets, even_buckets
 from h5stream.plan.cover import Cover, cover_ranges, expand_spans
 from h5stream.plan.lanes import (
     Cut,
@@ -30,9 +31,11 @@ __all__ = [
     "RowChunks",
     "Segments",
     "batches_done",
+    "budget_buckets",
     "cover_ranges",
     "cut_lanes",
     "cut_windows",
+    "even_buckets",
     "expand_spans",
     "join_bounds",
     "lane_batches",

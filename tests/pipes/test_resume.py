@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 import h5stream as h5s
 from h5stream.pipes import Pipe
-from tests.streams import write_rows
+from tests.streams import as_ragged, write_rows
 
 
 def is_third(item: dict[str, Any]) -> Any:
@@ -28,6 +28,10 @@ def repeat(item: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def negate(item: dict[str, Any]) -> dict[str, Any]:
     return {"row": -item["row"]}
+
+
+def seventh(columns: dict[str, Any]) -> Any:
+    return columns["row"] % 7
 
 
 Chain = Callable[[Pipe], Pipe]
@@ -48,6 +52,22 @@ CHAINS: dict[str, Chain] = {
     "generator over blocks": lambda p: p.read_chunks().map(repeat).batch(4),
     "generator over samples": lambda p: p.read_chunks().unbatch().map(repeat).batch(4),
     "generator over tensors": lambda p: p.read_chunks().batch(4).collate().map(repeat),
+    "bucket": lambda p: p.read_chunks().shuffle_rows(6).bucket(3, by=seventh, buffer_size=9),
+    "bucket, drop_last": lambda p: p.read_chunks().bucket(
+        4, by="row", drop_last=True, buffer_size=8
+    ),
+    "bucket over samples": lambda p: p.read_chunks().unbatch().bucket(3, by="row", buffer_size=9),
+    "bucket after where": lambda p: p.read_chunks().where(is_third).bucket(2, by="row"),
+    "bucket, batch": lambda p: p.read_chunks().bucket(3, by=seventh, buffer_size=9).batch(4),
+    "bucket of ragged": lambda p: (
+        p.read_chunks().map(as_ragged).bucket(3, by="tokens", buffer_size=7)
+    ),
+    "max_tokens": lambda p: (
+        p.read_chunks().shuffle_rows(6).bucket(by=seventh, max_tokens=12, buffer_size=11)
+    ),
+    "max_tokens, batch": lambda p: (
+        p.read_chunks().bucket(5, by=seventh, max_tokens=12, buffer_size=11).batch(4).prefetch()
+    ),
     "prefetch": lambda p: p.read_chunks().shuffle_rows(6).batch(4).collate().prefetch(3),
     "prefetch in between": lambda p: p.read_chunks().unbatch().prefetch(4).batch(3),
 }

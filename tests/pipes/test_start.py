@@ -18,7 +18,7 @@ from h5stream.pipes.running import GAP
 from h5stream.pipes.stage import Seek, State
 from h5stream.pipes.start import AfterBatches, AfterLane
 from h5stream.plan import Cut
-from tests.pipes.test_resume import CHAINS, rows
+from tests.pipes.test_resume import CHAINS, rows, seventh
 from tests.streams import write_rows
 
 EPOCH = 2
@@ -34,10 +34,17 @@ KNOWN: dict[str, Known] = {
     "batch of batches": lambda p, n: p.read_chunks().batch(2).batch(n),
     "unbatch": lambda p, _n: p.read_chunks().shuffle_rows(6).unbatch(),
     "unbatch, batch": lambda p, n: p.read_chunks().unbatch().batch(n),
+    "bucket": lambda p, n: p.read_chunks().shuffle_rows(6).bucket(n, by=seventh, buffer_size=9),
+    "bucket, drop_last": lambda p, n: p.read_chunks().bucket(n, by="row", drop_last=True),
+    "bucket, unbatch": lambda p, n: p.read_chunks().bucket(n, by=seventh, buffer_size=9).unbatch(),
     "collate, prefetch": lambda p, n: p.read_chunks().shuffle_rows(6).batch(n).collate().prefetch(),
 }
 
-UNKNOWN = [name for name in CHAINS if "where" in name or "generator" in name]
+UNKNOWN = [
+    name
+    for name in CHAINS
+    if any(cause in name for cause in ("where", "generator", "max_tokens", "of ragged"))
+]
 
 
 @pytest.fixture(scope="module")
