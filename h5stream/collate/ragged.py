@@ -10,7 +10,7 @@ import torch
 
 from h5stream.collate.options import Collation
 from h5stream.collate.tensors import to_tensor
-from h5stream.columns import Ragged, gather
+from h5stream.columns import Ragged
 from h5stream.errors import ConfigError, UnsupportedError
 
 __all__ = ["Packed", "Padding", "collate_ragged", "pad"]
@@ -131,9 +131,11 @@ def pad(
         for first, start, length in zip(*rows, strict=True):
             out[first : first + length] = column.stored[start : start + length]
     else:
-        into = np.repeat(firsts - (ends - kept), kept)
-        into += np.arange(total)
-        out[into] = gather(column.stored, column.starts, kept)
+        steps, before = np.arange(total), ends - kept
+        into = np.repeat(firsts - before, kept)
+        into += steps
+        steps += np.repeat(column.starts - before, kept)
+        out[into] = column.stored.take(steps, axis=0)
     return out.reshape(n_rows, width, *element)
 
 
@@ -168,8 +170,8 @@ def _padded(name: str, column: Ragged, options: Collation) -> tuple[dict[str, An
     if info in ("lengths", "both"):
         batch[f"{name}_lengths"] = torch.from_numpy(lengths)
     if info in ("mask", "both"):
-        places = np.arange(width)
-        mask = places >= width - lengths[:, None] if left else places < lengths[:, None]
+        places, held = np.arange(width, dtype=np.int32), lengths.astype(np.int32)[:, None]
+        mask = places >= width - held if left else places < held
         batch[f"{name}_mask"] = torch.from_numpy(mask)
     elements = len(column) * int(width)
     return batch, Padding(elements, elements - int(lengths.sum()))
