@@ -19,6 +19,7 @@ from h5stream.errors import ConfigError
 from h5stream.fields import DenseField, Field
 from h5stream.layout import DatasetLayout
 from h5stream.pipes import Pipe
+from h5stream.pipes.bucket import Bucket
 from h5stream.pipes.epoch import count_items, instance_of, ordered_chunks, plan_lanes
 from h5stream.pipes.fuse import lane_stages
 from h5stream.pipes.mix import Mix
@@ -197,6 +198,12 @@ def _lane_facts(
     nbytes = rows * pipe.catalog.row_nbytes
     held = sum(
         min(1 + reading.ahead(lane), len(reading.bounds(lane)) - 1) * nbytes for lane in lanes
+    )
+    held += sum(
+        min(stage.window_rows(lane), int(lane.pieces.sizes.sum())) * pipe.catalog.row_nbytes
+        for stage in lane_stages(pipe.stages)
+        for lane in lanes
+        if isinstance(stage, Bucket)
     )
     items = count_items(pipe.stages, lanes)
     yield "lanes", f"{len(lanes)} of {lanes[0].lanes if lanes else 0}"

@@ -144,7 +144,7 @@ def _fill(value: complex, dtype: np.dtype[Any], name: str) -> np.ndarray:
         return np.zeros((), dtype)
     try:
         with np.errstate(invalid="ignore"):
-            fill = np.asarray(value).astype(dtype)
+            fill = np.asarray(value if dtype.kind == "c" else _real(value)).astype(dtype)
         fits = dtype.kind not in "iub" or fill == value
     except (TypeError, ValueError):
         fits = False
@@ -154,6 +154,12 @@ def _fill(value: complex, dtype: np.dtype[Any], name: str) -> np.ndarray:
             "does, or convert the field with map()"
         )
     return fill
+
+
+def _real(value: Any) -> Any:
+    if isinstance(value, complex):
+        raise TypeError("a complex number")
+    return value
 
 
 def _padded(name: str, column: Ragged, options: Collation) -> tuple[dict[str, Any], Padding]:

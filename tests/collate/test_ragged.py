@@ -210,7 +210,15 @@ def test_strings_are_only_padded(form: Any) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "value"),
-    [("u1", -1), ("u1", 256), ("i4", 0.5), ("i8", np.nan), ("?", 2), ([("a", "i2")], "x")],
+    [
+        ("u1", -1),
+        ("u1", 256),
+        ("i4", 0.5),
+        ("i8", np.nan),
+        ("?", 2),
+        ("f4", 1j),
+        ([("a", "i2")], "x"),
+    ],
     ids=str,
 )
 def test_a_padding_value_that_the_type_cannot_hold_is_refused(kind: Any, value: Any) -> None:

@@ -200,6 +200,14 @@ def test_a_loader_resumes_in_a_window(path: str) -> None:
     assert lists(resumed) == whole[3:]
 
 
+def test_explain_counts_the_window_of_a_bucket(path: str) -> None:
+    def held(**options: Any) -> str:
+        stream = h5s.H5Stream(path, ["row"], batch_size=5, **options)
+        return dict(stream.explain().facts)["in memory"]
+
+    assert (held(), held(bucket_by="row")) == ("at most 400 B", "at most 800 B")
+
+
 def test_an_order_is_pinned(path: str) -> None:
     """Another order here means that saved runs resume with other rows: say so in the changelog."""
     pipe = h5s.open_files(path, ["row"]).list_chunks().shuffle_chunks(1).shard().read_chunks()

@@ -166,6 +166,16 @@ def test_ragged_batches_come_from_workers(tmp_path: Path, form: Any, context: st
     assert [plain(batch) for batch in loader] == expected
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_nested_and_csr_batches_come_from_a_loader(tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "a.h5", 20)
+    for make, form in ((as_ragged, {"ragged": "nested"}), (as_sparse, {"sparse": "csr"})):
+        pipe = blocks_of(path).map(make).batch(4).collate(**form)  # type: ignore[arg-type]
+        expected = [plain(batch) for batch in pipe]
+        pipe.set_epoch(0)
+        assert [plain(batch) for batch in h5s.Loader(pipe, num_workers=1)] == expected
+
+
 @pytest.mark.parametrize("context", ["fork", "spawn"])
 @pytest.mark.parametrize("form", ["csr", "dense", "pairs"])
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
