@@ -157,7 +157,7 @@ def _fill(value: complex, dtype: np.dtype[Any], name: str) -> np.ndarray:
 
 
 def _real(value: Any) -> Any:
-    if isinstance(value, complex):
+    if np.iscomplexobj(value):
         raise TypeError("a complex number")
     return value
 
