@@ -50,10 +50,11 @@ def collate_sparse(name: str, column: Sparse, form: str, *, sample: bool = False
         return Pairs(*(to_tensor(_owned(part), name) for part in parts))
     hush_torch()
     rows = column.in_order()
-    kind = np.int32 if rows.indices.dtype == np.int32 else np.int64  # both must be of one type
+    indices = rows.indices
+    kind = np.int32 if indices.dtype == np.int32 else np.int64  # both must be of one type
     return torch.sparse_csr_tensor(
         torch.from_numpy(rows.indptr.astype(kind)),
-        torch.from_numpy(_owned(rows.indices.astype(kind, copy=False))),
+        torch.from_numpy(_owned(indices.astype(kind, copy=False))),
         to_tensor(_owned(rows.data), name),
         rows.shape,
         check_invariants=False,

@@ -101,31 +101,36 @@ class Sparse:
     def dense(self) -> np.ndarray:
         """Return all elements; those that a row stores twice are added, as SciPy does."""
         out = np.zeros(self.shape, self.dtype)
-        flat = self._places()
-        if _increase(flat):
-            out.reshape(-1)[flat] = self.data
+        indices, flat = self.indices, out.reshape(-1)
+        places = self._places(indices)
+        if self._increase(indices):
+            flat[places] = self.data
         else:
-            np.add.at(out.reshape(-1), flat, self.data)
+            np.add.at(flat, places, self.data)
         return out
 
     def in_order(self) -> Sparse:
-        """Return the same rows with indices that increase; elements stored twice are added."""
-        flat = self._places()
-        if _increase(flat):
-            return self
-        kept, inverse = np.unique(flat, return_inverse=True)
-        data = np.zeros(len(kept), self.dtype)
-        np.add.at(data, inverse, self.data)
-        rows, indices = np.divmod(kept, self.n_columns)
-        lengths = np.bincount(rows, minlength=len(self))
-        starts = np.cumsum(lengths) - lengths
-        indices = indices.astype(self._indices.dtype)
-        return Sparse.placed(data, indices, starts, lengths, self.n_columns)
+        """Put the rows together, with indices that increase; elements stored twice are added."""
+        indices, lengths, data = self.indices, self.lengths, self.data
+        if not self._increase(indices):
+            places, inverse = np.unique(self._places(indices), return_inverse=True)
+            data = np.zeros(len(places), self.dtype)
+            np.add.at(data, inverse, self.data)
+            rows, columns = np.divmod(places, self.n_columns)
+            lengths, indices = np.bincount(rows, minlength=len(self)), columns.astype(indices.dtype)
+        return Sparse.placed(data, indices, np.cumsum(lengths) - lengths, lengths, self.n_columns)
 
-    def _places(self) -> np.ndarray:
+    def _increase(self, indices: np.ndarray) -> bool:
+        """Say whether indices increase within each row, so that none is there twice."""
+        rising = indices[1:] > indices[:-1]
+        firsts = np.cumsum(self.lengths)[:-1]
+        rising[firsts[(firsts > 0) & (firsts < len(indices))] - 1] = True
+        return bool(rising.all())
+
+    def _places(self, indices: np.ndarray) -> np.ndarray:
         """Return where each stored element lies in the flattened matrix."""
         places = np.repeat(np.arange(len(self)) * self.n_columns, self.lengths)
-        places += self.indices.astype(np.int64, copy=False)
+        places += indices.astype(np.int64, copy=False)
         return places
 
     def __len__(self) -> int:

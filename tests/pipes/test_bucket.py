@@ -105,7 +105,9 @@ def test_workers_give_the_same_batches(path: str, options: dict[str, int]) -> No
     expected = lists(pipe)
     pipe.set_epoch(0)
     loader: DataLoader[Any] = DataLoader(pipe.collate(), batch_size=None, num_workers=2)
-    assert sorted(lists(loader)) == sorted(expected)
+    found = lists(loader)
+    assert sorted(found) == sorted(expected)
+    assert found == expected or "max_tokens" in options  # lanes of a budget end at other times
 
 
 def test_padding_is_less_than_without(path: str) -> None:
