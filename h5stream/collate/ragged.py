@@ -15,7 +15,7 @@ from h5stream.errors import ConfigError, UnsupportedError
 
 __all__ = ["Packed", "Padding", "collate_ragged", "pad"]
 
-_LONG_ROW = 1024
+_LONG_ROW = 256
 """From this many elements a row on, copying row by row beats an index of every element."""
 
 

@@ -15,7 +15,7 @@ __all__ = ["Ragged", "Text", "decode_text", "gather"]
 Text = bool | Literal["replace"]
 """Whether rows are text, and whether what is not UTF-8 is replaced."""
 
-_LONG_ROW = 1024
+_LONG_ROW = 256
 """From this many elements a row on, copying row by row beats an index of every element."""
 
 
