@@ -170,7 +170,3 @@ class DenseRows(Sparse):
         if isinstance(rows, slice | np.ndarray):
             return super().__getitem__(rows)
         return super().__getitem__(rows).dense()[0]
-
-
-def _increase(places: np.ndarray) -> bool:
-    return bool((places[1:] > places[:-1]).all())
