@@ -5,7 +5,9 @@ Each section is a function, and prints a table of rates with their ratio to its 
 - collate: 256 ragged int32 rows of mean length 79, drawn from a shuffled window of 20,000, to one
   tensor, against `torch.nn.utils.rnn.pad_sequence`, all on one thread of torch, as in a worker;
 - bucket: what part of padded batches is padding, and elements a second, for batches in shuffled
-  order, by length, and within a budget.
+  order, by length, and within a budget;
+- vlen, offsets, csr, trajectories, slices: files of such rows, streamed shuffled, against h5py as
+  people use it.
 
 The ways take turns, and the best of several rounds counts for each.
 
@@ -24,6 +26,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+import stored_shapes
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
@@ -140,6 +143,11 @@ def bucket_section(directory: Path, repeats: int) -> None:
 SECTIONS: dict[str, Callable[[Path, int], None]] = {
     "collate": collate_section,
     "bucket": bucket_section,
+    "vlen": stored_shapes.vlen_section,
+    "offsets": stored_shapes.offsets_section,
+    "csr": stored_shapes.csr_section,
+    "trajectories": stored_shapes.trajectories_section,
+    "slices": stored_shapes.slices_section,
 }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,7 @@ from h5stream.fields.region import (
 from h5stream.fields.regions import Bounds, Offsets
 from h5stream.fields.resolve import Members
 from h5stream.fields.specs import Dense, Given, Picked, Ragged, Sparse, Vlen
-from h5stream.fields.vlen import VlenField, checked_descriptors
+from h5stream.fields.vlen import VlenField, checked_descriptors, expected_places
 from h5stream.layout import DatasetLayout, FileLayout
 from h5stream.layout.names import split_members
 
@@ -128,7 +127,8 @@ def _make_vlen(name: str, spec: Vlen, file: FileLayout, read: Read | None) -> Fi
         return GivenField(name, RaggedColumn(column.values, column.offsets, text=text))
     size_bytes = file.fingerprints[layout.file].size_bytes
     descriptors = checked_descriptors(layout, stored, size_bytes)
-    return VlenField(name, layout, descriptors, dtype, text)
+    expected = expected_places(descriptors, vlen.dtype.itemsize)
+    return VlenField(name, layout, descriptors, expected, dtype, text)
 
 
 def _make_ragged(name: str, spec: Ragged, file: FileLayout, read: Read | None) -> RegionField:
@@ -235,7 +235,7 @@ def pick_rows(field: Field, at: np.ndarray) -> Field:
     if isinstance(field, RegionField):
         return RegionField(field.name, field.parts, Bounds(*field.regions.of(at)), field.form)
     if isinstance(field, VlenField):
-        return replace(field, descriptors=field.descriptors[at])
+        return field.picked(at)
     assert isinstance(field, GivenField), "there are four kinds of field"
     return GivenField(field.name, take(field.data, at))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,12 @@ from h5stream.errors import LayoutError
 from h5stream.fields.field import ColumnType, Field
 from h5stream.layout import DatasetLayout
 
-__all__ = ["DESCRIPTOR", "VlenField", "checked_descriptors"]
+__all__ = ["DESCRIPTOR", "VlenField", "checked_descriptors", "expected_places"]
 
 DESCRIPTOR = np.dtype([("length", "<u4"), ("address", "<u8"), ("index", "<u4")])
 """As HDF5 stores an element of variable length (file format specification, IV.B)."""
+
+_COLLECTION_HEADER = _OBJECT_HEADER = 16
 
 _NO_ADDRESS = np.uint64(2**64 - 1)
 
@@ -32,6 +34,9 @@ class VlenField(Field):
         The dataset.
     descriptors : numpy.ndarray
         Type `DESCRIPTOR`: one a row, addresses counted from the start of the file.
+    expected : numpy.ndarray
+        int64: where each row's elements should begin in their heap collection; see
+        `expected_places`.
     dtype : numpy.dtype
         Of the elements of the column.
     text : bool or "replace"
@@ -41,8 +46,13 @@ class VlenField(Field):
     name: str
     layout: DatasetLayout
     descriptors: np.ndarray
+    expected: np.ndarray
     dtype: np.dtype[Any]
     text: Text = False
+
+    def picked(self, at: np.ndarray) -> VlenField:
+        """Return the field whose row i is row ``at[i]`` of this one."""
+        return replace(self, descriptors=self.descriptors[at], expected=self.expected[at])
 
     @property
     def stored(self) -> np.dtype[Any]:
@@ -119,3 +129,45 @@ def checked_descriptors(layout: DatasetLayout, stored: np.ndarray, size_bytes: i
             "is truncated or damaged, copy it again"
         )
     return descriptors
+
+
+def expected_places(descriptors: np.ndarray, itemsize: int) -> np.ndarray:
+    """Work out where objects should lie in their collections if nothing else lies there.
+
+    A collection begins with a header of 16 bytes; each object, numbered from 1 on, has another and
+    is padded to a multiple of 8 bytes. Whoever reads must check: objects of other datasets may lie
+    between, and others may have been taken away.
+
+    Parameters
+    ----------
+    descriptors : numpy.ndarray
+        Type `DESCRIPTOR`.
+    itemsize : int
+        Bytes of an element.
+
+    Returns
+    -------
+    numpy.ndarray
+        int64: bytes from the start of the collection to the first element.
+
+    Examples
+    --------
+    >>> rows = np.array([(3, 4096, 1), (1, 4096, 2), (2, 8192, 1)], DESCRIPTOR)
+    >>> expected_places(rows, 4)
+    array([32, 64, 32])
+    """
+    filled = np.flatnonzero(descriptors["length"])
+    address, index = descriptors["address"][filled], descriptors["index"][filled]
+    order = np.lexsort((index, address))
+    if (order[1:] > order[:-1]).all():
+        order = np.arange(len(filled))
+    address = address[order]
+    nbytes = descriptors["length"][filled[order]].astype(np.int64) * itemsize
+    room = _OBJECT_HEADER + -(-nbytes // 8) * 8
+    ends = np.cumsum(room)
+    begins = np.flatnonzero(np.append(True, address[1:] != address[:-1])[: len(address)])
+    sizes = np.diff(np.append(begins, len(address)))
+    origin = np.repeat((ends - room)[begins], sizes)
+    places = np.zeros(len(descriptors), np.int64)
+    places[filled[order]] = ends - room - origin + _COLLECTION_HEADER + _OBJECT_HEADER
+    return places

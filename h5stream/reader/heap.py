@@ -1,10 +1,12 @@
 """Reads elements of variable length out of HDF5's global heaps, without HDF5.
 
-1. Descriptors say in which heap collection each row's object lies, and its number there.
-2. The collections of some rows are fetched in few reads: 4 KiB of each, and what is missing of
-   larger ones once their headers tell how large they are.
-3. All collections are walked in lockstep, object by object, with one NumPy step for all of them.
-4. The objects' elements are gathered to where the rows belong.
+1. Descriptors say in which heap collection each row's object lies, and its number there. Where
+   one dataset fills its collections in order, its place there follows (`expected_places`).
+2. What is needed of the collections of some rows is fetched in few reads. If the objects' headers
+   say that they are where they were expected, their elements are gathered to where rows belong.
+3. If not, the collections are fetched whole: 4 KiB of each, and what is missing of larger ones
+   once their headers tell how large they are. All are walked in lockstep, object by object, with
+   one NumPy step for all of them.
 
 Layout of a collection: file format specification, III.E ("Global Heap").
 """
@@ -80,13 +82,7 @@ def heap_jobs(
 
 
 class HeapRows:
-    """Rows whose elements lie in heap collections.
-
-    Attributes
-    ----------
-    sound : bool
-        Whether those collections are whole; known after `read`.
-    """
+    """Rows whose elements lie in heap collections."""
 
     def __init__(
         self,
@@ -98,38 +94,66 @@ class HeapRows:
         stats: Stats,
     ) -> None:
         self._field = field
-        self._rows = rows
+        filled = rows[field.descriptors["length"][rows] > 0]
+        descriptors = field.descriptors[filled]
+        self._rows = filled
+        self._index = descriptors["index"].astype(np.int64)
+        self._lengths = descriptors["length"].astype(np.int64)
+        self._nbytes = self._lengths * field.stored.itemsize
+        self._addresses = descriptors["address"].astype(np.int64)
         self._out = out
         self._file = file
         self._size_bytes = size_bytes
         self._stats = stats
-        self.sound = False
 
     def read(self, scratch: Scratch) -> None:
-        """Fetch, walk and gather."""
-        descriptors = self._field.descriptors[self._rows]
-        wanted = descriptors["length"] > 0
-        rows, descriptors = self._rows[wanted], descriptors[wanted]
-        addresses, of_row = np.unique(descriptors["address"].astype(np.int64), return_inverse=True)
-        memory, bases, sizes = self._fetch(addresses, rows, of_row, scratch)
-        started = time.perf_counter()
-        index = descriptors["index"].astype(np.int64)
-        objects = _walk(memory, bases, sizes, int(index.max(initial=0)))
-        self.sound = objects.sound
-        number = np.minimum(index, objects.places.shape[1] - 1)
+        """Look where objects are expected; walk the collections if they are not there."""
+        addresses, of_row = np.unique(self._addresses, return_inverse=True)
+        expected = self._field.expected[self._rows]
+        needed = np.zeros(len(addresses), np.int64)
+        np.maximum.at(needed, of_row, expected + self._nbytes)
+        if (needed > self._size_bytes - addresses).any() or needed.sum() > self._size_bytes:
+            self.walk(scratch)
+            return
+        padded = -(-needed // 8) * 8
+        bases = np.cumsum(padded) - padded
+        memory = scratch.take("heap", int(padded.sum()))
+        self._read_all(addresses, needed, memory, bases, scratch)
+        words = memory.view(np.uint64)
+        at = bases[of_row] + expected
+        head = at // 8 - 2
+        there = (words[head] & np.uint64(0xFFFF)).astype(np.int64) == self._index
+        there &= words[head + 1] == self._nbytes.astype(np.uint64)
+        whole = words[bases // 8] & np.uint64(2**40 - 1) == np.uint64(_SIGNATURE)
+        sizes = words[bases // 8 + 1]
+        whole &= (sizes >= needed) & (sizes <= self._size_bytes - addresses)
+        if there.all() and whole.all():
+            self._put(memory, at)
+        else:
+            self.walk(scratch)
+
+    def walk(self, scratch: Scratch) -> bool:
+        """Find the objects by walking; tell whether the collections are whole."""
+        addresses, of_row = np.unique(self._addresses, return_inverse=True)
+        memory, bases, sizes = self._fetch(addresses, of_row, scratch)
+        objects = _walk(memory, bases, sizes, int(self._index.max(initial=0)))
+        number = np.minimum(self._index, objects.places.shape[1] - 1)
         at = objects.places[of_row, number]
-        lengths = descriptors["length"].astype(np.int64)
-        stored = self._field.stored
-        short = objects.lengths[of_row, number] < lengths * stored.itemsize
-        bad = np.flatnonzero((at < 0) | (index == 0) | short)
+        short = objects.lengths[of_row, number] < self._nbytes
+        bad = np.flatnonzero((at < 0) | (self._index == 0) | short)
         if len(bad):
-            row = int(rows[bad[0]])
-            self._damaged(row, f"object {int(index[bad[0]])} of its heap is missing or too short")
-        self._out[...] = _elements(memory, at, lengths, stored)
+            which = int(self._index[bad[0]])
+            self._damaged(int(bad[0]), f"object {which} of its heap is missing or too short")
+        self._put(memory, at)
+        return objects.sound
+
+    def _put(self, memory: np.ndarray, at: np.ndarray) -> None:
+        started = time.perf_counter()
+        self._out[...] = _elements(memory, at, self._lengths, self._field.stored)
         self._stats.add(decode_s=time.perf_counter() - started, decoded_bytes=self._out.nbytes)
 
     def _fetch(
-        self, addresses: np.ndarray, rows: np.ndarray, of_row: np.ndarray, scratch: Scratch
+        self, addresses: np.ndarray, of_row: np.ndarray, scratch: Scratch
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the memory of all collections, and where each begins and how long it is."""
         room = np.minimum(_LEAST_COLLECTION, self._size_bytes - addresses)
@@ -142,10 +166,10 @@ class HeapRows:
         bad = short | (sizes < _HEADER) | (sizes > self._size_bytes - addresses)
         if bad.any():
             which = int(np.flatnonzero(bad)[0])
-            row = int(rows[np.flatnonzero(of_row == which)[0]])
+            row = int(np.flatnonzero(of_row == which)[0])
             self._damaged(row, f"there is no heap collection at byte {int(addresses[which])}")
         if int(sizes.sum()) > self._size_bytes:
-            self._damaged(int(rows[0]), "the heap collections that it needs overlap")
+            self._damaged(0, "the heap collections that it needs overlap")
         large = np.flatnonzero(sizes > room)
         if not len(large):
             return heads, at, np.minimum(sizes, room)
@@ -181,8 +205,8 @@ class HeapRows:
                 begin, size = int(offsets[number]) - origin, int(sizes[number])
                 memory[int(at[number]) : int(at[number]) + size] = fetched[begin : begin + size]
 
-    def _damaged(self, row: int, what: str) -> NoReturn:
-        layout = self._field.layout
+    def _damaged(self, number: int, what: str) -> NoReturn:
+        layout, row = self._field.layout, int(self._rows[number])
         raise DecodeError(
             f"{layout.file}: row {row} of {layout.path!r} is damaged: {what}; restore the file "
             "from a copy",
