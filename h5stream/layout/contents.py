@@ -47,7 +47,10 @@ def find_node(file: Any, name: str) -> Any:
     ConfigError
         If there is none; the message names those that come close.
     """
-    path = name if name in file else split_members(name)[0]
+    try:
+        return file[name]
+    except (KeyError, ValueError):
+        path = split_members(name)[0]
     try:
         return file[path]
     except (KeyError, ValueError) as error:
@@ -127,14 +130,15 @@ def expand_pattern(file: Any, pattern: str) -> list[str]:
     found = [""]
     for part in pattern.strip("/").split("/"):
         if "*" not in part:
-            found = [f"{path}/{part}" for path in found if part in file[path or "/"]]
+            found = [f"{path}/{part}" for path in found if f"{path}/{part}" in file]
             continue
         fits = re.compile(".*".join(map(re.escape, part.split("*"))))
+        groups = [(path, file[path or "/"]) for path in found]
         found = [
             f"{path}/{name}"
-            for path in found
-            if isinstance(file[path or "/"], h5py.Group)
-            for name in sorted(file[path or "/"], key=natural_key)
+            for path, group in groups
+            if isinstance(group, h5py.Group)
+            for name in sorted(group, key=natural_key)
             if fits.fullmatch(name)
         ]
     if not found:
