@@ -1,4 +1,4 @@
-"""h5stream inspect: what a file holds, and how each dataset of it would be read."""
+"""h5stream inspect: what a file holds, how each dataset would be read, and who wrote it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from rich.text import Text
 from rich.tree import Tree
 
 from h5stream.cli.screen import errors_in_one_line, make_console
+from h5stream.conventions import recognise
 from h5stream.decode import describe_filter
-from h5stream.errors import UnsupportedError
+from h5stream.errors import H5StreamError, UnsupportedError
 from h5stream.explain import format_bytes
+from h5stream.fields import Dense, FieldSpec, Given, Grouped, Picked, Slices, Sparse, Vlen
 from h5stream.layout import DatasetLayout, FileLayout, Fingerprint, scan_file
+from h5stream.layout.opening import open_checked
 from h5stream.reader.routes import choose_route
 
-__all__ = ["draw_tree", "inspect"]
+__all__ = ["describe_convention", "draw_tree", "inspect"]
 
 
 Part = str | tuple[str, str] | Text
@@ -28,13 +31,74 @@ _WIDE = 1000
 def inspect(
     file: Annotated[Path, typer.Argument(help="An HDF5 file.", show_default=False)],
 ) -> None:
-    """Show a file's datasets: how they are stored, and how h5stream would read them."""
+    """Show a file's datasets: how they are stored, and how h5stream would read them.
+
+    For files of h5torch, h5mapper, AnnData and others it knows, also their fields.
+    """
     with errors_in_one_line():
         tree = draw_tree(scan_file(str(file)))
+        convention = describe_convention(str(file))
     console = make_console()
     if not console.is_terminal:
         console.width = _WIDE
     console.print(tree)
+    if convention.plain:
+        console.print()
+        console.print(convention)
+
+
+_MOST_NAMES = 30
+"""So many further fields are named."""
+
+
+def describe_convention(path: str) -> Text:
+    """Say which convention a file follows, its default fields and how to ask for others."""
+    with open_checked(path) as file:
+        convention = recognise(file)
+        if convention is None:
+            return Text()
+        lines = [Text.assemble(("convention  ", "bold"), f"{convention.name}: {convention.about}")]
+        try:
+            made = convention.default_fields(file)
+            further = [name for name in convention.field_names(file) if name not in made]
+        except H5StreamError as error:
+            return Text("\n").join([*lines, Text(f"not streamable: {error}", style="yellow")])
+    width = max(map(len, made), default=0)
+    for at, (name, spec) in enumerate(made.items()):
+        label = "" if at else "fields"
+        lines.append(
+            Text.assemble(
+                (f"{label:<12}", "bold"), (f"{name:<{width}}", "cyan"), f"  {_told(spec)}"
+            )
+        )
+    if further:
+        more = len(further) - _MOST_NAMES
+        shown = ", ".join(further[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+        lines.append(Text.assemble(("also        ", "bold"), shown))
+    lines.append(Text.assemble(("otherwise   ", "bold"), convention.override))
+    return Text("\n").join(lines)
+
+
+def _told(spec: FieldSpec | str) -> str:
+    """Say in a few words where a field comes from."""
+    match spec:
+        case Dense(axis=0) | Vlen():
+            return spec.path
+        case Dense():
+            return f"{spec.path}, axis {spec.axis}"
+        case Sparse():
+            return f"{spec.path}, sparse, {spec.n_columns} columns"
+        case Grouped(attribute=None):
+            return f"one dataset a sample: {spec.pattern}"
+        case Grouped():
+            return f"attribute {spec.attribute} of {spec.pattern}"
+        case Slices():
+            return f"slices of {_told(spec.base)}"
+        case Picked():
+            return f"rows of {_told(spec.base)}"
+        case Given():
+            return "read when the file is opened, kept in memory"
+    return str(spec)
 
 
 def draw_tree(file: FileLayout) -> Tree:

@@ -282,7 +282,8 @@ def _obs(file: h5py.File, name: str) -> FieldSpec:
         if is_text(column, of_any_length=True):
             return Vlen(f"obs/{name}")
         return Dense(f"obs/{name}", dtype="U" if is_text(column) else None)
-    assert column is not None
+    if column is None:
+        raise refuse(file, f"has no column obs/{name}")
     return Given(_read_nullable(column))
 
 

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 import h5stream as h5s
 from h5stream.cli import app
+from tests.golden import GOLDEN
 from tests.streams import write_columns
 
 
@@ -74,3 +75,40 @@ def test_inspect_fails_with_one_line(tmp_path: Path, content: bytes | None) -> N
     assert result.stdout == ""
     assert result.stderr.startswith(f"error: {path}: ")
     assert result.stderr.count("\n") == 1
+
+
+def test_inspect_names_the_convention_its_fields_and_how_to_ask_for_others() -> None:
+    output = inspect(h5s.example_file()).output
+    assert "convention  AnnData: a matrix of cells by genes" in output
+    assert "obs/n_genes       obs[n_genes]\n" in output
+    assert "also        raw/X, obs/bulk_labels/codes, " in output
+    assert "otherwise   fields=" in output
+
+
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        ("h5torch/csr.h5", "fields      central  central, sparse, 8 columns"),
+        ("h5torch/coo.h5", "            0/rows   rows of 0/rows"),
+        ("h5mapper/vshape.h5", "fields      img/arr     slices of img/arr/__arr__"),
+        ("h5mapper/vshape.h5", "            __src__/id  read when the file is opened"),
+        ("blog/traj0.h5", "fields      trajectory  one dataset a sample: trajectory_*"),
+        ("blog/traj0.h5", "            cls         attribute cls of trajectory_*"),
+    ],
+)
+def test_inspect_says_where_fields_come_from(path: str, line: str) -> None:
+    assert f"\n{line}" in inspect(GOLDEN / path).output
+
+
+def test_inspect_names_no_convention_where_there_is_none() -> None:
+    assert "convention" not in inspect(GOLDEN / "blog" / "images.h5").output
+
+
+def test_inspect_says_what_breaks_a_convention_and_goes_on(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["__src__/id"] = ["a", "a"]
+        file["x"] = np.arange(3)
+    result = inspect(tmp_path / "a.h5")
+    assert result.exit_code == 0
+    assert "convention  h5mapper" in result.output
+    assert "holds the id 'a' twice" in result.output

@@ -290,9 +290,15 @@ def huge(file: h5py.File) -> None:
     group.create_dataset("codes", (2**42,), "i1", chunks=(2**20,))
 
 
+def type_in_place_of_a_column(file: h5py.File) -> None:
+    del file["obs/_index"]
+    file["obs/_index"] = np.dtype("f4")
+
+
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
+        (type_in_place_of_a_column, "names the column '_index', but has none"),
         (code_beyond, "has 2 categories, but row 2 of obs/type has the code 2"),
         (code_below, "row 1 of obs/type has the code -2"),
         (fractional_codes, "its codes are float64"),
