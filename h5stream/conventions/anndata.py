@@ -26,8 +26,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from h5stream import columns
 from h5stream.columns import Column, Ragged
+from h5stream.columns import Sparse as SparseColumn
 from h5stream.conventions.nodes import (
     attribute_text,
     choose,
@@ -132,22 +132,23 @@ def default_fields(file: h5py.File, fields: Sequence[str] | None = None) -> dict
         Names as ``X``, ``obs/louvain``, ``obs/louvain/codes`` or ``raw/X``; None: X, layers, obsm
         and obs.
     """
+    columns = _column_names(file)
     if fields is not None:
         choose(file, "AnnData", fields, field_names(file))
-        return {name: _field(file, name) for name in fields}
+        return {name: _field(file, name, columns) for name in fields}
     made: dict[str, FieldSpec] = {}
     for name in _default_names(file):
         with contextlib.ExitStack() as stack:
             if name != "X":
                 stack.enter_context(contextlib.suppress(UnsupportedError))
-            made[name] = _field(file, name)
+            made[name] = _field(file, name, columns)
     return made
 
 
-def _field(file: h5py.File, name: str) -> FieldSpec:
+def _field(file: h5py.File, name: str, columns: Sequence[str]) -> FieldSpec:
     place, _, rest = name.partition("/")
     if place == "obs":
-        if rest in _column_names(file):
+        if rest in columns:
             return _obs(file, rest)
         return Dense(_codes_path(file, rest.removesuffix(_CODES)))
     if name == "raw/X":
@@ -185,7 +186,7 @@ def _is_small(node: h5py.Group) -> bool:
     return max(find_dataset(node, "data", 1).size, *_stated_shape(node)) <= _MOST_TURNED
 
 
-def _turn_round(node: h5py.Group) -> columns.Sparse:
+def _turn_round(node: h5py.Group) -> SparseColumn:
     """Read a CSC matrix as a CSR one."""
     n_rows, n_columns = _stated_shape(node)
     data, rows, indptr = (
@@ -204,7 +205,7 @@ def _turn_round(node: h5py.Group) -> columns.Sparse:
     column = np.repeat(np.arange(n_columns, dtype=np.int64), lengths)[order]
     counts = np.bincount(rows, minlength=n_rows)
     starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
-    return columns.Sparse(data[order], column, starts, (n_rows, n_columns))
+    return SparseColumn(data[order], column, starts, (n_rows, n_columns))
 
 
 def _stated_shape(node: h5py.Group) -> tuple[int, int]:

@@ -94,7 +94,7 @@ def _numbered(holder: h5py.Group, prefix: str) -> _Samples | None:
     names = [name for name in holder if prefix or name != _MASKS]
     matches = [_NUMBERED.fullmatch(name) for name in names]
     stems = {None if match is None else match["stem"] for match in matches}
-    if len(stems) != 1 or None in stems:
+    if len(stems) != 1 or None in stems or (stems == {""} and len(names) < len(holder)):
         return None
     members = sorted(names, key=natural_key)
     nodes = [find(holder, name) for name in members]

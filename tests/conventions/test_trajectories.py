@@ -114,6 +114,11 @@ def axes_that_differ(file: h5py.File) -> None:
     file["a_0"], file["a_1"] = np.zeros(9), np.zeros((8, 2))
 
 
+def numbers_beside_lists(file: h5py.File) -> None:
+    file["0"], file["1"] = np.zeros(9), np.zeros(8)
+    file["mask/train"] = np.array([b"0"])
+
+
 def groups_without_data(file: h5py.File) -> None:
     file.create_group("demo_0")
 
@@ -144,6 +149,7 @@ def nothing(file: h5py.File) -> None:
         columns_by_name,
         two_stems,
         axes_that_differ,
+        numbers_beside_lists,
         groups_without_data,
         groups_and_datasets,
         dangling_links,
