@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 from h5stream.errors import ConfigError
@@ -69,15 +70,22 @@ class OpenFiles(Stage):
             if self._catalog is None:
                 whole = self._open(self.fields)
                 self._catalog = choose_rows(
-                    whole, self.subset, self._open_field, keep_order=self.keep_order
+                    whole,
+                    self.subset,
+                    partial(self._open_field, whole),
+                    keep_order=self.keep_order,
                 )
             return self._catalog
 
     def _open(self, fields: Mapping[str, Asked] | None) -> Catalog:
         return open_catalog(self.sources, fields, convention=self.convention, options=self.options)
 
-    def _open_field(self, name: str) -> Catalog:
-        return self._open({name: name})
+    def _open_field(self, whole: Catalog, name: str) -> Catalog:
+        """Open one more field, beside the others: which rows there are may depend on all."""
+        if all(file.convention is None for file in whole.files):
+            return self._open({name: name})
+        fields = self.fields or {key: key for key in whole.files[0].fields}
+        return self._open({**fields, name: name})
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_scanning"}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 import pytest
 
 import h5stream as h5s
@@ -103,3 +105,39 @@ def test_without_a_convention_files_are_plain_datasets() -> None:
     sample = next(iter(h5s.H5Stream(path, ["0/half"], convention=None, output="numpy")))
     assert sample["0/half"].dtype == stored
     assert next(iter(h5s.H5Stream(path, ["0/half"], output="numpy")))["0/half"].dtype != stored
+
+
+def streamed(path: Path, fields: Any, subset: Any, **options: Any) -> list[dict[str, Any]]:
+    return list(
+        h5s.H5Stream(path, fields, subset=subset, output="numpy", convention_options=options)
+    )
+
+
+@pytest.mark.parametrize("options", [{}, {"by": "whole"}], ids=["by id", "whole"])
+def test_a_column_that_is_not_streamed_chooses_rows_of_its_sources(options: dict[str, Any]) -> None:
+    path = GOLDEN / "h5mapper" / "experiment.h5"
+    found = streamed(path, ["data/images"], {"lab": 2}, **options)
+    both = streamed(path, ["data/images", "lab"], None, **options)
+    expected = [{"data/images": sample["data/images"]} for sample in both if sample["lab"] == 2]
+    assert len(expected) == 2
+    assert same(found, expected)
+
+
+def test_a_column_of_other_sources_chooses_no_rows(tmp_path: Path) -> None:
+    # Both features have two sources, but not the same two.
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["__src__/id"] = ["a", "b", "c"]
+        for name, sources in (("wave", (0, 1)), ("label", (1, 2))):
+            array = file.create_dataset(f"{name}/__arr__", data=np.arange(2))
+            table = file.create_dataset(f"{name}/__ref__", (3,), h5py.regionref_dtype)
+            for row, source in enumerate(sources):
+                table[source] = array.regionref[row : row + 1]
+    with pytest.raises(h5s.ConfigError, match="'label' has 1 rows, but there are 2"):
+        streamed(tmp_path / "a.h5", ["wave"], {"label": 0})
+
+
+def test_patterns_choose_sources_by_their_ids() -> None:
+    found = streamed(
+        GOLDEN / "h5mapper" / "experiment.h5", None, {"__src__/id": re.compile("planes/")}
+    )
+    assert [sample["data/name"] for sample in found] == ["00.jpeg", "01.jpeg", "02.jpeg"]

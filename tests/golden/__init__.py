@@ -75,5 +75,6 @@ def same(found: Any, expected: Any) -> bool:
             and np.array_equal(found, expected, equal_nan=expected.dtype.kind in "fc")
         )
     if isinstance(expected, np.generic):
-        return np.asarray(found).dtype == expected.dtype and found == expected
+        is_nan = bool(expected != expected and found != found)
+        return np.asarray(found).dtype == expected.dtype and (is_nan or found == expected)
     return found == expected
