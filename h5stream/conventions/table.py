@@ -13,7 +13,7 @@ CONVENTIONS: tuple[Convention, ...] = (
     Convention(
         name="h5torch",
         about="a central object, with objects that are aligned to its axes",
-        override='sampling=1 or "coo" takes samples along another axis, or element by element',
+        override='convention_options={"sampling": 1} samples along axis 1, "coo" each element',
         options=("sampling", "window_size", "overlap", "window_indices"),
         recognises=h5torch.recognise,
         names=h5torch.field_names,
@@ -22,7 +22,7 @@ CONVENTIONS: tuple[Convention, ...] = (
     Convention(
         name="h5mapper",
         about="features of sources: each source id has rows of each feature's array",
-        override='by="whole" takes each element of the concatenated arrays as a sample',
+        override='convention_options={"by": "whole"} samples each element of the concatenation',
         options=("by",),
         recognises=h5mapper.recognise,
         names=h5mapper.field_names,
