@@ -26,7 +26,7 @@ class H5Stream(Pipe):
     Parameters
     ----------
     sources : path or sequence of paths
-        A file, a glob pattern, or a list of them.
+        A file, a glob pattern, or a list of them; URLs that fsspec knows are remote files.
     fields : mapping of str to str, sequence of str, or None
         Key in the batch -> dataset path, or dataset paths that are keys as well; members of a
         compound type in brackets: ``"obs[louvain]"``. None: every dataset that shares the leading
@@ -57,6 +57,13 @@ class H5Stream(Pipe):
         Makes the batch out of a dict of arrays; None: tensors (`h5stream.collate`).
     output : {"torch", "numpy"}
         Tensors, or arrays as they were read.
+    storage_options : mapping or None
+        Credentials and other options of a remote file system, as fsspec takes them.
+    requests : int or None
+        Requests to remote files that are in flight at once; None: as many as are found to be
+        worth it.
+    retry_s : float or None
+        How long a range that does not arrive is asked for again; None: two minutes.
 
     Raises
     ------
@@ -100,12 +107,21 @@ class H5Stream(Pipe):
         threads: int | None = None,
         collate: Callable[[dict[str, Any]], Any] | None = None,
         output: Literal["torch", "numpy"] = "torch",
+        storage_options: Mapping[str, Any] | None = None,
+        requests: int | None = None,
+        retry_s: float | None = None,
     ) -> None:
         if output not in ("torch", "numpy"):
             raise ConfigError(f'output must be "torch" or "numpy", not {output!r}')
         if buffer_size is not None and not shuffle:
             raise ConfigError("buffer_size is for shuffling; pass shuffle=True as well")
-        files = open_files(sources, fields)
+        files = open_files(
+            sources,
+            fields,
+            storage_options=storage_options,
+            requests=requests,
+            retry_s=retry_s,
+        )
         in_order = files.list_chunks(_IN_ORDER_BYTES)
         shuffled = files.list_chunks().shuffle_chunks(seed)
         pipe = shuffled if shuffle else in_order

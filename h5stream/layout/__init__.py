@@ -2,9 +2,11 @@
 
 `model` holds frozen facts about files, `scan` finds them with h5py and closes the file again: it
 opens (`opening`), describes datasets (`elements`) and lists their chunks (`tables`).
+How bytes of a remote file arrive is not known here: `sparse` is handed a function for that.
 Nothing here decides what to read, in which order or how to decode it.
 """
 
+from h5stream.layout.extents import Extents
 from h5stream.layout.model import (
     ChunkTable,
     DatasetLayout,
@@ -15,13 +17,19 @@ from h5stream.layout.model import (
 )
 from h5stream.layout.opening import fingerprint_of
 from h5stream.layout.scan import scan_file
+from h5stream.layout.source import LocalSource, Source
+from h5stream.layout.sparse import SparseSource
 
 __all__ = [
     "ChunkTable",
     "DatasetLayout",
+    "Extents",
     "FileLayout",
     "FilterSpec",
     "Fingerprint",
+    "LocalSource",
+    "Source",
+    "SparseSource",
     "Storage",
     "fingerprint_of",
     "scan_file",

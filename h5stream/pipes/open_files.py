@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping, Sequence
+from multiprocessing.context import get_spawning_popen
 from typing import Any, ClassVar
 
 from h5stream.errors import ConfigError
+from h5stream.fetch import Access, is_url
+from h5stream.fetch.redact import public_url
 from h5stream.pipes.stage import Items, Stage
 from h5stream.reader import Catalog, open_catalog
 from h5stream.reader.catalog import Sources
@@ -24,16 +27,22 @@ class OpenFiles(Stage):
         Files and glob patterns.
     fields : mapping, sequence or None
         Key of the column -> dataset path; or dataset paths; or None for the default fields.
+    access : Access, optional
+        The way to remote files.
     """
 
     method: ClassVar[str] = "open_files"
     takes: ClassVar[frozenset[Items]] = frozenset({Items.NOTHING})
 
     def __init__(
-        self, sources: Sources, fields: Mapping[str, str] | Sequence[str] | None = None
+        self,
+        sources: Sources,
+        fields: Mapping[str, str] | Sequence[str] | None = None,
+        access: Access | None = None,
     ) -> None:
         self.sources = _as_paths(sources)
         self.fields = _named(fields)
+        self.access = access or Access()
         self._catalog: Catalog | None = None
         self._scanning = threading.Lock()
 
@@ -46,14 +55,22 @@ class OpenFiles(Stage):
         """What the files hold; scans them if that has not been done."""
         with self._scanning:
             if self._catalog is None:
-                self._catalog = open_catalog(self.sources, self.fields)
+                self._catalog = open_catalog(self.sources, self.fields, self.access)
             return self._catalog
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"sources": self.sources, "fields": self.fields, "catalog": self._catalog}
+        sources = self.sources
+        if get_spawning_popen() is None:  # what is written down has no secrets
+            sources = tuple(public_url(s) if is_url(s) else s for s in sources)
+        return {
+            "sources": sources,
+            "fields": self.fields,
+            "access": self.access,
+            "catalog": self._catalog,
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["sources"], state["fields"])  # type: ignore[misc]
+        self.__init__(state["sources"], state["fields"], state["access"])  # type: ignore[misc]
         self._catalog = state["catalog"]
 
 

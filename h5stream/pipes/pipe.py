@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args
 
 from h5stream.errors import ConfigError
+from h5stream.fetch import Access
 from h5stream.pipes.arguments import a_callable, a_count, a_seed
 from h5stream.pipes.batch import Batch
 from h5stream.pipes.chain import Chain
@@ -216,17 +217,32 @@ class Pipe(Chain):
         return self.then(Prefetch(a_count("items", items)))
 
 
-def open_files(sources: Sources, fields: Mapping[str, str] | Sequence[str] | None = None) -> Pipe:
+def open_files(
+    sources: Sources,
+    fields: Mapping[str, str] | Sequence[str] | None = None,
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+    requests: int | None = None,
+    retry_s: float | None = None,
+) -> Pipe:
     """Start a pipe on HDF5 files.
 
     Parameters
     ----------
     sources : path or sequence of paths
         A file, a glob pattern, or a list of them. The matches of a pattern come in natural order.
+        Remote files go by URLs that fsspec knows: ``s3://``, ``gs://``, ``https://`` and others.
     fields : mapping of str to str, sequence of str, or None
         Key of the column -> dataset path, or dataset paths that are keys as well. A member of a
         compound type is named in brackets: ``"obs[louvain]"``. None: every dataset that shares
         the leading length of the largest one.
+    storage_options : mapping, optional
+        Credentials and other options of a remote file system, as fsspec takes them.
+    requests : int, optional
+        Requests to remote files that are in flight at once; by default as many as are found to be
+        worth it.
+    retry_s : float, optional
+        How long a range that does not arrive is asked for again; by default two minutes.
 
     Returns
     -------
@@ -240,7 +256,10 @@ def open_files(sources: Sources, fields: Mapping[str, str] | Sequence[str] | Non
     >>> next(iter(pipe)).n_rows
     700
     """
-    return Pipe((OpenFiles(sources, fields),))
+    if requests is not None:
+        a_count("requests", requests)
+    access = Access(storage_options, requests=requests, retry_s=retry_s)
+    return Pipe((OpenFiles(sources, fields, access),))
 
 
 def mix(

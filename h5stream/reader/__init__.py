@@ -5,6 +5,7 @@ through h5py (`routes`, `fallback`). `reader` turns the pieces of a window into 
 that fill them (`direct`, `resident`); who runs the jobs, and when, is decided above.
 """
 
+from h5stream.reader.asking import start_job
 from h5stream.reader.catalog import Catalog, expand_sources, open_catalog
 from h5stream.reader.reader import Reader, WindowReads, resident_fields
 from h5stream.reader.routes import Route
@@ -19,4 +20,5 @@ __all__ = [
     "expand_sources",
     "open_catalog",
     "resident_fields",
+    "start_job",
 ]

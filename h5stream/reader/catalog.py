@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import glob
 import os
 from collections.abc import Mapping, Sequence
@@ -11,11 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from h5stream.errors import ConfigError, LayoutError
+from h5stream.errors import ConfigError
+from h5stream.fetch import Access, is_url
+from h5stream.fetch.redact import public_url
 from h5stream.fields import FileFields, bind_file, bind_files, default_names
-from h5stream.layout import scan_file
 from h5stream.layout.names import natural_key
-from h5stream.reader.routes import Route, choose_route
+from h5stream.reader.routes import Route
+from h5stream.reader.scanned import scan_files, scan_first
 
 __all__ = ["Catalog", "Sources", "expand_sources", "open_catalog"]
 
@@ -33,10 +36,13 @@ class Catalog:
         In the order in which their rows count.
     routes : dict
         (file that holds the dataset, its path there) -> how it is read.
+    access : Access
+        The way to the files.
     """
 
     files: tuple[FileFields, ...]
     routes: dict[tuple[str, str], Route]
+    access: Access = dataclasses.field(default_factory=Access)
 
     @property
     def n_rows(self) -> int:
@@ -56,10 +62,17 @@ class Catalog:
         }
 
 
-def expand_sources(sources: Sources) -> list[str]:
-    """Turn paths and glob patterns into a list of paths.
+def expand_sources(sources: Sources, access: Access | None = None) -> list[str]:
+    """Turn paths, URLs and glob patterns into a list of names of files.
 
     The matches of a pattern come in natural order, a list keeps its own.
+
+    Parameters
+    ----------
+    sources : path or list of paths
+        Files and patterns.
+    access : Access, optional
+        The way to remote files; it names them.
 
     Raises
     ------
@@ -69,6 +82,9 @@ def expand_sources(sources: Sources) -> list[str]:
     given = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
     paths: list[str] = []
     for source in [os.fspath(path) for path in given]:
+        if is_url(source):
+            paths.extend(_expand_url(source, access or Access()))
+            continue
         if not glob.has_magic(source) or Path(source).exists():
             paths.append(source)
             continue
@@ -81,46 +97,44 @@ def expand_sources(sources: Sources) -> list[str]:
     return paths
 
 
-def open_catalog(sources: Sources, fields: Mapping[str, str] | None) -> Catalog:
+def _expand_url(url: str, access: Access) -> list[str]:
+    """Name a remote file, or those that match; in a URL of the web `?` begins the query."""
+    if not any(mark in url.partition("?")[0] for mark in "*["):
+        return [access.name(url)]
+    found = sorted(access.expand(url), key=natural_key)
+    if not found:
+        raise ConfigError(f"no file matches {public_url(url)!r}; check the pattern and the bucket")
+    return [access.name(each) for each in found]
+
+
+def open_catalog(
+    sources: Sources, fields: Mapping[str, str] | None, access: Access | None = None
+) -> Catalog:
     """Scan files and decide how each dataset is read.
 
     Parameters
     ----------
     sources : path or list of paths
-        Local files; patterns are expanded.
+        Files; patterns are expanded.
     fields : mapping of str to str, optional
         Key of the column -> dataset path; None for every dataset of the first file that shares
         the leading length of its largest one.
+    access : Access, optional
+        The way to the files.
 
     Raises
     ------
     ConfigError, LayoutError, UnsupportedError
         As `scan_file`, `bind_files` and `choose_route` do.
     """
-    paths = expand_sources(sources)
+    access = access or Access()
+    paths = expand_sources(sources, access)
     if fields is None:
-        fields = {name: name for name in default_names(scan_file(paths[0], tables=False).datasets)}
+        fields = {name: name for name in default_names(scan_first(paths[0], access).datasets)}
     files: list[FileFields] = []
     routes: dict[tuple[str, str], Route] = {}
-    for path in paths:
-        file = bind_file(scan_file(path, list(fields.values())), fields)
-        _check_row_size(file)
+    for scanned in scan_files(paths, list(fields.values()), access):
+        file = bind_file(scanned.layout, fields)
         files.append(file)
-        for field in file.fields.values():
-            key = (field.layout.file, field.layout.path)
-            if key not in routes:
-                routes[key] = choose_route(field.layout, file.fingerprints[field.layout.file])
-    return Catalog(bind_files(files), routes)
-
-
-def _check_row_size(file: FileFields) -> None:
-    """Refuse rows that cannot fit in memory before anything is allocated for them."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for name, field in file.fields.items():
-        rows = field.layout.chunk_rows or 1
-        needed = min(rows, max(1, field.n_rows)) * field.layout.row_nbytes
-        if needed > memory:
-            raise LayoutError(
-                f"{file.path}: one chunk of rows of field {name!r} takes {needed} bytes, more "
-                f"than this machine's {memory} bytes of memory; rewrite it in smaller chunks"
-            )
+        routes |= scanned.routes
+    return Catalog(bind_files(files), routes, access)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import threading
+from functools import partial
 from typing import Any
 
 import h5py
@@ -16,7 +17,7 @@ import ml_dtypes
 import numpy as np
 
 from h5stream.errors import DecodeError, FetchError
-from h5stream.layout import DatasetLayout
+from h5stream.layout import DatasetLayout, Extents, SparseSource
 from h5stream.layout.opening import open_h5
 
 __all__ = ["FallbackFile", "can_hdf5_undo"]
@@ -46,40 +47,61 @@ class FallbackFile:
     Parameters
     ----------
     path : str
-        A local file.
+        The file.
+    source : SparseSource, optional
+        How to look at it, if it is remote.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, source: SparseSource | None = None) -> None:
         self.path = path
+        self._source = source
         self._file: Any = None
         self._process = -1
 
-    def read(self, layout: DatasetLayout, start: int, stop: int) -> np.ndarray:
+    def read(
+        self, layout: DatasetLayout, start: int, stop: int, arrived: Extents | None = None
+    ) -> np.ndarray:
         """Read rows ``start`` to ``stop`` of a dataset, converted by HDF5.
+
+        Parameters
+        ----------
+        layout : DatasetLayout
+            The dataset.
+        start, stop : int
+            Its rows.
+        arrived : Extents, optional
+            Bytes of a remote file that serve them.
 
         Raises
         ------
         FetchError
-            If the file cannot be opened.
+            If the file cannot be opened, or its bytes do not arrive.
         DecodeError
             If HDF5 cannot read the rows.
         """
-        with _LOCK:
-            for spec in layout.filters:
-                can_hdf5_undo(spec.id)
-            dataset = self._open()[layout.path]
-            try:
-                rows = dataset[start:stop]
-            except (OSError, RuntimeError, ValueError, TypeError) as error:
-                raise DecodeError(
-                    f"{self.path}: HDF5 cannot read rows {start} to {stop} of {layout.path!r}: "
-                    f"{error}",
-                    url=self.path,
-                    dataset=layout.path,
-                ) from error
+        for spec in layout.filters:
+            can_hdf5_undo(spec.id)
+        read = partial(self._read, layout, start, stop)
+        if self._source is None:
+            with _LOCK:
+                rows = read(self._open())
+        else:
+            rows = self._source.run(read, arrived)
+            self._source.forget()
         if layout.dtype == ml_dtypes.bfloat16:
             return rows.astype(ml_dtypes.bfloat16)
         return rows
+
+    def _read(self, layout: DatasetLayout, start: int, stop: int, file: Any) -> np.ndarray:
+        dataset = file[layout.path]
+        try:
+            return dataset[start:stop]
+        except (OSError, RuntimeError, ValueError, TypeError) as error:
+            raise DecodeError(
+                f"{self.path}: HDF5 cannot read rows {start} to {stop} of {layout.path!r}: {error}",
+                url=self.path,
+                dataset=layout.path,
+            ) from error
 
     def close(self) -> None:
         """Close the file, if this process opened it."""

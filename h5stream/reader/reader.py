@@ -17,15 +17,17 @@ from functools import partial
 import numpy as np
 
 from h5stream.decode import Scratch
-from h5stream.fetch import LocalFile
+from h5stream.fetch import DataFile, Request
 from h5stream.fields import DenseField, FileFields
 from h5stream.layout import DatasetLayout
 from h5stream.plan import Pieces, Segments, split_at_chunks
+from h5stream.reader.asking import AskingJob, Job, ask_for, can_ask
 from h5stream.reader.buffers import BufferPool
 from h5stream.reader.catalog import Catalog
 from h5stream.reader.destination import Destination, Target
-from h5stream.reader.direct import DirectDataset, Job, Spans
+from h5stream.reader.direct import DirectDataset, Spans
 from h5stream.reader.fallback import FallbackFile
+from h5stream.reader.ranges import ranges_of_rows
 from h5stream.reader.stats import Stats
 
 __all__ = ["Reader", "WindowReads", "resident_fields"]
@@ -45,7 +47,7 @@ class WindowReads:
 
     columns: dict[str, np.ndarray]
     jobs: list[Job]
-    files: list[LocalFile]
+    files: list[DataFile]
     n_rows: int
 
     def check_unchanged(self) -> None:
@@ -94,7 +96,7 @@ class Reader:
         self.stats = stats
         self._pool = BufferPool()
         self._scratches = threading.local()
-        self._files: dict[str, LocalFile] = {}
+        self._files: dict[str, DataFile] = {}
         self._fallbacks: dict[str, FallbackFile] = {}
         self._direct: dict[tuple[str, str], DirectDataset] = {}
         self._resident_names = resident_fields(catalog)
@@ -119,7 +121,7 @@ class Reader:
             for name, (dtype, row_shape) in self.catalog.columns.items()
         }
         jobs: list[Job] = []
-        files: list[LocalFile] = []
+        files: list[DataFile] = []
         for number in sorted(set(pieces.file.tolist())):
             holders = {f.layout.file for f in self.catalog.files[number].fields.values()}
             files.extend(self._file(self.catalog.files[number], path) for path in holders)
@@ -170,8 +172,21 @@ class Reader:
             return
         per_job = max(1, _FALLBACK_JOB_BYTES // max(1, layout.row_nbytes))
         segments = split_at_chunks(*spans, chunk_rows=layout.chunk_rows or per_job)
+        fallback, data = self._fallback(file, layout.file), self._file(file, layout.file)
         for part in segments.jobs(chunk_rows_per_job=1):
-            yield partial(self._read_fallback, part, destination)
+            if not can_ask(data):
+                yield partial(self._read_fallback, fallback, part, destination, None)
+                continue
+            rows = (int(part.start.min()), int(part.stop.max()))
+            work = partial(self._read_fallback, fallback, part, destination)
+            yield AskingJob(data, *ranges_of_rows(layout, *rows), work, self.stats)
+
+    def _fallback(self, file: FileFields, path: str) -> FallbackFile:
+        found = self._fallbacks.get(path)
+        if found is None:
+            made = FallbackFile(path, self.catalog.access.reopen(path, file.fingerprints[path]))
+            found = self._fallbacks.setdefault(path, made)
+        return found
 
     def _direct_dataset(self, file: FileFields, layout: DatasetLayout) -> DirectDataset:
         key = (layout.file, layout.path)
@@ -182,13 +197,17 @@ class Reader:
         return direct
 
     def _read_fallback(
-        self, segments: Segments, destination: Destination, _scratch: Scratch
+        self,
+        fallback: FallbackFile,
+        segments: Segments,
+        destination: Destination,
+        arrived: Request | None,
+        _scratch: Scratch,
     ) -> None:
         layout = destination.targets[0][0].layout
-        fallback = self._fallbacks.setdefault(layout.file, FallbackFile(layout.file))
         first, last = int(segments.start.min()), int(segments.stop.max())
         started = time.perf_counter()
-        rows = fallback.read(layout, first, last)
+        rows = fallback.read(layout, first, last, None if arrived is None else arrived.extents())
         for start, stop, dest in segments.spans():
             destination.put(rows[start - first : stop - first], dest)
         self.stats.add(decode_s=time.perf_counter() - started, decoded_bytes=rows.nbytes)
@@ -212,9 +231,17 @@ class Reader:
     def _load(self, number: int, field: DenseField, scratch: Scratch) -> np.ndarray:
         rows = np.empty((field.n_rows, *field.row_shape), field.dtype)
         whole = (np.array([0]), np.array([field.n_rows]), np.array([0]))
-        for job in self._dataset_jobs(number, whole, Destination([(field, rows)])):
+        jobs = self._dataset_jobs(number, whole, Destination([(field, rows)]))
+        for job in [ask_for(job) for job in jobs]:
             job(scratch)
         return rows
 
-    def _file(self, file: FileFields, path: str) -> LocalFile:
-        return self._files.setdefault(path, LocalFile(path, file.fingerprints[path]))
+    def _file(self, file: FileFields, path: str) -> DataFile:
+        found = self._files.get(path)
+        if found is None:
+            made = self.catalog.access.data_file(path, file.fingerprints[path], self._count_retry)
+            found = self._files.setdefault(path, made)
+        return found
+
+    def _count_retry(self) -> None:
+        self.stats.add(retries=1)
