@@ -79,6 +79,11 @@ class Access:
         """Tell whether a name is that of a remote file."""
         return name in self._urls
 
+    @property
+    def depth(self) -> int:
+        """How many requests this process has in flight at most, now."""
+        return self._connect().depth
+
     def expand(self, pattern: str) -> list[str]:
         """List the URLs that match a pattern, in no order.
 

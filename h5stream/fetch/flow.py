@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 __all__ = ["Depth", "Flow", "Ticket"]
 
-_FIRST_DEPTH = 16
+_FIRST_DEPTH = 32
 _MOST_DEPTH = 128
 _ROUND_DEPTHS = 2
 _WORTH = 1.2
@@ -33,10 +33,10 @@ class Depth:
     Examples
     --------
     >>> depth = Depth()
-    >>> for n in range(33):
+    >>> for n in range(65):
     ...     depth.note(now_s=0.01 * n, nbytes=1000)
     >>> depth.requests
-    32
+    64
     """
 
     def __init__(self, fixed: int | None = None) -> None:

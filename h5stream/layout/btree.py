@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import struct
 
-__all__ = ["chunk_node_children"]
+__all__ = ["TREE_SIGNATURE", "chunk_node_children"]
 
-_SIGNATURE = b"TREE"
+TREE_SIGNATURE = b"TREE"
 _HEAD = struct.Struct("<4sBBH")
 _HEAD_BYTES = 24
 """Signature, type, level, number of entries, and the addresses of both siblings."""
@@ -36,7 +36,7 @@ def chunk_node_children(node: bytes, size_bytes: int) -> list[int]:
     if len(node) < _HEAD_BYTES:
         return []
     signature, kind, level, entries = _HEAD.unpack_from(node)
-    if signature != _SIGNATURE or kind != 1 or level == 0 or not entries:
+    if signature != TREE_SIGNATURE or kind != 1 or level == 0 or not entries:
         return []
     for axes in range(1, _MOST_AXES + 1):
         key_bytes = 8 + 8 * (axes + 1)

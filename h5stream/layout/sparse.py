@@ -4,8 +4,8 @@
 2. The action that failed is dropped, what it missed is fetched, and it runs again: nothing is
    ever waited for while HDF5's lock is held, so no thread, no event loop and no garbage
    collection can wait for it in turn.
-3. A miss fetches some bytes ahead, more where misses follow each other. Where it hits the index of
-   a dataset's chunks, the nodes below are fetched as well, a whole level at once.
+3. A miss fetches some bytes ahead, more where misses follow each other. Where HDF5 has begun to
+   walk the index of a dataset's chunks, all nodes below are fetched too, a whole level at once.
 
 How bytes are fetched is the caller's business.
 """
@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 from h5stream.errors import H5StreamError, LayoutError
-from h5stream.layout.btree import chunk_node_children
+from h5stream.layout.btree import TREE_SIGNATURE, chunk_node_children
 from h5stream.layout.extents import Extents
 from h5stream.layout.model import Fingerprint
 from h5stream.layout.opening import explain_open_failure, open_image
@@ -61,6 +61,7 @@ class SparseSource:
         self._extents = Extents()
         self._ahead_bytes = _LEAST_AHEAD_BYTES
         self._last_stop = -1
+        self._walked: set[int] = set()
         self._turns = threading.Lock()
 
     def keep(self, offset: int, data: bytes) -> None:
@@ -84,6 +85,7 @@ class SparseSource:
         with self._turns:
             if self._extents.nbytes > _KEPT_BYTES:
                 self._extents = Extents()
+                self._walked.clear()
 
     def run(self, action: Callable[[Any], T], beside: Extents | None = None) -> T:
         """Open the file in memory and call `action`, again after each miss.
@@ -109,6 +111,7 @@ class SparseSource:
                 except Exception:
                     if image.missed is None:
                         raise
+                self._load_trees(image.trees)
                 self._load_missed(*image.missed)
         raise LayoutError(
             f"{self.name}: HDF5 found no end in {_MOST_TURNS} reads; the file is damaged, copy it "
@@ -149,7 +152,22 @@ class SparseSource:
             at = max(512, 2 * at)
         return False
 
+    def _load_trees(self, roots: Mapping[int, int]) -> None:
+        """Fetch indexes of chunks that HDF5 has begun to walk, each level of all at once."""
+        level = {place: size for place, size in roots.items() if place not in self._walked}
+        while level and len(self._walked) < _MOST_NODES:
+            self._walked.update(level)
+            below: dict[int, int] = {}
+            for place, size in level.items():
+                node = self._extents.read(place, size) or b""
+                children = chunk_node_children(node, self._fingerprint.size_bytes)
+                below |= {child: size for child in children if child not in self._walked}
+            self.load([(child, child + size) for child, size in below.items()])
+            level = below
+
     def _load_missed(self, offset: int, size: int) -> None:
+        if not self._extents.missing(offset, offset + size):
+            return
         follows = self._last_stop - _ALIGNMENT_BYTES <= offset <= self._last_stop
         self._ahead_bytes = (
             min(2 * self._ahead_bytes, _MOST_AHEAD_BYTES) if follows else _LEAST_AHEAD_BYTES
@@ -158,22 +176,7 @@ class SparseSource:
         stop = max(offset + size, start + self._ahead_bytes)
         self._last_stop = min(stop, self._fingerprint.size_bytes)
         self.load([(start, self._last_stop)])
-        self._load_nodes_below(offset, size)
-
-    def _load_nodes_below(self, offset: int, size: int) -> None:
-        """Fetch an index of chunks level by level, if one begins here."""
-        level, seen = [offset], {offset}
-        while level and len(seen) < _MOST_NODES:
-            nodes = (self._extents.read(place, size) for place in level)
-            below = [
-                child
-                for node in nodes
-                if node is not None
-                for child in chunk_node_children(node, self._fingerprint.size_bytes)
-            ]
-            level = list(dict.fromkeys(child for child in below if child not in seen))
-            seen.update(level)
-            self.load([(child, child + size) for child in level])
+        self._load_trees({offset: size})
 
 
 class _MissError(H5StreamError):
@@ -190,6 +193,7 @@ class _Image(io.RawIOBase):
         self._size_bytes = size_bytes
         self._at = 0
         self.missed: tuple[int, int] | None = None
+        self.trees: dict[int, int] = {}
 
     def __repr__(self) -> str:
         return self._name
@@ -218,6 +222,8 @@ class _Image(io.RawIOBase):
             if self.missed is None:
                 self.missed = (self._at, size)
             raise OSError("not in memory")
+        if data[:4] == TREE_SIGNATURE:
+            self.trees[self._at] = size
         wanted[:size] = data
         self._at += size
         return size

@@ -83,6 +83,6 @@ def _check_row_size(layout: FileLayout) -> None:
         needed = rows * dataset.row_nbytes
         if needed > memory:
             raise LayoutError(
-                f"{layout.path}: one chunk of rows of {name!r} takes {needed} bytes, more than "
-                f"this machine's {memory} bytes of memory; rewrite it in smaller chunks"
+                f"{layout.path}: one chunk of rows of field {name!r} takes {needed} bytes, more "
+                f"than this machine's {memory} bytes of memory; rewrite it in smaller chunks"
             )
