@@ -148,7 +148,7 @@ def compare(
         f"  h5stream {rate:9.0f} chunks/s {rate * size / 1e6:7.1f} MB/s   "
         f"limit {limit:9.0f} chunks/s {limit * size / 1e6:7.1f} MB/s   {ratio:5.2f} of the limit\n"
         f"  h5py     {slow[best]:9.1f} chunks/s ({best})   {rate / slow[best]:.0f} times slower\n"
-        f"  epoch    {count} requests, {depth} in flight, {nbytes / stored:.3f} of the chunks' bytes"
+        f"  epoch    {count} requests, {depth} in flight, {nbytes / stored:.3f} of the stored bytes"
     )
 
 
@@ -157,8 +157,7 @@ def starts(server: Nginx, url: str, delay_s: float, folder: Path) -> None:
     sidecar = folder / "layout.npz"
     for name in ("cold", "saved layout"):
         before = len(server.requests())
-        options = {"layout": str(sidecar)} if name != "cold" else {}
-        stream = make_stream(url, None, layout_cache=None, **options)
+        stream = make_stream(url, None, layout=False if name == "cold" else sidecar)
         started = time.perf_counter()
         stream.catalog  # noqa: B018 - scans
         scanned = time.perf_counter() - started
@@ -169,7 +168,7 @@ def starts(server: Nginx, url: str, delay_s: float, folder: Path) -> None:
         first = time.perf_counter() - started
         iterator.close()
         if name == "cold":
-            h5s.save_layout(stream.catalog, sidecar)
+            h5s.index_files(url, sidecar, fields=["x"])
         print(
             f"  {name:13} {count} requests and {scanned / delay_s:.1f} round trips before the "
             f"first window, which took {first:.2f} s"

@@ -13,6 +13,7 @@ from h5stream.errors import (
     UnsupportedError,
 )
 from h5stream.explain import Explanation
+from h5stream.index import index_files
 from h5stream.loader import Loader
 from h5stream.pipes import Pipe, mix, open_files
 from h5stream.stream import H5Stream
@@ -34,6 +35,7 @@ __all__ = [
     "UnsupportedError",
     "collate",
     "example_file",
+    "index_files",
     "mix",
     "open_files",
 ]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from h5stream.errors import ConfigError
 from h5stream.explain import Explanation, explain
 from h5stream.pipes import Pipe, open_files
+from h5stream.pipes.open_files import LayoutOption
 from h5stream.plan.lanes import Uneven
 from h5stream.reader.catalog import Sources
 
@@ -64,6 +66,14 @@ class H5Stream(Pipe):
         worth it.
     retry_s : float or None
         How long a range that does not arrive is asked for again; None: two minutes.
+    layout : path, URL, False or None
+        A file that `index_files` wrote: then nothing is scanned. None: the layouts of remote files
+        are kept in the user's cache directory; False scans anew.
+    cache_dir : path or None
+        Keep what is fetched from remote files in this directory, as it is stored there, for all
+        processes of this machine; layouts as well.
+    cache_limit : int or None
+        Bytes that may be kept there; what was read longest ago goes first. None: 10 GiB.
 
     Raises
     ------
@@ -110,6 +120,9 @@ class H5Stream(Pipe):
         storage_options: Mapping[str, Any] | None = None,
         requests: int | None = None,
         retry_s: float | None = None,
+        layout: LayoutOption = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        cache_limit: int | None = None,
     ) -> None:
         if output not in ("torch", "numpy"):
             raise ConfigError(f'output must be "torch" or "numpy", not {output!r}')
@@ -121,6 +134,9 @@ class H5Stream(Pipe):
             storage_options=storage_options,
             requests=requests,
             retry_s=retry_s,
+            layout=layout,
+            cache_dir=cache_dir,
+            cache_limit=cache_limit,
         )
         in_order = files.list_chunks(_IN_ORDER_BYTES)
         shuffled = files.list_chunks().shuffle_chunks(seed)

@@ -11,9 +11,11 @@ from collections.abc import Callable, Mapping
 from multiprocessing.context import get_spawning_popen
 from typing import TYPE_CHECKING, Any
 
+from h5stream.errors import FetchError
 from h5stream.fetch.file import DataFile
 from h5stream.fetch.local import LocalFile
 from h5stream.fetch.redact import harmless_options, is_url, public_url
+from h5stream.fetch.store import PieceStore
 from h5stream.layout import Fingerprint, LocalSource, Source, SparseSource
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ class Access:
         In flight at once; by default as many as are found to be worth it.
     retry_s : float, optional
         How long to keep asking for a range.
+    store : PieceStore, optional
+        Keeps on disk what was fetched.
     """
 
     def __init__(
@@ -41,10 +45,12 @@ class Access:
         *,
         requests: int | None = None,
         retry_s: float | None = None,
+        store: PieceStore | None = None,
     ) -> None:
         self._options = dict(storage_options or {})
         self._requests = requests
         self._retry_s = retry_s
+        self._store = store
         self._urls: dict[str, str] = {}
         self._hub: tuple[int, Hub] | None = None
 
@@ -102,6 +108,24 @@ class Access:
             return LocalSource(name)
         return self._connect().source(name, self._urls[name])
 
+    def unchanged(self, name: str, fingerprint: Fingerprint) -> bool:
+        """Tell whether a file is still of this version."""
+        return self.source(name).fingerprint(name) == fingerprint
+
+    def read_all(self, name: str, most_bytes: int) -> bytes:
+        """Read a remote file that is not HDF5.
+
+        Raises
+        ------
+        FetchError
+            If it does not arrive, or has more than `most_bytes`.
+        """
+        source = self.source(name)
+        size_bytes = source.fingerprint(name).size_bytes
+        if size_bytes > most_bytes:
+            raise FetchError(f"{name}: has {size_bytes} bytes, expected at most {most_bytes}")
+        return source.read(name, 0, size_bytes)
+
     def reopen(self, name: str, fingerprint: Fingerprint) -> SparseSource | None:
         """Look again at a version of a remote file, for which nothing is asked; None if local."""
         if not self.is_remote(name):
@@ -123,6 +147,11 @@ class Access:
         from h5stream.fetch.remote import Hub
 
         if self._hub is None or self._hub[0] != os.getpid():
-            hub = Hub(self._options, requests=self._requests, retry_s=self._retry_s)
+            hub = Hub(
+                self._options,
+                requests=self._requests,
+                retry_s=self._retry_s,
+                store=self._store,
+            )
             self._hub = (os.getpid(), hub)
         return self._hub[1]

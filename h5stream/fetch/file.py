@@ -61,6 +61,9 @@ class Request(DataFile, Protocol):
     def extents(self) -> Extents:
         """Return all that has arrived."""
 
+    def settle(self) -> None:
+        """Wait for what is not there yet, and make all of it ready to be read."""
+
     def cancel(self) -> None:
         """Stop waiting for them."""
 

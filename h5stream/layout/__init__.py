@@ -1,7 +1,8 @@
 """WHERE the bytes of a file's datasets lie.
 
 `model` holds frozen facts about files, `scan` finds them with h5py and closes the file again: it
-opens (`opening`), describes datasets (`elements`) and lists their chunks (`tables`).
+opens (`opening`), describes datasets (`elements`) and lists their chunks (`tables`); `saved` writes
+the facts down.
 How bytes of a remote file arrive is not known here: `sparse` is handed a function for that.
 Nothing here decides what to read, in which order or how to decode it.
 """
@@ -16,6 +17,7 @@ from h5stream.layout.model import (
     Storage,
 )
 from h5stream.layout.opening import fingerprint_of
+from h5stream.layout.saved import SavedFile, pack_layouts, unpack_layouts
 from h5stream.layout.scan import scan_file
 from h5stream.layout.source import LocalSource, Source
 from h5stream.layout.sparse import SparseSource
@@ -28,9 +30,12 @@ __all__ = [
     "FilterSpec",
     "Fingerprint",
     "LocalSource",
+    "SavedFile",
     "Source",
     "SparseSource",
     "Storage",
     "fingerprint_of",
+    "pack_layouts",
     "scan_file",
+    "unpack_layouts",
 ]

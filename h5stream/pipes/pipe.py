@@ -6,11 +6,14 @@ Every method returns a longer pipe and leaves this one as it is.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, get_args
 
 from h5stream.errors import ConfigError
 from h5stream.fetch import Access
+from h5stream.fetch.store import PieceStore
 from h5stream.pipes.arguments import a_callable, a_count, a_seed
 from h5stream.pipes.batch import Batch
 from h5stream.pipes.chain import Chain
@@ -19,7 +22,7 @@ from h5stream.pipes.instance import find_rank
 from h5stream.pipes.list_chunks import ListChunks
 from h5stream.pipes.map import Map
 from h5stream.pipes.mix import Mix, common_shard
-from h5stream.pipes.open_files import OpenFiles
+from h5stream.pipes.open_files import LayoutOption, OpenFiles
 from h5stream.pipes.prefetch import Prefetch
 from h5stream.pipes.read_chunks import ReadChunks
 from h5stream.pipes.shard import Shard
@@ -35,6 +38,7 @@ from h5stream.reader.catalog import Sources
 __all__ = ["Pipe", "mix", "open_files"]
 
 _TARGET_BYTES = 2**20
+_CACHE_BYTES = 10 * 2**30
 
 
 class Pipe(Chain):
@@ -224,6 +228,9 @@ def open_files(
     storage_options: Mapping[str, Any] | None = None,
     requests: int | None = None,
     retry_s: float | None = None,
+    layout: LayoutOption = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    cache_limit: int | None = None,
 ) -> Pipe:
     """Start a pipe on HDF5 files.
 
@@ -243,6 +250,14 @@ def open_files(
         worth it.
     retry_s : float, optional
         How long a range that does not arrive is asked for again; by default two minutes.
+    layout : path, URL or False, optional
+        A file that `index_files` wrote: then nothing is scanned. By default the layouts of remote
+        files are kept in the user's cache directory; False scans anew.
+    cache_dir : path, optional
+        Keep what is fetched from remote files in this directory, as it is stored there, for all
+        processes of this machine; layouts as well.
+    cache_limit : int, optional
+        Bytes that may be kept there, by default 10 GiB; what was read longest ago goes first.
 
     Returns
     -------
@@ -258,8 +273,13 @@ def open_files(
     """
     if requests is not None:
         a_count("requests", requests)
-    access = Access(storage_options, requests=requests, retry_s=retry_s)
-    return Pipe((OpenFiles(sources, fields, access),))
+    if cache_limit is not None:
+        a_count("cache_limit", cache_limit)
+    store = None
+    if cache_dir is not None:
+        store = PieceStore(Path(cache_dir) / "chunks", cache_limit or _CACHE_BYTES)
+    access = Access(storage_options, requests=requests, retry_s=retry_s, store=store)
+    return Pipe((OpenFiles(sources, fields, access, layout, cache_dir),))
 
 
 def mix(

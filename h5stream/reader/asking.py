@@ -72,7 +72,7 @@ class AskingJob:
     def __call__(self, scratch: Scratch) -> None:
         """Do the work, once the ranges are there."""
         request = self.ask()
-        request.arrived.result()
+        request.settle()
         try:
             self._work(request, scratch)
         finally:

@@ -15,10 +15,11 @@ import numpy as np
 from h5stream.errors import ConfigError
 from h5stream.fetch import Access, is_url
 from h5stream.fetch.redact import public_url
+from h5stream.fetch.store import PieceStore
 from h5stream.fields import FileFields, bind_file, bind_files, default_names
 from h5stream.layout.names import natural_key
+from h5stream.reader.layouts import LayoutFinder
 from h5stream.reader.routes import Route
-from h5stream.reader.scanned import scan_files, scan_first
 
 __all__ = ["Catalog", "Sources", "expand_sources", "open_catalog"]
 
@@ -108,7 +109,12 @@ def _expand_url(url: str, access: Access) -> list[str]:
 
 
 def open_catalog(
-    sources: Sources, fields: Mapping[str, str] | None, access: Access | None = None
+    sources: Sources,
+    fields: Mapping[str, str] | None,
+    access: Access | None = None,
+    *,
+    sidecar: str | None = None,
+    cache: PieceStore | None = None,
 ) -> Catalog:
     """Scan files and decide how each dataset is read.
 
@@ -121,6 +127,10 @@ def open_catalog(
         the leading length of its largest one.
     access : Access, optional
         The way to the files.
+    sidecar : str, optional
+        Path or URL of layouts that were written down.
+    cache : PieceStore, optional
+        Where the layouts of remote files are kept.
 
     Raises
     ------
@@ -129,11 +139,13 @@ def open_catalog(
     """
     access = access or Access()
     paths = expand_sources(sources, access)
+    finder = LayoutFinder(access, sidecar, cache)
     if fields is None:
-        fields = {name: name for name in default_names(scan_first(paths[0], access).datasets)}
+        listed = finder.list_datasets(paths[0]).datasets
+        fields = {name: name for name in default_names(listed)}
     files: list[FileFields] = []
     routes: dict[tuple[str, str], Route] = {}
-    for scanned in scan_files(paths, list(fields.values()), access):
+    for scanned in finder.find(paths, list(fields.values())):
         file = bind_file(scanned.layout, fields)
         files.append(file)
         routes |= scanned.routes

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 
 from h5stream.errors import LayoutError
 from h5stream.fetch import Access
 from h5stream.layout import FileLayout, Source, SparseSource, scan_file
 from h5stream.reader.routes import Route, choose_route
 
-__all__ = ["ScannedFile", "scan_files", "scan_first"]
+__all__ = ["ScannedFile", "map_files", "scan_source"]
 
 _AT_ONCE = 16
 
@@ -34,33 +33,19 @@ class ScannedFile:
     routes: dict[tuple[str, str], Route]
 
 
-def scan_first(path: str, access: Access) -> FileLayout:
-    """List the datasets of a file, without their chunks."""
-    return scan_file(path, tables=False, source=access.source(path))
-
-
-def scan_files(paths: Sequence[str], names: Sequence[str], access: Access) -> list[ScannedFile]:
-    """Scan files for datasets.
-
-    Parameters
-    ----------
-    paths : sequence of str
-        Files, by the names that `access` has for them.
-    names : sequence of str
-        Datasets.
-    access : Access
-        The way to the files.
-    """
-    scan = partial(_scan, names=names, access=access)
+def map_files(
+    look: Callable[[str], ScannedFile], paths: Sequence[str], access: Access
+) -> list[ScannedFile]:
+    """Look at each file; at several at once where some are remote."""
     if len(paths) < 2 or not any(map(access.is_remote, paths)):
-        return [scan(path) for path in paths]
+        return [look(path) for path in paths]
     with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="h5stream-scan") as threads:
-        return list(threads.map(scan, paths))
+        return list(threads.map(look, paths))
 
 
-def _scan(path: str, names: Sequence[str], access: Access) -> ScannedFile:
-    source = access.source(path)
-    layout = scan_file(path, names, source=source)
+def scan_source(source: Source, names: Sequence[str]) -> ScannedFile:
+    """Scan a file for datasets, and decide how each is read."""
+    layout = scan_file(source.name, names, source=source)
     _check_row_size(layout)
     return ScannedFile(layout, _routes(layout, source))
 

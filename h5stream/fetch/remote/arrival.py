@@ -17,6 +17,8 @@ __all__ = ["Arrival"]
 _NO_LIMITS = Limits(max_gap_bytes=-1, max_bytes=0)
 """Ranges in memory are not joined."""
 
+Span = tuple[int, int]
+
 ReadMissing = Callable[[int, int], bytes]
 
 
@@ -29,24 +31,36 @@ class Arrival:
         First byte and one past the last of each read, sorted.
     read_missing : callable
         Gets a range that is in none of the reads.
+    read_anew : callable
+        Gets a range that came damaged.
     check_unchanged : callable
         Raises if the file was replaced.
+    cached : sequence of Span
+        Ranges that are on disk, sorted; they are read by `settle`.
+    keep : callable, optional
+        Called once the reads have arrived, to keep them; with this.
     """
 
     def __init__(
         self,
-        spans: Sequence[tuple[int, int]],
+        spans: Sequence[Span],
         read_missing: ReadMissing,
+        read_anew: ReadMissing,
         check_unchanged: Callable[[], None],
+        cached: Sequence[Span] = (),
+        keep: Callable[[Arrival], None] | None = None,
     ) -> None:
-        self.spans = spans
-        self.cached_bytes = 0
         self.arrived: Future[None] = Future()
+        self._asked = list(spans)
+        self._cached = cached
+        self._spans = self._asked
         self._starts = [start for start, _stop in spans]
         self._parts: list[bytes] = [b""] * len(spans)
         self._left = len(spans)
         self._read_missing = read_missing
+        self._read_anew = read_anew
         self._check_unchanged = check_unchanged
+        self._keep = keep
         self._settling = threading.Lock()
         if not spans:
             self.arrived.set_result(None)
@@ -59,12 +73,17 @@ class Arrival:
     @property
     def requests(self) -> int:
         """How many reads serve the ranges."""
-        return len(self.spans)
+        return len(self._asked)
 
     @property
     def moved_bytes(self) -> int:
         """How many bytes those bring."""
-        return sum(stop - start for start, stop in self.spans)
+        return sum(stop - start for start, stop in self._asked)
+
+    @property
+    def cached_bytes(self) -> int:
+        """How many bytes are on disk."""
+        return sum(stop - start for start, stop in self._cached)
 
     @property
     def wanted(self) -> bool:
@@ -76,18 +95,18 @@ class Arrival:
         self._parts[number] = data
         self._left -= 1
         if not self._left:
-            self._settle(None)
+            self._end(None)
 
     def fail(self, error: BaseException) -> None:
         """Give up: one read will never come."""
-        self._settle(error)
+        self._end(error)
 
     def cancel(self) -> None:
         """Stop waiting."""
         with self._settling:
             self.arrived.cancel()
 
-    def _settle(self, error: BaseException | None) -> None:
+    def _end(self, error: BaseException | None) -> None:
         with self._settling:
             if self.arrived.done():
                 return
@@ -96,29 +115,46 @@ class Arrival:
             else:
                 self.arrived.set_exception(error)
 
+    def settle(self) -> None:
+        """Wait until all has arrived; keep it on disk, and read what was there already."""
+        self.arrived.result()
+        if self._keep is not None:
+            self._keep(self)
+        if self._cached:
+            parts = list(zip(self._asked, self._parts, strict=True))
+            parts += [
+                (span, self._read_missing(span[0], span[1] - span[0])) for span in self._cached
+            ]
+            parts.sort(key=lambda part: part[0])
+            self._spans = [span for span, _data in parts]
+            self._starts = [start for start, _stop in self._spans]
+            self._parts = [data for _span, data in parts]
+
     def view(self, offset: int, size: int) -> memoryview:
         """Return bytes that have arrived, or get them now."""
         at = bisect_right(self._starts, offset) - 1
-        if at >= 0 and offset + size <= self.spans[at][1]:
-            start = self._starts[at]
-            return memoryview(self._parts[at])[offset - start : offset - start + size]
-        if at >= 0 and at + 1 < len(self.spans) and self.spans[at][1] == self._starts[at + 1]:
-            here = self.spans[at][1] - offset
-            if 0 < here < size:  # it goes on in the next read
-                rest = self.view(offset + here, size - here)
-                return memoryview(b"".join([self.view(offset, here), rest]))
-        return memoryview(self._read_missing(offset, size))
+        pieces: list[memoryview] = []
+        place, stop = offset, offset + size
+        while 0 <= at < len(self._spans) and place < stop:
+            start, end = self._spans[at]
+            if not start <= place < end:
+                break
+            pieces.append(memoryview(self._parts[at])[place - start : stop - start])
+            place, at = min(end, stop), at + 1
+        if place < stop:
+            return memoryview(self._read_missing(offset, size))
+        return pieces[0] if len(pieces) == 1 else memoryview(b"".join(pieces))
 
     def extents(self) -> Extents:
         """Return all that has arrived."""
         extents = Extents()
-        for (start, _stop), part in zip(self.spans, self._parts, strict=True):
+        for (start, _stop), part in zip(self._spans, self._parts, strict=True):
             extents.add(start, part)
         return extents
 
     def read_again(self, offset: int, size: int) -> bytes | None:
         """Get bytes anew, because those that came are damaged."""
-        return self._read_missing(offset, size)
+        return self._read_anew(offset, size)
 
     def read_into(self, offset: int, buffers: Sequence[np.ndarray]) -> int:
         """Fill `buffers` with bytes that have arrived."""

@@ -27,11 +27,14 @@ from h5stream.fetch.redact import redact_text
 from h5stream.fetch.remote.arrival import Arrival
 from h5stream.fetch.remote.transport import Response, Transport
 from h5stream.fetch.retry import Failed, Fault, FaultError, RetryPolicy, retried
+from h5stream.fetch.store import PieceStore, digest_of
 from h5stream.layout import Fingerprint
 
 __all__ = ["Connection", "RemoteFile", "join_ranges"]
 
 T = TypeVar("T")
+
+Span = tuple[int, int]
 
 _LIMITS = Limits(max_gap_bytes=2**20, max_bytes=4 * 2**20)
 _MOST_WASTE = 1 / 32
@@ -107,8 +110,8 @@ class RemoteFile:
         The version that may be read.
     secrets : frozenset of str
         What no message may repeat.
-    on_retry : callable
-        Told of each failure that is tried again.
+    store : PieceStore, optional
+        Keeps on disk what was fetched.
     """
 
     def __init__(
@@ -118,10 +121,11 @@ class RemoteFile:
         connection: Connection,
         fingerprint: Fingerprint,
         secrets: frozenset[str] = frozenset(),
-        on_retry: Callable[[], None] = lambda: None,
+        store: PieceStore | None = None,
     ) -> None:
         self.name = name
-        self.on_retry = on_retry
+        self.on_retry: Callable[[], None] = lambda: None
+        self._store = store
         self._path = path
         self._connection = connection
         self._fingerprint = fingerprint
@@ -141,10 +145,25 @@ class RemoteFile:
             int64, in any order.
         """
         wanted = size > 0
-        return self._ask(join_ranges(offset[wanted], size[wanted]))
+        offset, size = offset[wanted], size[wanted]
+        if self._store is None:
+            return self._ask(join_ranges(offset, size))
+        pairs = zip(offset.tolist(), size.tolist(), strict=True)
+        ranges = sorted({(start, start + n) for start, n in pairs})
+        here = {span for span in ranges if self._store.has(self._digest(span))}
+        rest = np.array([span for span in ranges if span not in here], np.int64).reshape(-1, 2)
+        spans = join_ranges(rest[:, 0], rest[:, 1] - rest[:, 0])
+        return self._ask(spans, sorted(here), partial(self._keep, rest.tolist()))
 
-    def _ask(self, spans: Sequence[tuple[int, int]]) -> Arrival:
-        arrival = Arrival(spans, self._read, self.check_unchanged)
+    def _ask(
+        self,
+        spans: Sequence[Span],
+        cached: Sequence[Span] = (),
+        keep: Callable[[Arrival], None] | None = None,
+    ) -> Arrival:
+        arrival = Arrival(
+            spans, self._read_kept, self._read_anew, self.check_unchanged, cached, keep
+        )
         tickets = [
             Ticket(
                 stop - start,
@@ -157,6 +176,31 @@ class RemoteFile:
             self._connection.thread.call(self._connection.flow.put, tickets)
         return arrival
 
+    def _digest(self, span: Span) -> bytes:
+        return digest_of(self.name, self._fingerprint, span)
+
+    def _keep(self, ranges: Sequence[Sequence[int]], arrival: Arrival) -> None:
+        """Put ranges that have arrived on disk."""
+        if self._store is not None:
+            for start, stop in ranges:
+                self._store.put(self._digest((start, stop)), arrival.view(start, stop - start))
+
+    def _read_kept(self, offset: int, size: int) -> bytes:
+        """Read a range from disk, or fetch it if it is there no more."""
+        span = (offset, offset + size)
+        data = self._store.get(self._digest(span)) if self._store is not None else None
+        return self._read_anew(offset, size) if data is None else data
+
+    def _read_anew(self, offset: int, size: int) -> bytes:
+        """Fetch a range, and forget what is on disk of it."""
+        span = (offset, offset + size)
+        arrival = self._ask([span])
+        arrival.arrived.result()
+        data = bytes(arrival.view(offset, size))
+        if self._store is not None:
+            self._store.put(self._digest(span), data)
+        return data
+
     def fetch(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """Return the bytes of ranges, all fetched at once.
 
@@ -166,12 +210,9 @@ class RemoteFile:
             If some of them do not arrive.
         """
         starts, stops = np.array(ranges, np.int64).reshape(-1, 2).T
-        arrival = self.request(starts, stops - starts)
+        arrival = self._ask(join_ranges(starts, stops - starts))
         arrival.arrived.result()
         return [bytes(arrival.view(start, stop - start)) for start, stop in ranges]
-
-    def _read(self, offset: int, size: int) -> bytes:
-        return self.fetch([(offset, offset + size)])[0]
 
     def read_into(self, offset: int, buffers: Sequence[np.ndarray]) -> int:
         """Fill `buffers`, one after the other, with the bytes from `offset` on.
@@ -191,7 +232,7 @@ class RemoteFile:
 
     def read_again(self, offset: int, size: int) -> bytes | None:
         """Get bytes anew, because those that came are damaged."""
-        return self._read(offset, size)
+        return self._read_anew(offset, size)
 
     def check_unchanged(self) -> None:
         """Raise unless the file is still the version that was scanned.
@@ -242,9 +283,7 @@ class RemoteFile:
             found = _difference(size_bytes, version, expected)
             raise FetchError(f"{self.name}: {found}; {_ADVICE[Fault.REPLACED]}", url=self.name)
 
-    async def _patiently(
-        self, attempt: Callable[[], Awaitable[T]], span: tuple[int, int] | None = None
-    ) -> T:
+    async def _patiently(self, attempt: Callable[[], Awaitable[T]], span: Span | None = None) -> T:
         """Retry within the policy; tell a failure without secrets, and without what caused it."""
         try:
             return await retried(
@@ -260,7 +299,7 @@ class RemoteFile:
         if fault.fault is Fault.TRANSIENT:
             self.on_retry()
 
-    def _error(self, failed: Failed, span: tuple[int, int] | None) -> H5StreamError:
+    def _error(self, failed: Failed, span: Span | None) -> H5StreamError:
         what = redact_text(failed.fault.what, self._secrets)
         where = "cannot be opened" if span is None else f"bytes {span[0]} to {span[1]} are missing"
         times = "1 attempt" if failed.attempts == 1 else f"{failed.attempts} attempts"

@@ -67,7 +67,7 @@ class HttpTransport(AsyncTransport):
                 return await _read(answer, start, stop, is_head)
         except FaultError as error:
             fault = error
-        except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
+        except Exception as error:
             fault = _fault_of_client(error)
         raise fault
 
@@ -102,6 +102,8 @@ async def _read(answer: aiohttp.ClientResponse, start: int, stop: int, is_head: 
     if not is_head and expected != stop - start:
         answer.close()
         return Response(b"", size_bytes, version)
+    if answer.content_length == expected:  # the quick way
+        return Response(await answer.read(), size_bytes, version)
     return Response(await answer.content.readexactly(expected), size_bytes, version)
 
 

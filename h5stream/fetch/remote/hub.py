@@ -13,6 +13,7 @@ from h5stream.fetch.remote.file import Connection, RemoteFile
 from h5stream.fetch.remote.filesystems import filesystem_class, make_transport, transport_key
 from h5stream.fetch.remote.transport import Transport
 from h5stream.fetch.retry import RetryPolicy
+from h5stream.fetch.store import PieceStore
 from h5stream.layout import Fingerprint, SparseSource
 
 __all__ = ["HEAD_BYTES", "Hub"]
@@ -36,12 +37,20 @@ class Hub:
         In flight at once; by default as many as are found to be worth it.
     retry_s : float, optional
         How long to keep asking for a range.
+    store : PieceStore, optional
+        Keeps on disk what was fetched.
     """
 
     def __init__(
-        self, options: Mapping[str, Any], *, requests: int | None, retry_s: float | None
+        self,
+        options: Mapping[str, Any],
+        *,
+        requests: int | None,
+        retry_s: float | None,
+        store: PieceStore | None = None,
     ) -> None:
         self._options = options
+        self._store = store
         self._policy = RetryPolicy() if retry_s is None else RetryPolicy(deadline_s=retry_s)
         self._flow = Flow(Depth(requests), _MOST_BYTES_IN_FLIGHT)
         self._transports: dict[str, Transport] = {}
@@ -76,7 +85,9 @@ class Hub:
         connection = Connection(loop_of_this_process(), transport, self._flow, policy)
         path = url if "::" not in url else url.split("::")[0]
         path = filesystem_class(url)._strip_protocol(path)
-        return RemoteFile(name, path, connection, fingerprint, secrets_in(url, self._options))
+        store = self._store if fingerprint.version else None  # others cannot be told apart
+        secrets = secrets_in(url, self._options)
+        return RemoteFile(name, path, connection, fingerprint, secrets, store)
 
     def find(self, pattern: str) -> list[str]:
         """List the URLs that match a pattern."""
