@@ -146,6 +146,10 @@ def faulty(upstream: str) -> Iterator[Proxy]:
     async def stop(runner: web.AppRunner) -> None:
         await runner.cleanup()
         await proxy.session.close()
+        stalled = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in stalled:
+            task.cancel()
+        await asyncio.gather(*stalled, return_exceptions=True)
 
     runner = asyncio.run_coroutine_threadsafe(start(), loop).result(10)
     try:
