@@ -15,6 +15,7 @@ from h5stream.errors import (
 )
 from h5stream.explain import Explanation
 from h5stream.fields import Dense, Given, Grouped, Picked, Ragged, Slices, Sparse, Split, Vlen
+from h5stream.index import index_files
 from h5stream.loader import Loader
 from h5stream.pipes import Pipe, mix, open_files
 from h5stream.stream import H5Stream
@@ -48,6 +49,7 @@ __all__ = [
     "Vlen",
     "collate",
     "example_file",
+    "index_files",
     "mix",
     "open_files",
 ]

@@ -24,6 +24,7 @@ from h5stream.fields import Asked, Subset
 from h5stream.pipes.open_files import OpenFiles
 from h5stream.plan import Pieces, RowChunks, join_bounds
 from h5stream.reader import Catalog, Reader, Stats
+from h5stream.reader.asking import ask_for
 from h5stream.reader.catalog import Sources
 
 __all__ = ["Dataset"]
@@ -182,7 +183,7 @@ class Dataset(torch.utils.data.Dataset[Any]):
         if missing:
             picked = self._chunks.take(np.array(missing))
             reads = self._reader.window(Pieces(picked.file, picked.start, picked.stop))
-            for job in reads.jobs:
+            for job in [ask_for(job) for job in reads.jobs]:
                 self._reader.run(job)
             reads.check_unchanged()
             reads.check_values()

@@ -57,6 +57,8 @@ class FetchError(H5StreamError, OSError):
         The file.
     byte_range : tuple of (int, int), optional
         First byte and one past the last byte that was asked for.
+    attempts : int, optional
+        How often a remote range was asked for.
     """
 
     def __init__(
@@ -65,10 +67,12 @@ class FetchError(H5StreamError, OSError):
         *,
         url: str | None = None,
         byte_range: tuple[int, int] | None = None,
+        attempts: int | None = None,
     ) -> None:
         super().__init__(message)
         self.url = url
         self.byte_range = byte_range
+        self.attempts = attempts
 
 
 class DecodeError(H5StreamError, ValueError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Unpack
 
@@ -11,6 +12,7 @@ from h5stream.explain import Explanation, explain
 from h5stream.fields import Asked, Subset
 from h5stream.pipes import Pipe, open_files
 from h5stream.pipes.bucket import By
+from h5stream.pipes.open_files import LayoutOption
 from h5stream.plan.lanes import Uneven
 from h5stream.reader.catalog import Sources
 
@@ -29,7 +31,7 @@ class H5Stream(Pipe):
     Parameters
     ----------
     sources : path or sequence of paths
-        A file, a glob pattern, or a list of them.
+        A file, a glob pattern, or a list of them; URLs that fsspec knows are remote files.
     fields : mapping, sequence of str, or None
         Key in the batch -> dataset path, or dataset paths that are keys as well; members of a
         compound type in brackets: ``"obs[louvain]"``. Ragged, sparse, grouped and sliced fields
@@ -75,6 +77,21 @@ class H5Stream(Pipe):
         What wrote the files: "auto", as they show; the name of a convention; None: plain datasets.
     convention_options : mapping, optional
         Options of the convention, such as ``{"sampling": "coo"}`` for h5torch.
+    storage_options : mapping or None
+        Credentials and other options of a remote file system, as fsspec takes them.
+    requests : int or None
+        Requests to remote files that are in flight at once; None: as many as are found to be
+        worth it.
+    retry_s : float or None
+        How long a range that does not arrive is asked for again; None: two minutes.
+    layout : path, URL, False or None
+        A file that `index_files` wrote: then nothing is scanned. None: the layouts of remote files
+        are kept in the user's cache directory; False scans anew.
+    cache_dir : path or None
+        Keep what is fetched from remote files in this directory, as it is stored there, for all
+        processes of this machine; layouts as well.
+    cache_limit : int or None
+        Bytes that may be kept there; what was read longest ago goes first. None: 10 GiB.
     **collate_options
         How ragged and sparse fields become tensors: ``padding_value=-1``,
         ``ragged={"tokens": "nested"}`` and so on; see `h5stream.collate`.
@@ -126,6 +143,12 @@ class H5Stream(Pipe):
         subset: Subset = None,
         convention: str | None = "auto",
         convention_options: Mapping[str, Any] | None = None,
+        storage_options: Mapping[str, Any] | None = None,
+        requests: int | None = None,
+        retry_s: float | None = None,
+        layout: LayoutOption = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        cache_limit: int | None = None,
         **collate_options: Unpack[CollateOptions],
     ) -> None:
         if output not in ("torch", "numpy"):
@@ -141,6 +164,12 @@ class H5Stream(Pipe):
             keep_order=not shuffle,
             convention=convention,
             convention_options=convention_options,
+            storage_options=storage_options,
+            requests=requests,
+            retry_s=retry_s,
+            layout=layout,
+            cache_dir=cache_dir,
+            cache_limit=cache_limit,
         )
         in_order = files.list_chunks(_IN_ORDER_BYTES)
         shuffled = files.list_chunks().shuffle_chunks(seed)

@@ -12,6 +12,7 @@ import typer
 
 from h5stream import __version__
 from h5stream.cli.demo import demo
+from h5stream.cli.index import index
 from h5stream.cli.inspect import inspect
 
 __all__ = ["app"]
@@ -23,6 +24,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.command()(inspect)
+app.command()(index)
 app.command()(demo)
 
 

@@ -6,8 +6,8 @@ once a stream runs. Small things are read through h5py on the way: names, attrib
 codes of categories.
 """
 
-from h5stream.conventions.choose import Choice, choose_fields
+from h5stream.conventions.choose import Choice, Wanted
 from h5stream.conventions.convention import Convention
 from h5stream.conventions.table import CONVENTIONS, recognise
 
-__all__ = ["CONVENTIONS", "Choice", "Convention", "choose_fields", "recognise"]
+__all__ = ["CONVENTIONS", "Choice", "Convention", "Wanted", "recognise"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import h5py
@@ -11,10 +11,11 @@ import h5py
 from h5stream.conventions.convention import Convention
 from h5stream.conventions.table import CONVENTIONS, recognise
 from h5stream.errors import ConfigError
-from h5stream.fields import Asked, default_names
+from h5stream.fields import Asked, default_names, resolve, resolve_known
+from h5stream.layout import DatasetLayout
 from h5stream.layout.scan import describe_all
 
-__all__ = ["Choice", "choose_fields"]
+__all__ = ["Choice", "Wanted"]
 
 
 @dataclass(frozen=True)
@@ -23,60 +24,95 @@ class Choice:
 
     Parameters
     ----------
-    fields : mapping
-        Key of the column -> path or spec.
+    specs : mapping
+        Key of the column -> concrete spec.
     convention : str or None
         Name of the convention that has the say, if there is one.
     """
 
-    fields: Mapping[str, Asked]
+    specs: Mapping[str, Any]
     convention: str | None = None
 
 
-def choose_fields(
-    file: h5py.File,
-    *,
-    fields: Mapping[str, Asked] | None,
-    convention: str | None,
-    options: Mapping[str, Any],
-) -> Choice:
-    """Choose the fields of one file.
+@dataclass(frozen=True)
+class Wanted:
+    """What is wanted of every file of a stream.
 
     Parameters
     ----------
-    file : h5py.File
-        Open.
     fields : mapping or None
         Key of the column -> path, name in the convention, or spec; None for the default fields.
     convention : str or None
         Name of a convention, "auto" or None.
     options : mapping
         Options of the convention.
-
-    Raises
-    ------
-    ConfigError
-        If there is no such convention or option, or nothing to stream.
     """
-    known = _find(file, convention)
-    if known is None:
-        if options:
+
+    fields: Mapping[str, Asked] | None = None
+    convention: str | None = "auto"
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def choose(self, file: h5py.File) -> Choice:
+        """Choose the fields of one file, and make them concrete.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such convention, option or field, or nothing to stream.
+        """
+        known = _find(file, self.convention)
+        if known is None:
+            return Choice(resolve(file, self._plain(file)))
+        fields = self._named(known, file)
+        return Choice(resolve(file, fields), known.name)
+
+    def choose_saved(
+        self, datasets: Mapping[str, DatasetLayout], convention: str | None, *, complete: bool
+    ) -> Choice | None:
+        """Do the same with what is known of a file already.
+
+        Parameters
+        ----------
+        datasets : mapping
+            Of the file, by their paths.
+        convention : str or None
+            The one that it shows.
+        complete : bool
+            Whether these are all its datasets.
+
+        Returns
+        -------
+        Choice or None
+            None if the file itself must be asked.
+        """
+        plain = self.convention is None or (self.convention == "auto" and convention is None)
+        if not plain or self.options or (self.fields is None and not complete):
+            return None
+        fields = self.fields or {name: name for name in default_names(datasets)}
+        specs = resolve_known(fields, datasets)
+        return None if specs is None else Choice(specs)
+
+    def _plain(self, file: h5py.File) -> Mapping[str, Asked]:
+        if self.options:
             raise ConfigError(
-                f"{file.filename}: options {sorted(options)} are those of a convention, but the "
-                "file shows none; name one with convention="
+                f"{file.filename}: options {sorted(self.options)} are those of a convention, but "
+                "the file shows none; name one with convention="
             )
-        if fields is None:
-            fields = {name: name for name in default_names(describe_all(file))}
-        return Choice(fields)
-    if fields is None:
-        return Choice(known.default_fields(file, None, **options), known.name)
-    names = set(known.field_names(file))
-    wanted = [name for name in fields.values() if isinstance(name, str) and name in names]
-    made = known.default_fields(file, list(dict.fromkeys(wanted)), **options) if wanted else {}
-    chosen: dict[str, Asked] = {}
-    for key, name in fields.items():
-        chosen[key] = made[name] if isinstance(name, str) and name in made else name
-    return Choice(chosen, known.name)
+        if self.fields is not None:
+            return self.fields
+        return {name: name for name in default_names(describe_all(file))}
+
+    def _named(self, known: Convention, file: h5py.File) -> Mapping[str, Asked]:
+        if self.fields is None:
+            return known.default_fields(file, None, **self.options)
+        names = set(known.field_names(file))
+        wanted = [name for name in self.fields.values() if isinstance(name, str) and name in names]
+        asked = list(dict.fromkeys(wanted))
+        made = known.default_fields(file, asked, **self.options) if wanted else {}
+        return {
+            key: made[name] if isinstance(name, str) and name in made else name
+            for key, name in self.fields.items()
+        }
 
 
 def _find(file: h5py.File, convention: str | None) -> Convention | None:

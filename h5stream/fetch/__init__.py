@@ -1,9 +1,22 @@
-"""The only rooms that move data bytes: `local` reads files, `coalesce` joins neighbours.
+"""The only rooms that move data bytes.
 
-What the bytes mean is not known here.
+`access` knows the way to files: `local` ones are read in place, `remote` ones by ranges that are
+asked for ahead (`flow`, `retry`, on the process's event `loop`). `coalesce` joins neighbours, and
+`redact` keeps secrets out of names and messages. What the bytes mean is not known here.
 """
 
+from h5stream.fetch.access import Access
 from h5stream.fetch.coalesce import coalesce_ranges
+from h5stream.fetch.file import DataFile, Request, RequestingFile
 from h5stream.fetch.local import LocalFile
+from h5stream.fetch.redact import is_url
 
-__all__ = ["LocalFile", "coalesce_ranges"]
+__all__ = [
+    "Access",
+    "DataFile",
+    "LocalFile",
+    "Request",
+    "RequestingFile",
+    "coalesce_ranges",
+    "is_url",
+]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["coalesce_ranges"]
+__all__ = ["affordable_gap", "coalesce_ranges"]
 
 
 def coalesce_ranges(
@@ -37,3 +37,31 @@ def coalesce_ranges(
     if len(offset):
         bounds.append(len(offset))
     return np.array(bounds, np.int64)
+
+
+def affordable_gap(
+    offset: np.ndarray, size: np.ndarray, *, max_gap_bytes: int, max_waste: float
+) -> int:
+    """Return the widest gap up to which neighbours can be joined within a budget.
+
+    Parameters
+    ----------
+    offset, size : numpy.ndarray
+        Ranges, sorted by offset.
+    max_gap_bytes : int
+        No gap is wider.
+    max_waste : float
+        All gaps that are read together take at most this part of the ranges' bytes.
+
+    Examples
+    --------
+    >>> offset, size = np.array([0, 101, 205, 405]), np.array([100, 100, 100, 100])
+    >>> affordable_gap(offset, size, max_gap_bytes=1000, max_waste=0.05)
+    4
+    """
+    gaps = np.maximum(0, offset[1:] - np.maximum.accumulate(offset + size)[:-1])
+    gaps = np.sort(gaps[gaps <= max_gap_bytes])
+    affordable = gaps[np.cumsum(gaps) <= max_waste * int(size.sum())]
+    widest = int(affordable[-1]) if len(affordable) else 0
+    # Gaps as wide as the widest that did not fit would be joined along with it.
+    return widest if (gaps[len(affordable) :] > widest).all() else max(0, widest - 1)

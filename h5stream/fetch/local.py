@@ -15,9 +15,12 @@ from typing import Any
 import numpy as np
 
 from h5stream.errors import FetchError
+from h5stream.fetch.file import Limits
 from h5stream.layout import Fingerprint
 
 __all__ = ["LocalFile"]
+
+_LIMITS = Limits(max_gap_bytes=16 * 2**10, max_bytes=256 * 2**10)
 
 _MOST_BUFFERS = 1024
 """IOV_MAX of Linux and macOS."""
@@ -39,6 +42,11 @@ class LocalFile:
         self._fingerprint = fingerprint
         self._descriptor = -1
         self._opening = threading.Lock()
+
+    @property
+    def limits(self) -> Limits:
+        """How far it pays to join ranges."""
+        return _LIMITS
 
     def read_into(self, offset: int, buffers: Sequence[np.ndarray]) -> int:
         """Fill `buffers`, one after the other, with the bytes from `offset` on.
@@ -66,6 +74,10 @@ class LocalFile:
                 raise self._failure(f"the file ended after {done} bytes", offset, total)
             done += got
         return total
+
+    def read_again(self, offset: int, size: int) -> bytes | None:
+        """Return None: a disk gives the same bytes again."""
+        return None
 
     def check_unchanged(self) -> None:
         """Raise unless the file is still the one that was scanned.

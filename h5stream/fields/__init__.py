@@ -15,7 +15,7 @@ from h5stream.fields.dense import DenseField
 from h5stream.fields.field import ColumnType, Field
 from h5stream.fields.given import GivenField
 from h5stream.fields.region import Elements, RegionField
-from h5stream.fields.resolve import Asked, names_of, resolve
+from h5stream.fields.resolve import Asked, names_of, resolve, resolve_known
 from h5stream.fields.specs import (
     Dense,
     FieldSpec,
@@ -59,6 +59,7 @@ __all__ = [
     "locate_rows",
     "names_of",
     "resolve",
+    "resolve_known",
     "resolve_subset",
     "window_rows",
 ]

@@ -22,6 +22,7 @@ from h5stream.fields.specs import (
     Sparse,
     Vlen,
 )
+from h5stream.layout import DatasetLayout
 from h5stream.layout.contents import (
     Kind,
     expand_pattern,
@@ -30,7 +31,7 @@ from h5stream.layout.contents import (
     read_attribute,
 )
 
-__all__ = ["Asked", "Members", "names_of", "resolve"]
+__all__ = ["Asked", "Members", "names_of", "resolve", "resolve_known"]
 
 Asked = str | FieldSpec
 """What a user may ask for as a field."""
@@ -123,3 +124,39 @@ def names_of(spec: Any) -> list[str]:
     if isinstance(spec, Given):
         return []
     raise ConfigError(f"a field must be a path or a field of h5stream, not {spec!r:.80}")
+
+
+def resolve_known(
+    asked: Mapping[str, Asked], datasets: Mapping[str, DatasetLayout]
+) -> dict[str, FieldSpec | Members] | None:
+    """Make fields concrete by what is known of a file's datasets.
+
+    Parameters
+    ----------
+    asked : mapping
+        Key of the column -> path or spec.
+    datasets : mapping
+        By their paths.
+
+    Returns
+    -------
+    dict or None
+        None if only the file itself can tell.
+    """
+    specs = {key: _resolve_known(spec, datasets) for key, spec in asked.items()}
+    for spec in specs.values():
+        if spec is None or any(name not in datasets for name in names_of(spec)):
+            return None
+    return specs
+
+
+def _resolve_known(spec: Any, datasets: Mapping[str, DatasetLayout]) -> Any:
+    if isinstance(spec, str):
+        known = datasets.get(spec)
+        return known and (Vlen(spec) if known.vlen is not None else Dense(spec))
+    if isinstance(spec, Slices | Picked):
+        base = _resolve_known(spec.base, datasets)
+        return base and replace(spec, base=base)
+    if isinstance(spec, Grouped) or (isinstance(spec, Sparse) and spec.n_columns is None):
+        return None
+    return spec

@@ -39,11 +39,28 @@ class Storage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """What tells one version of a file from another."""
+    """What tells one version of a file from another.
+
+    Parameters
+    ----------
+    size_bytes : int
+        Its length.
+    mtime_ns, inode : int
+        Of a local file.
+    version : str
+        Of a remote one: its ETag, generation or time of modification, as the server tells it.
+    """
 
     size_bytes: int
-    mtime_ns: int
-    inode: int
+    mtime_ns: int = 0
+    inode: int = 0
+    version: str = ""
+
+    @property
+    def content(self) -> tuple[int | str, ...]:
+        """What stays the same in a copy that keeps the times."""
+        marks = (self.size_bytes, self.mtime_ns)
+        return (*marks, self.version) if self.version else marks
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,14 @@ import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import h5py
 
 from h5stream.errors import LayoutError
 from h5stream.layout.model import Fingerprint
 
-__all__ = ["fingerprint_of", "open_checked", "open_h5"]
+__all__ = ["explain_open_failure", "fingerprint_of", "open_checked", "open_h5", "open_image"]
 
 
 def fingerprint_of(path: str) -> Fingerprint:
@@ -46,7 +47,9 @@ def open_checked(path: str) -> Iterator[h5py.File]:
     try:
         file = open_h5(path)
     except OSError as error:
-        raise LayoutError(_explain_open_failure(path, str(error))) from error
+        raise LayoutError(
+            explain_open_failure(path, str(error), bool(h5py.is_hdf5(path)))
+        ) from error
     with file:
         yield file
 
@@ -81,12 +84,18 @@ def _refuse_locked(path: str) -> None:
         os.close(descriptor)
 
 
-def _explain_open_failure(path: str, reason: str) -> str:
+def open_image(image: Any) -> h5py.File:
+    """Open a file object for reading; HDF5 may find that it lacks parts."""
+    return h5py.File(image, "r")
+
+
+def explain_open_failure(path: str, reason: str, looks_like_hdf5: bool) -> str:
+    """Say what is wrong with a file that HDF5 cannot open, and what to do."""
     if "already open for write" in reason or "already open for SWMR" in reason:
         advice = "close the writer, or run `h5clear -s` on the file if the writer crashed"
     elif "truncated" in reason:
         advice = "the file is truncated: copy it again, or close the program that writes it"
-    elif not h5py.is_hdf5(path):
+    elif not looks_like_hdf5:
         advice = "the file is not HDF5 (no HDF5 signature was found)"
     else:
         advice = "the file is damaged, or written by a newer HDF5"

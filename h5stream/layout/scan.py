@@ -1,7 +1,8 @@
-"""Finds the layout of a local file with h5py, and closes the file again.
+"""Finds the layout of a file with h5py, and closes the file again.
 
 1. The file must exist, must not be locked by a writer, and must open as HDF5.
-2. Each wanted dataset is followed through soft and external links to the file that holds it.
+2. Each wanted dataset is followed through soft and external links to the file that holds it; a
+   remote file must not lead to others.
 3. Its element type passes the gate (`read_element_type`): can stored bytes be used as they are?
 4. Its chunks are listed with one ``chunk_iter`` and sorted; every offset and length is checked
    against the file's size before anybody may use it.
@@ -14,6 +15,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import h5py
@@ -21,9 +24,10 @@ import h5py
 from h5stream.errors import ConfigError, H5StreamError, LayoutError
 from h5stream.layout.contents import find_node, some
 from h5stream.layout.elements import describe
-from h5stream.layout.model import DatasetLayout, FileLayout
-from h5stream.layout.names import natural_key
-from h5stream.layout.opening import fingerprint_of, open_checked
+from h5stream.layout.links import leads_outside, refuse_others
+from h5stream.layout.model import DatasetLayout, FileLayout, Fingerprint
+from h5stream.layout.names import natural_key, split_members
+from h5stream.layout.source import LocalSource, Source
 from h5stream.layout.tables import with_table
 
 __all__ = ["describe_all", "scan_file"]
@@ -33,18 +37,22 @@ Names = Sequence[str] | Callable[[Any], Sequence[str]] | None
 """Dataset paths; or what chooses them, given the open file; None for every dataset."""
 
 
-def scan_file(path: str, names: Names = None, *, tables: bool = True) -> FileLayout:
+def scan_file(
+    path: str, names: Names = None, *, tables: bool = True, source: Source | None = None
+) -> FileLayout:
     """Scan datasets of one file.
 
     Parameters
     ----------
     path : str
-        A local file.
+        The file.
     names : sequence of str or callable, optional
-        Dataset paths, or what chooses them, given the open `h5py.File`; None for every dataset of
-        the file.
+        Dataset paths, or what chooses them, given the open `h5py.File`, perhaps several times;
+        None for every dataset of the file.
     tables : bool
         Also list the chunks. Without, `stored_bytes` is known but `table` is None.
+    source : Source, optional
+        How to look at the file; by default it is a local one.
 
     Raises
     ------
@@ -53,24 +61,41 @@ def scan_file(path: str, names: Names = None, *, tables: bool = True) -> FileLay
     ConfigError
         If a name is not a dataset of the file.
     """
-    fingerprints = {path: fingerprint_of(path)}
-    with open_checked(path) as file, _refuse_damage(path):
-        if callable(names):
-            names = names(file)
-        found = {n: _find(file, n) for n in names} if names is not None else dict(_walk(file))
-        scanned: dict[h5py.Dataset, DatasetLayout] = {}
-        for dataset in found.values():
-            if dataset not in scanned:
-                layout = describe(dataset)
-                fingerprints.setdefault(layout.file, fingerprint_of(layout.file))
-                scanned[dataset] = with_table(dataset, layout) if tables else layout
-        datasets = {name: scanned[dataset] for name, dataset in found.items()}
-    for holder, before in fingerprints.items():
-        if fingerprint_of(holder) != before:
+    source = source or LocalSource(path)
+    before = source.fingerprint(path)
+    layout = source.run(partial(_scan, source, names, tables=tables))
+    for holder, found in {path: before, **layout.fingerprints}.items():
+        if source.fingerprint(holder) != found:
             raise LayoutError(
                 f"{holder}: changed while it was scanned; wait until its writer is done"
             )
-    return FileLayout(path, datasets, fingerprints)
+    return replace(layout, fingerprints={**layout.fingerprints, path: before})
+
+
+def _scan(source: Source, names: Names, file: h5py.File, *, tables: bool) -> FileLayout:
+    fingerprints: dict[str, Fingerprint] = {}
+    with _refuse_damage(source.name):
+        if callable(names):
+            names = names(file)
+        if names is None:
+            found = dict(_walk(file, alone=source.alone))
+        else:
+            found = {name: _find(file, name, alone=source.alone) for name in names}
+        scanned: dict[h5py.Dataset, DatasetLayout] = {}
+        for dataset in found.values():
+            if dataset not in scanned:
+                layout = _describe(dataset, source)
+                fingerprints.setdefault(layout.file, source.fingerprint(layout.file))
+                scanned[dataset] = with_table(dataset, layout, source) if tables else layout
+        datasets = {name: scanned[dataset] for name, dataset in found.items()}
+    return FileLayout(source.name, datasets, fingerprints)
+
+
+def _describe(dataset: h5py.Dataset, source: Source) -> DatasetLayout:
+    layout = describe(dataset)
+    if not source.alone:
+        return layout
+    return replace(layout, file=source.name, refused=layout.refused or refuse_others(dataset))
 
 
 def describe_all(file: h5py.File) -> dict[str, DatasetLayout]:
@@ -91,7 +116,7 @@ def _refuse_damage(path: str) -> Iterator[None]:
         ) from error
 
 
-def _walk(file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
+def _walk(file: h5py.File, *, alone: bool = False) -> Iterator[tuple[str, h5py.Dataset]]:
     """Yield each dataset once, hard links before soft and external ones; dangling links end."""
     seen: set[tuple[str, int]] = set()
     datasets: dict[str, h5py.Dataset] = {}
@@ -111,6 +136,8 @@ def _walk(file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
     while pending or linked:
         if not pending:
             name, group, key = linked.pop()
+            if alone and leads_outside(group, key):
+                continue
             with contextlib.suppress(KeyError, OSError):
                 visit(name, group[key])
             continue
@@ -123,7 +150,12 @@ def _walk(file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
     yield from sorted(datasets.items(), key=lambda item: natural_key(item[0]))
 
 
-def _find(file: h5py.File, name: str) -> h5py.Dataset:
+def _find(file: h5py.File, name: str, *, alone: bool = False) -> h5py.Dataset:
+    if alone and (target := _target_of(file, name)):
+        raise ConfigError(
+            f"{file.filename}: {name!r} leads to another file, {target!r}; remote files are "
+            "streamed on their own: pass the file that holds the dataset"
+        )
     node = find_node(file, name)
     if not isinstance(node, h5py.Dataset):
         inside = [f"{name}/{known}" for known in node]
@@ -131,3 +163,8 @@ def _find(file: h5py.File, name: str) -> h5py.Dataset:
             f"{file.filename}: {name!r} is a group, not a dataset; it has {some(inside)}"
         )
     return node
+
+
+def _target_of(file: h5py.File, name: str) -> str | None:
+    """Return the file that a name leads to, None if it stays inside."""
+    return leads_outside(file, name if name in file else split_members(name)[0])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import h5py
@@ -13,7 +12,7 @@ import numpy as np
 
 from h5stream.errors import LayoutError
 from h5stream.layout.model import ChunkTable, DatasetLayout, Storage
-from h5stream.layout.opening import fingerprint_of
+from h5stream.layout.source import LocalSource, Source
 
 __all__ = ["build_table", "check_inside", "with_table"]
 
@@ -21,11 +20,14 @@ _LARGEST_CHUNK_BYTES = 2**32 - 1
 """The file format's own limit (HDF5 specification, data layout message, version 4)."""
 
 
-def with_table(dataset: h5py.Dataset, layout: DatasetLayout) -> DatasetLayout:
+def with_table(
+    dataset: h5py.Dataset, layout: DatasetLayout, source: Source | None = None
+) -> DatasetLayout:
     """Add the chunk table, checked against the size of the file that holds the bytes."""
     if layout.refused:
         return layout
-    size_bytes = fingerprint_of(layout.file).size_bytes
+    source = source or LocalSource(layout.file)
+    size_bytes = source.fingerprint(layout.file).size_bytes
     if layout.storage is Storage.CONTIGUOUS and layout.byte_offset is not None:
         check_inside(layout, np.array([layout.byte_offset]), np.array([layout.nbytes]), size_bytes)
     if layout.storage is not Storage.CHUNKED:
@@ -35,7 +37,7 @@ def with_table(dataset: h5py.Dataset, layout: DatasetLayout) -> DatasetLayout:
     if math.prod(layout.grid) >= 2**62:
         return replace(layout, indirect="its grid has too many chunks")
     table = build_table(layout, _list_chunks(dataset, layout))
-    shift = _user_block_shift(dataset, layout, table)
+    shift = _user_block_shift(dataset, layout, table, source)
     if shift:
         table = replace(table, byte_offset=table.byte_offset + shift)
     check_inside(layout, table.byte_offset, table.size, size_bytes)
@@ -150,16 +152,17 @@ def _column(layout: DatasetLayout, entries: Sequence[Any], name: str, dtype: Any
         ) from error
 
 
-def _user_block_shift(dataset: h5py.Dataset, layout: DatasetLayout, table: ChunkTable) -> int:
+def _user_block_shift(
+    dataset: h5py.Dataset, layout: DatasetLayout, table: ChunkTable, source: Source
+) -> int:
     """HDF5 before 2.0 leaves the user block out of chunk addresses; ask the first chunk."""
     block = dataset.file.userblock_size
     if not block or not len(table):
         return 0
     rank = len(dataset.shape)
     _mask, expected = dataset.id.read_direct_chunk(layout.chunk_offset(int(table.index[0]))[:rank])
-    with Path(layout.file).open("rb") as raw:
-        raw.seek(int(table.byte_offset[0]))
-        return 0 if raw.read(len(expected)) == expected else int(block)
+    found = source.read(layout.file, int(table.byte_offset[0]), len(expected))
+    return 0 if found == expected else int(block)
 
 
 def check_inside(

@@ -6,15 +6,28 @@ import os
 import threading
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, ClassVar
+from multiprocessing.context import get_spawning_popen
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import platformdirs
 
 from h5stream.errors import ConfigError
+from h5stream.fetch import Access, is_url
+from h5stream.fetch.redact import public_url
+from h5stream.fetch.store import PieceStore
 from h5stream.fields import Asked, FieldSpec, Subset
 from h5stream.pipes.stage import Items, Stage
 from h5stream.reader import Catalog, choose_rows, open_catalog
 from h5stream.reader.catalog import Sources
 
-__all__ = ["OpenFiles"]
+__all__ = ["LayoutOption", "OpenFiles"]
+
+LayoutOption = str | os.PathLike[str] | Literal[False] | None
+"""A sidecar's path or URL; None: the cache; False: neither."""
+
+_LAYOUT_BYTES = 2**28
+"""What the layouts of remote files may take on disk."""
 
 
 class OpenFiles(Stage):
@@ -35,6 +48,12 @@ class OpenFiles(Stage):
         How the files were written: "auto", the name of a convention, or None.
     options : mapping or None
         Options of the convention.
+    access : Access, optional
+        The way to remote files.
+    layout : path, False or None
+        Layouts that were written down; None: look in the cache; False: scan.
+    cache_dir : path, optional
+        Where layouts and bytes of remote files are kept.
     """
 
     method: ClassVar[str] = "open_files"
@@ -49,6 +68,9 @@ class OpenFiles(Stage):
         keep_order: bool = True,
         convention: str | None = "auto",
         options: Mapping[str, Any] | None = None,
+        access: Access | None = None,
+        layout: LayoutOption = None,
+        cache_dir: str | os.PathLike[str] | None = None,
     ) -> None:
         self.sources = _as_paths(sources)
         self.fields = _named(fields)
@@ -56,6 +78,9 @@ class OpenFiles(Stage):
         self.keep_order = keep_order
         self.convention = convention
         self.options = dict(options or {})
+        self.access = access or Access()
+        self.layout = layout if layout is None or layout is False else os.fspath(layout)
+        self.cache_dir = None if cache_dir is None else os.fspath(cache_dir)
         self._catalog: Catalog | None = None
         self._scanning = threading.Lock()
 
@@ -78,7 +103,15 @@ class OpenFiles(Stage):
             return self._catalog
 
     def _open(self, fields: Mapping[str, Asked] | None) -> Catalog:
-        return open_catalog(self.sources, fields, convention=self.convention, options=self.options)
+        return open_catalog(
+            self.sources,
+            fields,
+            self.access,
+            convention=self.convention,
+            options=self.options,
+            sidecar=self.layout or None,
+            cache=self._layout_cache(),
+        )
 
     def _open_field(self, whole: Catalog, name: str) -> Catalog:
         """Open one more field, beside the others: which rows there are may depend on all."""
@@ -87,8 +120,21 @@ class OpenFiles(Stage):
         fields = self.fields or {key: key for key in whole.files[0].fields}
         return self._open({**fields, name: name})
 
+    def _layout_cache(self) -> PieceStore | None:
+        """Find where layouts are kept; those of files in this process's memory are not."""
+        lasting = (is_url(s) and not s.startswith("memory://") for s in self.sources)
+        if self.layout is not None or not any(lasting):
+            return None
+        folder = self.cache_dir or platformdirs.user_cache_dir("h5stream", appauthor=False)
+        return PieceStore(Path(folder) / "layouts", _LAYOUT_BYTES)
+
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_scanning"}
+        state = {name: value for name, value in vars(self).items() if name != "_scanning"}
+        if get_spawning_popen() is None:  # what is written down has no secrets
+            layout = self.layout
+            state["sources"] = tuple(public_url(s) if is_url(s) else s for s in self.sources)
+            state["layout"] = public_url(layout) if layout and is_url(layout) else layout
+        return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)

@@ -6,11 +6,15 @@ Every method returns a longer pipe and leaves this one as it is.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Unpack, get_args
 
 from h5stream.collate import CollateOptions, Collation
 from h5stream.errors import ConfigError
+from h5stream.fetch import Access
+from h5stream.fetch.store import PieceStore
 from h5stream.fields import Asked, Subset
 from h5stream.pipes.arguments import a_callable, a_count, a_seed
 from h5stream.pipes.batch import Batch
@@ -21,7 +25,7 @@ from h5stream.pipes.instance import find_rank
 from h5stream.pipes.list_chunks import ListChunks
 from h5stream.pipes.map import Map
 from h5stream.pipes.mix import Mix, common_shard
-from h5stream.pipes.open_files import OpenFiles
+from h5stream.pipes.open_files import LayoutOption, OpenFiles
 from h5stream.pipes.prefetch import Prefetch
 from h5stream.pipes.read_chunks import ReadChunks
 from h5stream.pipes.shard import Shard
@@ -37,6 +41,7 @@ from h5stream.reader.catalog import Sources
 __all__ = ["Pipe", "mix", "open_files"]
 
 _TARGET_BYTES = 2**20
+_CACHE_BYTES = 10 * 2**30
 
 
 class Pipe(Chain):
@@ -288,6 +293,12 @@ def open_files(
     keep_order: bool = True,
     convention: str | None = "auto",
     convention_options: Mapping[str, Any] | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    requests: int | None = None,
+    retry_s: float | None = None,
+    layout: LayoutOption = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    cache_limit: int | None = None,
 ) -> Pipe:
     """Start a pipe on HDF5 files.
 
@@ -295,6 +306,7 @@ def open_files(
     ----------
     sources : path or sequence of paths
         A file, a glob pattern, or a list of them. The matches of a pattern come in natural order.
+        Remote files go by URLs that fsspec knows: ``s3://``, ``gs://``, ``https://`` and others.
     fields : mapping, sequence of str, or None
         Key of the column -> dataset path or field spec, or dataset paths that are keys as well. A
         member of a compound type is named in brackets: ``"obs[louvain]"``. None: what the files'
@@ -310,6 +322,21 @@ def open_files(
         What wrote the files: "auto", as they show; the name of a convention; None: plain datasets.
     convention_options : mapping, optional
         Options of the convention, such as ``{"sampling": "coo"}`` for h5torch.
+    storage_options : mapping, optional
+        Credentials and other options of a remote file system, as fsspec takes them.
+    requests : int, optional
+        Requests to remote files that are in flight at once; by default as many as are found to be
+        worth it.
+    retry_s : float, optional
+        How long a range that does not arrive is asked for again; by default two minutes.
+    layout : path, URL or False, optional
+        A file that `index_files` wrote: then nothing is scanned. By default the layouts of remote
+        files are kept in the user's cache directory; False scans anew.
+    cache_dir : path, optional
+        Keep what is fetched from remote files in this directory, as it is stored there, for all
+        processes of this machine; layouts as well.
+    cache_limit : int, optional
+        Bytes that may be kept there, by default 10 GiB; what was read longest ago goes first.
 
     Returns
     -------
@@ -323,6 +350,13 @@ def open_files(
     >>> next(iter(pipe)).n_rows
     700
     """
+    if requests is not None:
+        a_count("requests", requests)
+    if cache_limit is not None:
+        a_count("cache_limit", cache_limit)
+    store = None
+    if cache_dir is not None:
+        store = PieceStore(Path(cache_dir) / "chunks", cache_limit or _CACHE_BYTES)
     files = OpenFiles(
         sources,
         fields,
@@ -330,6 +364,9 @@ def open_files(
         keep_order=keep_order,
         convention=convention,
         options=convention_options,
+        access=Access(storage_options, requests=requests, retry_s=retry_s, store=store),
+        layout=layout,
+        cache_dir=cache_dir,
     )
     return Pipe((files,))
 

@@ -32,7 +32,7 @@ from h5stream.pipes.stage import (
     wait_for,
 )
 from h5stream.plan import Pieces
-from h5stream.reader import WindowReads
+from h5stream.reader import WindowReads, start_job
 
 __all__ = ["Draw", "ReadAhead", "ReadChunks", "ReadGroups"]
 
@@ -212,7 +212,8 @@ class ReadAhead(LaneIterator):
         runtime = self._runtime
         places = self._take_places(group)
         reads = runtime.reader.window(self._pieces_of(group), places)
-        jobs = [runtime.executor.submit(runtime.reader.run, job) for job in reads.jobs]
+        run = runtime.reader.run
+        jobs = [start_job(runtime.executor, run, job) for job in reads.jobs]
         return _PendingGroup(reads, jobs)
 
     def _take_places(self, group: int) -> np.ndarray | None:

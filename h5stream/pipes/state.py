@@ -36,7 +36,8 @@ def describe_plan(stages: Sequence[Stage], catalog: Catalog, cut: Cut) -> dict[s
     stages : sequence of Stage
         The pipe; each stage names its own parameters.
     catalog : Catalog
-        The files, which count by size, time of modification and number of rows, not by path.
+        The files, which count by size, time of modification (or version) and number of rows, not
+        by path.
     cut : Cut
         How an epoch is cut into lanes.
     """
@@ -46,7 +47,7 @@ def describe_plan(stages: Sequence[Stage], catalog: Catalog, cut: Cut) -> dict[s
             number = sum(known.split(" ")[0] == name for known in plan)
             plan[f"{name} {number + 1}" if number else name] = value
     files = [
-        (file.chosen, sorted((m.size_bytes, m.mtime_ns) for m in file.fingerprints.values()))
+        (file.chosen, sorted(mark.content for mark in file.fingerprints.values()))
         for file in catalog.files
     ]
     return {**plan, "fields": describe_fields(catalog), "files": _digest(files)}

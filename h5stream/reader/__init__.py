@@ -7,6 +7,7 @@ turns the pieces of a window into columns (`assemble`, `resident`) and the jobs 
 (`datasets`, `direct`, `heap`); who runs the jobs, and when, is decided above.
 """
 
+from h5stream.reader.asking import start_job
 from h5stream.reader.catalog import Catalog, expand_sources, open_catalog
 from h5stream.reader.choose import choose_rows
 from h5stream.reader.reader import Reader, WindowReads
@@ -24,4 +25,5 @@ __all__ = [
     "expand_sources",
     "open_catalog",
     "resident_fields",
+    "start_job",
 ]

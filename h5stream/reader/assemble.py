@@ -19,9 +19,9 @@ from h5stream.errors import DecodeError
 from h5stream.fields import FileFields, GivenField, RegionField, VlenField
 from h5stream.fields.region import SparseForm
 from h5stream.plan import cover_ranges
+from h5stream.reader.asking import Job
 from h5stream.reader.buffers import BufferPool
 from h5stream.reader.datasets import DatasetReads
-from h5stream.reader.direct import Job
 from h5stream.reader.heap import heap_jobs
 from h5stream.reader.stats import Stats
 

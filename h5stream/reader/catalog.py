@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import glob
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from h5stream.conventions import Choice, choose_fields
-from h5stream.errors import ConfigError, LayoutError
+from h5stream.conventions import Wanted
+from h5stream.errors import ConfigError
+from h5stream.fetch import Access, is_url
+from h5stream.fetch.redact import public_url
+from h5stream.fetch.store import PieceStore
 from h5stream.fields import (
     Asked,
     ColumnType,
@@ -20,18 +24,14 @@ from h5stream.fields import (
     FileFields,
     bind_file,
     bind_files,
-    names_of,
-    resolve,
 )
-from h5stream.layout import scan_file
 from h5stream.layout.names import natural_key
+from h5stream.reader.layouts import LayoutFinder
 from h5stream.reader.routes import Route, choose_route
+from h5stream.reader.scanned import ScannedFile
 from h5stream.reader.whole import read_whole
 
 __all__ = ["Catalog", "Sources", "expand_sources", "open_catalog"]
-
-_MOST_CHECKED = 16
-"""A field of more datasets than this has only its first and last one read both ways."""
 
 Sources = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 """A path, a glob pattern, or a list of them."""
@@ -47,10 +47,13 @@ class Catalog:
         In the order in which their rows count.
     routes : dict
         (file that holds the dataset, its path there) -> how it is read.
+    access : Access
+        The way to the files.
     """
 
     files: tuple[FileFields, ...]
     routes: dict[tuple[str, str], Route]
+    access: Access = dataclasses.field(default_factory=Access)
 
     @property
     def n_rows(self) -> int:
@@ -75,10 +78,17 @@ class Catalog:
         return {name: field.column for name, field in self.files[0].fields.items()}
 
 
-def expand_sources(sources: Sources) -> list[str]:
-    """Turn paths and glob patterns into a list of paths.
+def expand_sources(sources: Sources, access: Access | None = None) -> list[str]:
+    """Turn paths, URLs and glob patterns into a list of names of files.
 
     The matches of a pattern come in natural order, a list keeps its own.
+
+    Parameters
+    ----------
+    sources : path or list of paths
+        Files and patterns.
+    access : Access, optional
+        The way to remote files; it names them.
 
     Raises
     ------
@@ -88,6 +98,9 @@ def expand_sources(sources: Sources) -> list[str]:
     given = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
     paths: list[str] = []
     for source in [os.fspath(path) for path in given]:
+        if is_url(source):
+            paths.extend(_expand_url(source, access or Access()))
+            continue
         if not glob.has_magic(source) or Path(source).exists():
             paths.append(source)
             continue
@@ -100,82 +113,87 @@ def expand_sources(sources: Sources) -> list[str]:
     return paths
 
 
+def _expand_url(url: str, access: Access) -> list[str]:
+    """Name a remote file, or those that match; in a URL of the web `?` begins the query."""
+    if not any(mark in url.partition("?")[0] for mark in "*["):
+        return [access.name(url)]
+    found = sorted(access.expand(url), key=natural_key)
+    if not found:
+        raise ConfigError(f"no file matches {public_url(url)!r}; check the pattern and the bucket")
+    return [access.name(each) for each in found]
+
+
 def open_catalog(
     sources: Sources,
     fields: Mapping[str, Asked] | None,
+    access: Access | None = None,
     *,
     convention: str | None = "auto",
     options: Mapping[str, Any] | None = None,
+    sidecar: str | None = None,
+    cache: PieceStore | None = None,
 ) -> Catalog:
     """Scan files and decide how each dataset is read.
 
     Parameters
     ----------
     sources : path or list of paths
-        Local files; patterns are expanded.
+        Files; patterns are expanded.
     fields : mapping, optional
         Key of the column -> dataset path, name of a field in the files' convention, or field
         spec; None for what the convention suggests, or else every dataset of the first file that
         shares the leading length of its largest one.
+    access : Access, optional
+        The way to the files.
     convention : str or None
         Name of the convention in which the files were written; "auto": as each file shows; None:
         plain datasets.
     options : mapping, optional
         Options of the convention.
+    sidecar : str, optional
+        Path or URL of layouts that were written down.
+    cache : PieceStore, optional
+        Where the layouts of remote files are kept.
 
     Raises
     ------
     ConfigError, LayoutError, UnsupportedError
         As `scan_file`, `bind_files` and `choose_route` do.
     """
-    choose = partial(choose_fields, fields=fields, convention=convention, options=options or {})
+    access = access or Access()
+    paths = expand_sources(sources, access)
+    finder = LayoutFinder(access, sidecar, cache)
+    wanted = Wanted(fields, convention, options or {})
+    scanned = finder.find(paths[:1], wanted)
+    if fields is None and scanned[0].choice.convention is None:
+        wanted = replace(wanted, fields={name: name for name in scanned[0].choice.specs})
+    scanned += finder.find(paths[1:], wanted)
     files: list[FileFields] = []
     routes: dict[tuple[str, str], Route] = {}
-    for path in expand_sources(sources):
-        file = _open_file(path, choose)
-        _check_row_size(file)
+    for found in scanned:
+        file = _bind(found, access)
         files.append(file)
+        routes |= found.routes
         for field in file.fields.values():
-            _add_routes(routes, field, file)
-        if fields is None and file.convention is None:
-            choose.keywords["fields"] = {name: name for name in file.fields}
-    return Catalog(bind_files(files), routes)
+            _add_routes(routes, field, file, access)
+    return Catalog(bind_files(files), routes, access)
 
 
-def _open_file(path: str, choose: Callable[[Any], Choice]) -> FileFields:
-    chosen: list[Choice] = []
-    specs: dict[str, Any] = {}
-
-    def names(opened: Any) -> list[str]:
-        chosen.append(choose(opened))
-        specs.update(resolve(opened, chosen[0].fields))
-        return list(dict.fromkeys(name for spec in specs.values() for name in names_of(spec)))
-
-    layout = scan_file(path, names)
-    file = bind_file(layout, specs, partial(read_whole, marks=layout.fingerprints))
-    return replace(file, convention=chosen[0].convention)
+def _bind(found: ScannedFile, access: Access) -> FileFields:
+    marks = found.layout.fingerprints
+    read = partial(read_whole, marks=marks, routes=found.routes, access=access)
+    file = bind_file(found.layout, found.choice.specs, read)
+    return replace(file, convention=found.choice.convention)
 
 
-def _add_routes(routes: dict[tuple[str, str], Route], field: Field, file: FileFields) -> None:
-    """Choose the routes of a field's datasets; of many that are alike, some are checked."""
-    layouts = field.layouts
-    checked = {0, len(layouts) - 1} if len(layouts) > _MOST_CHECKED else set(range(len(layouts)))
-    for number, layout in enumerate(layouts):
+def _add_routes(
+    routes: dict[tuple[str, str], Route], field: Field, file: FileFields, access: Access
+) -> None:
+    """Choose the routes of datasets that are seen in another way than as they are stored."""
+    for layout in field.layouts:
         if layout.key in routes:
             continue
-        mark = file.fingerprints[layout.file] if number in checked else None
-        routes[layout.key] = choose_route(layout, mark)
-
-
-def _check_row_size(file: FileFields) -> None:
-    """Refuse rows that cannot fit in memory before anything is allocated for them."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for name, field in file.fields.items():
-        for layout in field.layouts:
-            rows = min(layout.chunk_rows or 1, max(1, layout.n_rows))
-            needed = rows * layout.row_nbytes
-            if needed > memory:
-                raise LayoutError(
-                    f"{file.path}: one chunk of rows of field {name!r} takes {needed} bytes, more "
-                    f"than this machine's {memory} bytes of memory; rewrite it in smaller chunks"
-                )
+        remote = access.is_remote(layout.file)
+        routes[layout.key] = choose_route(
+            layout, None if remote else file.fingerprints[layout.file]
+        )

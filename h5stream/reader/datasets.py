@@ -13,13 +13,15 @@ from functools import partial
 import numpy as np
 
 from h5stream.decode import Scratch
-from h5stream.fetch import LocalFile
+from h5stream.fetch import Access, DataFile, Request
 from h5stream.fields import DenseField, Elements
 from h5stream.layout import DatasetLayout, Fingerprint, Storage
 from h5stream.plan import Segments, split_at_bounds, split_at_chunks
+from h5stream.reader.asking import AskingJob, Job, ask_for, can_ask
 from h5stream.reader.destination import Destination
-from h5stream.reader.direct import DirectDataset, Job, Spans
+from h5stream.reader.direct import DirectDataset, Spans
 from h5stream.reader.fallback import FallbackFile
+from h5stream.reader.ranges import ranges_of_rows
 from h5stream.reader.routes import Route
 from h5stream.reader.stats import Stats
 
@@ -37,20 +39,39 @@ class DatasetReads:
     ----------
     routes : mapping
         Key of a layout -> how it is read.
+    access : Access
+        The way to the files.
     stats : Stats
         Where bytes and seconds are counted.
     """
 
-    def __init__(self, routes: Mapping[tuple[str, str], Route], stats: Stats) -> None:
+    def __init__(
+        self, routes: Mapping[tuple[str, str], Route], access: Access, stats: Stats
+    ) -> None:
         self._routes = routes
+        self._access = access
         self._stats = stats
-        self._files: dict[str, LocalFile] = {}
+        self._files: dict[str, DataFile] = {}
         self._fallbacks: dict[str, FallbackFile] = {}
         self._direct: dict[tuple[str, str], DirectDataset] = {}
 
-    def file(self, path: str, fingerprint: Fingerprint) -> LocalFile:
-        """Return the file at a path, which is opened at its first read."""
-        return self._files.setdefault(path, LocalFile(path, fingerprint))
+    def file(self, path: str, fingerprint: Fingerprint) -> DataFile:
+        """Return the file of this name, which is opened at its first read."""
+        found = self._files.get(path)
+        if found is None:
+            made = self._access.data_file(path, fingerprint, self._count_retry)
+            found = self._files.setdefault(path, made)
+        return found
+
+    def _count_retry(self) -> None:
+        self._stats.add(retries=1)
+
+    def _fallback(self, path: str, fingerprint: Fingerprint) -> FallbackFile:
+        found = self._fallbacks.get(path)
+        if found is None:
+            made = FallbackFile(path, self._access.reopen(path, fingerprint))
+            found = self._fallbacks.setdefault(path, made)
+        return found
 
     def release_files(self) -> None:
         """Let go of all files; a job that still needs one opens it again."""
@@ -71,8 +92,15 @@ class DatasetReads:
             return
         per_job = max(1, _FALLBACK_JOB_BYTES // max(1, layout.row_nbytes))
         segments = split_at_chunks(*spans, chunk_rows=layout.chunk_rows or per_job)
+        mark = marks[layout.file]
+        fallback, data = self._fallback(layout.file, mark), self.file(layout.file, mark)
         for part in segments.jobs(chunk_rows_per_job=1):
-            yield partial(self._read_fallback, part, destination)
+            if not can_ask(data):
+                yield partial(self._read_fallback, fallback, part, destination, None)
+                continue
+            rows = (int(part.start.min()), int(part.stop.max()))
+            work = partial(self._read_fallback, fallback, part, destination)
+            yield AskingJob(data, *ranges_of_rows(layout, *rows), work, self._stats)
 
     def part_jobs(
         self, marks: Mapping[str, Fingerprint], part: Elements, spans: Spans, buffer: np.ndarray
@@ -118,7 +146,7 @@ class DatasetReads:
         bounds = np.unique([0, *cuts.tolist(), len(pieces)]).tolist()
         for first, last in itertools.pairwise(bounds):
             some = slice(first, last)
-            yield partial(reader.read_rows, pieces[some], where[some], destination)
+            yield reader.rows_job(pieces[some], where[some], destination)
 
     def _read_datasets(
         self,
@@ -135,7 +163,7 @@ class DatasetReads:
             origin = int(part.bounds[number])
             spans = (some.start - origin, some.stop - origin, some.dest)
             destination = Destination([(part.datasets[number], buffer)])
-            for job in self.jobs(marks, spans, destination):
+            for job in [ask_for(job) for job in self.jobs(marks, spans, destination)]:
                 job(scratch)
 
     def _direct_dataset(
@@ -148,13 +176,17 @@ class DatasetReads:
         return direct
 
     def _read_fallback(
-        self, segments: Segments, destination: Destination, _scratch: Scratch
+        self,
+        fallback: FallbackFile,
+        segments: Segments,
+        destination: Destination,
+        arrived: Request | None,
+        _scratch: Scratch,
     ) -> None:
         layout = destination.targets[0][0].layout
-        fallback = self._fallbacks.setdefault(layout.file, FallbackFile(layout.file))
         first, last = int(segments.start.min()), int(segments.stop.max())
         started = time.perf_counter()
-        rows = fallback.read(layout, first, last)
+        rows = fallback.read(layout, first, last, None if arrived is None else arrived.extents())
         for start, stop, dest in segments.spans():
             destination.put(rows[start - first : stop - first], dest)
         self._stats.add(decode_s=time.perf_counter() - started, decoded_bytes=rows.nbytes)

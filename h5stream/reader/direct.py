@@ -9,31 +9,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
 from h5stream.decode import Pipeline, Scratch
 from h5stream.errors import DecodeError
-from h5stream.fetch import LocalFile, coalesce_ranges
+from h5stream.fetch import DataFile, coalesce_ranges
 from h5stream.layout import ChunkTable, DatasetLayout
 from h5stream.plan import Segments, split_at_chunks
+from h5stream.reader.asking import AskingJob, Job, can_ask
 from h5stream.reader.destination import Destination
+from h5stream.reader.ranges import entries_of, stored_ranges
 from h5stream.reader.stats import Stats
 
-__all__ = ["DirectDataset", "Job", "Spans"]
-
-Job = Callable[[Scratch], None]
-"""Work for any thread: fills part of a window's buffers."""
+__all__ = ["DirectDataset", "Spans"]
 
 Spans = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Row ranges: first row, one past the last row, and number of the first in the window; int64."""
 
 _JOB_BYTES = 4 * 2**20
-_MAX_GAP_BYTES = 16 * 2**10
-_MAX_READ_BYTES = 256 * 2**10
+_MOST_READS_AGAIN = 4
 _LONG_ROW_BYTES = 2048
 """From this on, a row is worth an entry of its own in a vectored read."""
 
@@ -61,13 +61,13 @@ class DirectDataset:
     ----------
     layout : DatasetLayout
         Chunked with a table, or contiguous.
-    file : LocalFile
+    file : DataFile
         The file that holds the bytes.
     stats : Stats
         Where bytes and seconds are counted.
     """
 
-    def __init__(self, layout: DatasetLayout, file: LocalFile, stats: Stats) -> None:
+    def __init__(self, layout: DatasetLayout, file: DataFile, stats: Stats) -> None:
         self.layout = layout
         self._file = file
         self._stats = stats
@@ -89,14 +89,53 @@ class DirectDataset:
         chunk_rows_per_job = max(1, per_job // (layout.chunk_rows or per_job))
         if not self._as_in_memory:
             for part in segments.jobs(chunk_rows_per_job=chunk_rows_per_job):
-                yield partial(self._read_chunks, part, destination)
+                yield self._chunks_job(part, destination)
             return
         offsets, done = self._row_offsets(segments), 0
         for part in segments.jobs(chunk_rows_per_job=chunk_rows_per_job):
-            yield partial(self.read_rows, part, offsets[done : done + len(part)], destination)
+            at = offsets[done : done + len(part)]
+            yield self.rows_job(part, at, destination)
             done += len(part)
 
-    def read_rows(
+    def rows_job(self, part: Segments, offsets: np.ndarray, destination: Destination) -> Job:
+        """Make the job that reads rows that are stored as they are in memory.
+
+        Parameters
+        ----------
+        part : Segments
+            Which rows, and where they go.
+        offsets : numpy.ndarray
+            int64: byte in the file at which each segment begins; below zero: fill it.
+        destination : Destination
+            The column.
+        """
+        if not can_ask(self._file):
+            return partial(self._read_rows, part, offsets, destination)
+        stored = offsets >= 0
+        size = (part.stop - part.start) * self.layout.row_nbytes
+        read = partial(self._read_arrived, DirectDataset._read_rows, part, offsets, destination)
+        return AskingJob(self._file, offsets[stored], size[stored], read, self._stats)
+
+    def _chunks_job(self, part: Segments, destination: Destination) -> Job:
+        """Make the job that reads chunks; where bytes take long, it asks for them first."""
+        if not can_ask(self._file):
+            return partial(self._read_chunks, part, destination)
+        ranges = stored_ranges(self.layout, part, whole_chunks=True)
+        read = partial(self._read_arrived, DirectDataset._read_chunks, part, destination)
+        return AskingJob(self._file, *ranges, read, self._stats)
+
+    def _read_arrived(self, read: Callable[..., None], *arguments: Any) -> None:
+        """Read from what has arrived: the last argument but one."""
+        *given, arrived, scratch = arguments
+        read(self._over(arrived), *given, scratch)
+
+    def _over(self, file: DataFile) -> DirectDataset:
+        """Return the same dataset, read from what has arrived."""
+        other = copy(self)
+        other._file = file
+        return other
+
+    def _read_rows(
         self, segments: Segments, offsets: np.ndarray, destination: Destination, scratch: Scratch
     ) -> None:
         """Read rows that are stored as they are in memory, neighbours in the file together.
@@ -171,8 +210,7 @@ class DirectDataset:
         layout, table = self.layout, self._table
         per_row = layout.chunks_per_chunk_row
         rows, bounds = segments.groups()
-        begin = np.searchsorted(table.index, rows * per_row)
-        end = np.searchsorted(table.index, (rows + 1) * per_row)
+        begin, end = entries_of(layout, rows)
         spans = segments.spans()
         origins = (rows * (layout.chunk_rows or 1)).tolist()
         parts = [
@@ -210,10 +248,10 @@ class DirectDataset:
         self, entries: np.ndarray, scratch: Scratch
     ) -> Iterator[tuple[int, np.ndarray]]:
         """Yield table entries, sorted by offset, with their stored bytes."""
-        table = self._table
+        table, limits = self._table, self._file.limits
         offsets, sizes = table.byte_offset[entries], table.size[entries]
         reads = coalesce_ranges(
-            offsets, sizes, max_gap_bytes=_MAX_GAP_BYTES, max_bytes=_MAX_READ_BYTES
+            offsets, sizes, max_gap_bytes=limits.max_gap_bytes, max_bytes=limits.max_bytes
         ).tolist()
         for first, last in pairwise(reads):
             origin = int(offsets[first])
@@ -311,11 +349,28 @@ class DirectDataset:
 
     def _decode(self, entry: int, data: np.ndarray, out: np.ndarray, scratch: Scratch) -> None:
         started = time.perf_counter()
-        try:
-            self._pipeline.decode(data, int(self._table.filter_mask[entry]), out, scratch)
-        except DecodeError as error:
-            raise self._damaged(entry, str(error)) from error
+        mask = int(self._table.filter_mask[entry])
+        for reads_again in range(_MOST_READS_AGAIN + 1):
+            try:
+                self._pipeline.decode(data, mask, out, scratch)
+                break
+            except DecodeError as error:
+                again = None
+                if reads_again < _MOST_READS_AGAIN:
+                    again = self._read_again(entry)
+                if again is None:
+                    raise self._damaged(entry, str(error)) from error
+                data = again
         self._stats.add(decode_s=time.perf_counter() - started, decoded_bytes=out.nbytes)
+
+    def _read_again(self, entry: int) -> np.ndarray | None:
+        """Fetch a damaged chunk anew, if it may have been damaged on its way."""
+        offset, size = int(self._table.byte_offset[entry]), int(self._table.size[entry])
+        data = self._file.read_again(offset, size)
+        if data is None:
+            return None
+        self._stats.add(requests=1, retries=1, fetched_bytes=size)
+        return np.frombuffer(data, np.uint8)
 
     @property
     def _table(self) -> ChunkTable:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib.util
 import os
 import threading
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import h5py
@@ -16,7 +18,7 @@ import ml_dtypes
 import numpy as np
 
 from h5stream.errors import DecodeError, FetchError
-from h5stream.layout import DatasetLayout
+from h5stream.layout import DatasetLayout, Extents, SparseSource
 from h5stream.layout.opening import open_h5
 
 __all__ = ["FallbackFile", "can_hdf5_undo"]
@@ -46,40 +48,41 @@ class FallbackFile:
     Parameters
     ----------
     path : str
-        A local file.
+        The file.
+    source : SparseSource, optional
+        How to look at it, if it is remote.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, source: SparseSource | None = None) -> None:
         self.path = path
+        self._source = source
         self._file: Any = None
         self._process = -1
 
-    def read(self, layout: DatasetLayout, start: int, stop: int) -> np.ndarray:
+    def read(
+        self, layout: DatasetLayout, start: int, stop: int, arrived: Extents | None = None
+    ) -> np.ndarray:
         """Read rows ``start`` to ``stop`` of a dataset, converted by HDF5.
+
+        Parameters
+        ----------
+        layout : DatasetLayout
+            The dataset.
+        start, stop : int
+            Its rows.
+        arrived : Extents, optional
+            Bytes of a remote file that serve them.
 
         Raises
         ------
         FetchError
-            If the file cannot be opened.
+            If the file cannot be opened, or its bytes do not arrive.
         DecodeError
             If HDF5 cannot read the rows.
         """
-        with _LOCK:
-            for spec in layout.filters:
-                can_hdf5_undo(spec.id)
-            dataset = self._open()[layout.path]
-            try:
-                if layout.flat:
-                    rows = dataset[()].reshape(-1)[start:stop]
-                else:
-                    rows = dataset[(*(slice(None),) * layout.axis, slice(start, stop))]
-            except (OSError, RuntimeError, ValueError, TypeError) as error:
-                raise DecodeError(
-                    f"{self.path}: HDF5 cannot read rows {start} to {stop} of {layout.path!r}: "
-                    f"{error}",
-                    url=self.path,
-                    dataset=layout.path,
-                ) from error
+        for spec in layout.filters:
+            can_hdf5_undo(spec.id)
+        rows = self._run(partial(self._read, layout, start, stop), arrived)
         if layout.dtype == ml_dtypes.bfloat16:
             rows = rows.astype(ml_dtypes.bfloat16)
         return np.moveaxis(rows, layout.axis, 0) if layout.axis else rows
@@ -92,15 +95,31 @@ class FallbackFile:
         DecodeError
             If HDF5 cannot read it.
         """
-        with _LOCK:
-            try:
-                return self._open()[layout.path][()]
-            except (OSError, RuntimeError, ValueError, TypeError) as error:
-                raise DecodeError(
-                    f"{self.path}: HDF5 cannot read {layout.path!r}: {error}",
-                    url=self.path,
-                    dataset=layout.path,
-                ) from error
+        return self._run(partial(self._read, layout, None, None), None)
+
+    def _run(self, read: Callable[[Any], Any], arrived: Extents | None) -> Any:
+        """Call a function of the open file."""
+        if self._source is None:
+            with _LOCK:
+                return read(self._open())
+        rows = self._source.run(read, arrived)
+        self._source.forget()
+        return rows
+
+    def _read(self, layout: DatasetLayout, start: int | None, stop: int | None, file: Any) -> Any:
+        dataset = file[layout.path]
+        try:
+            if start is None:
+                return dataset[()]
+            if layout.flat:
+                return dataset[()].reshape(-1)[start:stop]
+            return dataset[(*(slice(None),) * layout.axis, slice(start, stop))]
+        except (OSError, RuntimeError, ValueError, TypeError) as error:
+            raise DecodeError(
+                f"{self.path}: HDF5 cannot read rows {start} to {stop} of {layout.path!r}: {error}",
+                url=self.path,
+                dataset=layout.path,
+            ) from error
 
     def close(self) -> None:
         """Close the file, if this process opened it."""

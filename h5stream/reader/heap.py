@@ -24,9 +24,9 @@ import numpy as np
 from h5stream.columns import gather
 from h5stream.decode import Scratch
 from h5stream.errors import DecodeError
-from h5stream.fetch import LocalFile, coalesce_ranges
+from h5stream.fetch import DataFile, coalesce_ranges
 from h5stream.fields import VlenField
-from h5stream.reader.direct import Job
+from h5stream.reader.asking import AskingJob, Job, can_ask
 from h5stream.reader.stats import Stats
 
 __all__ = ["HeapRows", "heap_jobs"]
@@ -36,8 +36,6 @@ _LEAST_COLLECTION = 4096
 """HDF5 makes no smaller collection (H5HG_MINSIZE)."""
 
 _HEADER = 16
-_MAX_GAP_BYTES = 16 * 2**10
-_MAX_READ_BYTES = 2**20
 _SIGNATURE = int.from_bytes(b"GCOL", "little") | 1 << 32
 """Of a collection: four letters and version 1."""
 
@@ -46,7 +44,7 @@ def heap_jobs(
     field: VlenField,
     rows: np.ndarray,
     out: np.ndarray,
-    file: LocalFile,
+    file: DataFile,
     size_bytes: int,
     stats: Stats,
 ) -> Iterator[Job]:
@@ -60,7 +58,7 @@ def heap_jobs(
         int64: rows of the file.
     out : numpy.ndarray
         Shape (sum of the rows' lengths,).
-    file : LocalFile
+    file : DataFile
         The file that holds the heap.
     size_bytes : int
         Of the file.
@@ -78,7 +76,7 @@ def heap_jobs(
         begin = int(ends[first] - lengths[first])
         part = out[begin : int(ends[last - 1])]
         heap = HeapRows(field, rows[first:last], part, file, size_bytes, stats)
-        yield heap.read
+        yield heap.job()
 
 
 class HeapRows:
@@ -89,7 +87,7 @@ class HeapRows:
         field: VlenField,
         rows: np.ndarray,
         out: np.ndarray,
-        file: LocalFile,
+        file: DataFile,
         size_bytes: int,
         stats: Stats,
     ) -> None:
@@ -106,21 +104,46 @@ class HeapRows:
         self._size_bytes = size_bytes
         self._stats = stats
 
-    def read(self, scratch: Scratch) -> None:
-        """Look where objects are expected; walk the collections if they are not there."""
+    def job(self) -> Job:
+        """Make the job that reads the rows; where bytes take long, it asks for them first."""
+        if not can_ask(self._file):
+            return self.read
+        addresses, needed, _of_row = self._needed()
+        inside = needed <= self._size_bytes - addresses
+        ranges = (addresses[inside], needed[inside])
+        return AskingJob(self._file, *ranges, self._read_arrived, self._stats)
+
+    def _read_arrived(self, arrived: DataFile, scratch: Scratch) -> None:
+        """Read from what has arrived."""
+        self.read(scratch, arrived)
+
+    def _needed(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the collections, how much of each is needed, and which one each row lies in."""
         addresses, of_row = np.unique(self._addresses, return_inverse=True)
-        expected = self._field.expected[self._rows]
         needed = np.zeros(len(addresses), np.int64)
-        np.maximum.at(needed, of_row, expected + self._nbytes)
+        np.maximum.at(needed, of_row, self._field.expected[self._rows] + self._nbytes)
+        return addresses, needed, of_row
+
+    def read(self, scratch: Scratch, file: DataFile | None = None) -> None:
+        """Look where objects are expected; walk the collections if they are not there.
+
+        Parameters
+        ----------
+        scratch : Scratch
+            Working memory of the calling thread.
+        file : DataFile, optional
+            What holds the bytes that are expected to be needed; by default the file.
+        """
+        addresses, needed, of_row = self._needed()
         if (needed > self._size_bytes - addresses).any() or needed.sum() > self._size_bytes:
             self.walk(scratch)
             return
         padded = -(-needed // 8) * 8
         bases = np.cumsum(padded) - padded
         memory = scratch.take("heap", int(padded.sum()))
-        self._read_all(addresses, needed, memory, bases, scratch)
+        self._read_all(addresses, needed, memory, bases, scratch, file)
         words = memory.view(np.uint64)
-        at = bases[of_row] + expected
+        at = bases[of_row] + self._field.expected[self._rows]
         head = at // 8 - 2
         there = (words[head] & np.uint64(0xFFFF)).astype(np.int64) == self._index
         there &= words[head + 1] == self._nbytes.astype(np.uint64)
@@ -189,18 +212,21 @@ class HeapRows:
         memory: np.ndarray,
         at: np.ndarray,
         scratch: Scratch,
+        file: DataFile | None = None,
     ) -> None:
         """Read ranges, sorted by offset, to their places in memory."""
+        file = file or self._file
+        limits = file.limits
         reads = coalesce_ranges(
-            offsets, sizes, max_gap_bytes=_MAX_GAP_BYTES, max_bytes=_MAX_READ_BYTES
+            offsets, sizes, max_gap_bytes=limits.max_gap_bytes, max_bytes=limits.max_bytes
         ).tolist()
         for first, last in itertools.pairwise(reads):
             origin = int(offsets[first])
             nbytes = int((offsets[first:last] + sizes[first:last]).max()) - origin
             fetched = scratch.take("fetch", nbytes)
             started = time.perf_counter()
-            self._file.read_into(origin, [fetched])
-            self._stats.add(fetched_bytes=nbytes, fetch_s=time.perf_counter() - started)
+            moved = file.read_into(origin, [fetched])
+            self._stats.add(fetched_bytes=moved, fetch_s=time.perf_counter() - started)
             for number in range(first, last):
                 begin, size = int(offsets[number]) - origin, int(sizes[number])
                 memory[int(at[number]) : int(at[number]) + size] = fetched[begin : begin + size]

@@ -18,15 +18,16 @@ import numpy as np
 
 from h5stream.columns import Column
 from h5stream.decode import Scratch
-from h5stream.fetch import LocalFile
+from h5stream.fetch import DataFile
 from h5stream.fields import DenseField, FileFields
 from h5stream.plan import Pieces, expand_spans
+from h5stream.reader.asking import Job, ask_for
 from h5stream.reader.assemble import Assembler, Rows
 from h5stream.reader.buffers import BufferPool
 from h5stream.reader.catalog import Catalog
 from h5stream.reader.datasets import DatasetReads
 from h5stream.reader.destination import Destination, Target
-from h5stream.reader.direct import Job, Spans
+from h5stream.reader.direct import Spans
 from h5stream.reader.resident import resident_fields
 from h5stream.reader.stats import Stats
 
@@ -42,7 +43,7 @@ class WindowReads:
 
     columns: dict[str, Column]
     jobs: list[Job]
-    files: list[LocalFile]
+    files: list[DataFile]
     n_rows: int
     checks: list[Callable[[], None]]
 
@@ -89,7 +90,7 @@ class Reader:
         self.stats = stats
         self._pool = BufferPool()
         self._scratches = threading.local()
-        self._reads = DatasetReads(catalog.routes, stats)
+        self._reads = DatasetReads(catalog.routes, catalog.access, stats)
         self._assembler = Assembler(self._reads, self._pool, stats)
         self._resident_names = resident_fields(catalog, instances)
         self._resident: dict[tuple[int, str], np.ndarray] = {}
@@ -114,7 +115,7 @@ class Reader:
             if isinstance(field, DenseField):
                 buffers[name] = self._pool.array((n_rows, *field.row_shape), field.dtype)
         jobs: list[Job] = []
-        files: list[LocalFile] = []
+        files: list[DataFile] = []
         rows: list[Rows] = []
         for number in sorted(set(pieces.file.tolist())):
             of_file = pieces.file == number
@@ -187,7 +188,8 @@ class Reader:
         rows = np.empty((field.n_rows, *field.row_shape), field.dtype)
         whole = (np.array([0]), np.array([field.n_rows]), np.array([0]))
         marks = self.catalog.files[number].fingerprints
-        for job in self._reads.jobs(marks, whole, Destination([(field, rows)])):
+        jobs = self._reads.jobs(marks, whole, Destination([(field, rows)]))
+        for job in [ask_for(job) for job in jobs]:
             job(scratch)
         return rows
 

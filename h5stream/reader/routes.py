@@ -9,23 +9,27 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from h5stream.decode import Pipeline, Scratch, describe_filter
 from h5stream.errors import DecodeError, FetchError, UnsupportedError
-from h5stream.fetch import LocalFile
+from h5stream.fetch import DataFile, LocalFile
 from h5stream.fields import DenseField
-from h5stream.layout import DatasetLayout, Fingerprint, Storage
+from h5stream.layout import DatasetLayout, Fingerprint, SparseSource, Storage
 from h5stream.reader.destination import Destination
 from h5stream.reader.direct import DirectDataset
 from h5stream.reader.fallback import FallbackFile, can_hdf5_undo
+from h5stream.reader.peek import PeekedFile
+from h5stream.reader.ranges import ranges_of_rows
 from h5stream.reader.stats import Stats
 
 __all__ = ["Route", "choose_route", "reason_against"]
 
 _MOST_CHECKED_BYTES = 64 * 2**20
+_MOST_FETCHED_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,11 @@ class Route:
         return "direct" if self.reason is None else f"through h5py: {self.reason}"
 
 
-def choose_route(layout: DatasetLayout, fingerprint: Fingerprint | None = None) -> Route:
+def choose_route(
+    layout: DatasetLayout,
+    fingerprint: Fingerprint | None = None,
+    source: SparseSource | None = None,
+) -> Route:
     """Decide how to read a dataset.
 
     Parameters
@@ -59,6 +67,8 @@ def choose_route(layout: DatasetLayout, fingerprint: Fingerprint | None = None) 
     fingerprint : Fingerprint, optional
         Of the file that holds it; without, the self-check is left out. Elements of variable
         length have one of their own, when their descriptors are read.
+    source : SparseSource, optional
+        How to look at that file, if it is remote: each byte is fetched once for both ways.
 
     Raises
     ------
@@ -70,7 +80,7 @@ def choose_route(layout: DatasetLayout, fingerprint: Fingerprint | None = None) 
         _require_filters(layout)
         return Route(reason)
     if fingerprint is not None and layout.n_rows and layout.vlen is None:
-        return Route(_check(layout, fingerprint))
+        return Route(_check(layout, fingerprint, source))
     return Route()
 
 
@@ -95,12 +105,20 @@ def _require_filters(layout: DatasetLayout) -> None:
             )
 
 
-def _check(layout: DatasetLayout, fingerprint: Fingerprint) -> str | None:
+def _check(
+    layout: DatasetLayout, fingerprint: Fingerprint, source: SparseSource | None
+) -> str | None:
     """Read a sample of rows both ways; return why not to trust the direct way."""
-    direct = DirectDataset(layout, LocalFile(layout.file, fingerprint), Stats())
-    fallback = FallbackFile(layout.file)
+    samples = _rows_to_check(layout)
+    file: DataFile = LocalFile(layout.file, fingerprint)
+    if source is not None:
+        samples = _affordable(layout, samples)
+        file = PeekedFile(source)
+        file.load([ranges_of_rows(layout, *sample) for sample in samples])
+    direct = DirectDataset(layout, file, Stats())
+    fallback = FallbackFile(layout.file, source)
     try:
-        for start, stop in _rows_to_check(layout):
+        for start, stop in samples:
             try:
                 expected = fallback.read(layout, start, stop)
             except (DecodeError, FetchError):
@@ -114,6 +132,17 @@ def _check(layout: DatasetLayout, fingerprint: Fingerprint) -> str | None:
     finally:
         fallback.close()
     return None
+
+
+def _affordable(layout: DatasetLayout, samples: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Leave out samples of a remote file that take too long to fetch; the smaller come first."""
+    kept, nbytes = [], 0
+    sizes = [(int(ranges_of_rows(layout, *sample)[1].sum()), sample) for sample in samples]
+    for size, sample in sorted(sizes):
+        nbytes += size
+        if nbytes <= _MOST_FETCHED_BYTES:
+            kept.append(sample)
+    return kept
 
 
 def _same(found: np.ndarray, expected: np.ndarray) -> bool:

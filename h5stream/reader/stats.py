@@ -21,6 +21,10 @@ class Stats:
         Batches (or samples, without a batch size) handed to the caller.
     fetched_bytes, decoded_bytes : int
         Bytes read from files, and bytes after decoding.
+    requests, retries : int
+        Ranges that remote files were asked for, and those asked for again because they failed.
+    cached_bytes : int
+        Bytes of remote files that were found on disk.
     fetch_s, decode_s, gather_s : float
         Seconds that all threads together spent reading, decoding, and copying rows to their
         places.
@@ -35,6 +39,9 @@ class Stats:
     batches: int = 0
     fetched_bytes: int = 0
     decoded_bytes: int = 0
+    requests: int = 0
+    retries: int = 0
+    cached_bytes: int = 0
     fetch_s: float = 0.0
     decode_s: float = 0.0
     gather_s: float = 0.0

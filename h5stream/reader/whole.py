@@ -12,15 +12,16 @@ import numpy as np
 from h5stream.columns import Ragged
 from h5stream.decode import Scratch
 from h5stream.errors import DecodeError, UnsupportedError
-from h5stream.fetch import LocalFile
+from h5stream.fetch import Access, DataFile
 from h5stream.fields import DenseField, VlenField
 from h5stream.fields.vlen import checked_descriptors, expected_places
 from h5stream.layout import DatasetLayout, Fingerprint
+from h5stream.reader.asking import ask_for
 from h5stream.reader.datasets import DatasetReads
 from h5stream.reader.destination import Destination
 from h5stream.reader.fallback import FallbackFile
 from h5stream.reader.heap import HeapRows
-from h5stream.reader.routes import choose_route, reason_against
+from h5stream.reader.routes import Route, reason_against
 from h5stream.reader.stats import Stats
 
 __all__ = ["read_whole"]
@@ -30,7 +31,12 @@ _MOST_OBJECTS = 2**24
 """So many elements of variable length are read through h5py at most: they stay in memory."""
 
 
-def read_whole(layout: DatasetLayout, marks: Mapping[str, Fingerprint]) -> Any:
+def read_whole(
+    layout: DatasetLayout,
+    marks: Mapping[str, Fingerprint],
+    routes: Mapping[tuple[str, str], Route],
+    access: Access,
+) -> Any:
     """Read all rows of a dataset.
 
     Parameters
@@ -39,6 +45,10 @@ def read_whole(layout: DatasetLayout, marks: Mapping[str, Fingerprint]) -> Any:
         With its chunk table.
     marks : mapping
         Fingerprints of the files.
+    routes : mapping
+        Key of a layout -> how it is read.
+    access : Access
+        The way to the files.
 
     Returns
     -------
@@ -46,38 +56,44 @@ def read_whole(layout: DatasetLayout, marks: Mapping[str, Fingerprint]) -> Any:
         The rows; for elements of variable length their descriptors, or, if those cannot be read
         directly, a list of the elements themselves.
     """
+    mark = marks[layout.file]
+    fallback = FallbackFile(layout.file, access.reopen(layout.file, mark))
     if not layout.shape:
-        return FallbackFile(layout.file).read_scalar(layout)
+        return fallback.read_scalar(layout)
     if layout.vlen is None:
-        return _read_rows(layout, marks, choose_route(layout, marks[layout.file]).direct)
-    descriptors = replace(layout, vlen=None)
+        return _read_rows(layout, marks, routes[layout.key], access)
     if reason_against(layout) is None:
-        stored = _read_rows(descriptors, marks, direct=True)
-        if _same_as_h5py(layout, stored, marks):
+        stored = _read_rows(replace(layout, vlen=None), marks, Route(), access)
+        file = access.data_file(layout.file, mark)
+        if access.is_remote(layout.file) or _same_as_h5py(layout, stored, file, mark, fallback):
             return stored
     if layout.n_rows > _MOST_OBJECTS:
         raise UnsupportedError(
             f"{layout.file}: {layout.path!r} has {layout.n_rows} elements of variable length that "
             "only HDF5 can read; rewrite it with gzip, lz4 or zstd, or unfiltered"
         )
-    return _through_h5py(layout, 0, layout.n_rows)
+    return _through_h5py(fallback, layout, 0, layout.n_rows)
 
 
-def _read_rows(layout: DatasetLayout, marks: Mapping[str, Fingerprint], direct: bool) -> np.ndarray:
+def _read_rows(
+    layout: DatasetLayout, marks: Mapping[str, Fingerprint], route: Route, access: Access
+) -> np.ndarray:
     field = DenseField("whole", layout)
-    if not direct:
-        return FallbackFile(layout.file).read(layout, 0, layout.n_rows)
     rows = np.empty((field.n_rows, *field.row_shape), field.dtype)
     spans = (np.array([0]), np.array([field.n_rows]), np.array([0]))
-    reads = DatasetReads({layout.key: choose_route(layout)}, Stats())
-    for job in reads.jobs(marks, spans, Destination([(field, rows)])) if len(rows) else ():
-        job(Scratch())
+    reads = DatasetReads({layout.key: route}, access, Stats())
+    jobs = reads.jobs(marks, spans, Destination([(field, rows)])) if len(rows) else ()
+    scratch = Scratch()
+    for job in [ask_for(job) for job in jobs]:
+        job(scratch)
+    reads.release_files()
     return rows
 
 
-def _through_h5py(layout: DatasetLayout, start: int, stop: int) -> list[Any]:
+def _through_h5py(
+    fallback: FallbackFile, layout: DatasetLayout, start: int, stop: int
+) -> list[Any]:
     """Read elements of variable length, strings as arrays of bytes."""
-    fallback = FallbackFile(layout.file)
     try:
         rows = fallback.read(layout, start, stop).tolist()
     finally:
@@ -86,10 +102,13 @@ def _through_h5py(layout: DatasetLayout, start: int, stop: int) -> list[Any]:
 
 
 def _same_as_h5py(
-    layout: DatasetLayout, stored: np.ndarray, marks: Mapping[str, Fingerprint]
+    layout: DatasetLayout,
+    stored: np.ndarray,
+    file: DataFile,
+    mark: Fingerprint,
+    fallback: FallbackFile,
 ) -> bool:
     """Read the first and the last rows both ways."""
-    mark = marks[layout.file]
     descriptors = checked_descriptors(layout, stored, mark.size_bytes)
     assert layout.vlen is not None, "only elements of variable length lie in a heap"
     dtype = layout.vlen.dtype.newbyteorder("=")
@@ -101,7 +120,7 @@ def _same_as_h5py(
         rows = np.arange(start, stop)
         lengths = descriptors["length"][rows].astype(np.int64)
         out = np.empty(int(lengths.sum()), dtype)
-        heap = HeapRows(field, rows, out, LocalFile(layout.file, mark), mark.size_bytes, Stats())
+        heap = HeapRows(field, rows, out, file, mark.size_bytes, Stats())
         try:
             sound = heap.walk(Scratch())
         except DecodeError:
@@ -109,7 +128,7 @@ def _same_as_h5py(
         if not sound:
             continue  # HDF5 may walk a damaged heap without end
         found = Ragged(out, np.concatenate([[0], np.cumsum(lengths)]))
-        theirs = _through_h5py(layout, start, stop)
+        theirs = _through_h5py(fallback, layout, start, stop)
         if not all(map(partial(_alike, stored=layout.vlen.dtype), found, theirs)):
             return False
     return True

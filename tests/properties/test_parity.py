@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import h5py
 import numpy as np
 import pytest
@@ -116,6 +118,27 @@ def written(recipe: Recipe, contents: dict[str, Any], kind: dict[str, Any]) -> I
         yield path
 
 
+WHERE = pytest.mark.parametrize("where", ["disk", "memory"])
+
+
+@contextmanager
+def placed(path: str, where: str) -> Iterator[str]:
+    """Give the file's path, or the URL of a copy that is read as remote files are."""
+    if where == "disk":
+        yield path
+        return
+    filesystem = fsspec.filesystem("memory")
+    url = f"memory://parity/{next(_NUMBERS)}.h5"
+    filesystem.pipe(url, Path(path).read_bytes())
+    try:
+        yield url
+    finally:
+        filesystem.rm(url)
+
+
+_NUMBERS = itertools.count()
+
+
 def expected_rows(path: str, recipe: Recipe) -> np.ndarray:
     return read_with_h5py(path, "x", BFLOAT16 if recipe.dtype == BFLOAT16 else None)
 
@@ -124,28 +147,31 @@ def streamed_rows(pipe: h5s.Pipe, batch_size: int, empty: np.ndarray) -> np.ndar
     return np.concatenate([empty, *(block["x"] for block in pipe.batch(batch_size))])
 
 
-def check_stream(path: str, recipe: Recipe, target_bytes: int, batch_size: int) -> h5s.Pipe:
-    """Hold an unshuffled stream to h5py."""
+def check_stream(path: str, where: str, recipe: Recipe, target_bytes: int, batch_size: int) -> bool:
+    """Hold an unshuffled stream to h5py; tell whether it read directly."""
     expected = expected_rows(path, recipe)
-    pipe = h5s.open_files(path, ["x"]).list_chunks(target_bytes).read_chunks()
-    assert_same_bits(streamed_rows(pipe, batch_size, expected[:0]), expected)
-    return pipe
+    with placed(path, where) as place:
+        pipe = h5s.open_files(place, ["x"]).list_chunks(target_bytes).read_chunks()
+        assert_same_bits(streamed_rows(pipe, batch_size, expected[:0]), expected)
+    return pipe.catalog.routes[place, "/x"].direct
 
 
 TARGETS = st.sampled_from([1, 64, 1000, 2**20])
 
 
+@WHERE
 @pytest.mark.parametrize("pipeline", PIPELINES)
 @given(data=st.data(), contents=CONTENTS, kind=FILE_KINDS, target=TARGETS)
 def test_a_stream_of_chunks_is_what_h5py_reads(
-    pipeline: str, data: st.DataObject, contents: dict, kind: dict, target: int
+    pipeline: str, where: str, data: st.DataObject, contents: dict, kind: dict, target: int
 ) -> None:
     recipe = data.draw(chunked_recipes(pipeline))
     with written(recipe, contents, kind) as path:
-        pipe = check_stream(path, recipe, target, data.draw(st.integers(1, 50)))
-    assert pipe.catalog.routes[path, "/x"].direct == (pipeline in DIRECT_PIPELINES)
+        direct = check_stream(path, where, recipe, target, data.draw(st.integers(1, 50)))
+    assert direct == (pipeline in DIRECT_PIPELINES)
 
 
+@WHERE
 @given(
     recipe=contiguous_recipes(),
     contents=CONTENTS,
@@ -154,11 +180,10 @@ def test_a_stream_of_chunks_is_what_h5py_reads(
     batch_size=st.integers(1, 50),
 )
 def test_a_stream_of_contiguous_rows_is_what_h5py_reads(
-    recipe: Recipe, contents: dict, kind: dict, target: int, batch_size: int
+    where: str, recipe: Recipe, contents: dict, kind: dict, target: int, batch_size: int
 ) -> None:
     with written(recipe, contents, kind) as path:
-        pipe = check_stream(path, recipe, target, batch_size)
-    assert pipe.catalog.routes[path, "/x"].direct
+        assert check_stream(path, where, recipe, target, batch_size)
 
 
 @st.composite
@@ -180,36 +205,44 @@ def places_of(draw: st.DrawFn, ranges: list[tuple[int, int]]) -> np.ndarray | No
 READER_PIPELINES = ["none", "shuffle gzip", "shuffle lzf fletcher32", "nbit", "bitshuffle lz4"]
 
 
-def check_window(recipe: Recipe, data: st.DataObject, contents: dict, kind: dict) -> None:
+def check_window(
+    where: str, recipe: Recipe, data: st.DataObject, contents: dict, kind: dict
+) -> None:
     """Compare a window of any pieces, in order or placed, with what h5py reads."""
     ranges = data.draw(row_ranges(recipe.shape[0]))
     with written(recipe, contents, kind) as path:
         rows = expected_rows(path, recipe)
         pieces = [(0, a, b) for a, b in ranges]
         places = data.draw(places_of(ranges))
-        found = read_pieces(open_catalog(path, {"x": "x"}), pieces, places=places)["x"]
+        with placed(path, where) as place:
+            found = read_pieces(open_catalog(place, {"x": "x"}), pieces, places=places)["x"]
     expected = np.concatenate([rows[a:b] for a, b in ranges])
     assert_same_bits(found if places is None else found[places], expected)
 
 
+@WHERE
 @pytest.mark.parametrize("pipeline", READER_PIPELINES)
 @given(data=st.data(), contents=CONTENTS, kind=FILE_KINDS)
 def test_a_window_of_any_pieces_is_what_h5py_reads(
-    pipeline: str, data: st.DataObject, contents: dict, kind: dict
+    pipeline: str, where: str, data: st.DataObject, contents: dict, kind: dict
 ) -> None:
     recipe = data.draw(chunked_recipes(pipeline).filter(lambda recipe: recipe.shape[0]))
-    check_window(recipe, data, contents, kind)
+    check_window(where, recipe, data, contents, kind)
 
 
+@WHERE
 @given(recipe=contiguous_recipes().filter(lambda r: r.shape[0]), data=st.data(), contents=CONTENTS)
 def test_a_window_of_contiguous_pieces_is_what_h5py_reads(
-    recipe: Recipe, data: st.DataObject, contents: dict
+    where: str, recipe: Recipe, data: st.DataObject, contents: dict
 ) -> None:
-    check_window(recipe, data, contents, {})
+    check_window(where, recipe, data, contents, {})
 
 
+@WHERE
 @given(data=st.data(), seed=st.integers(0, 99))
-def test_a_window_over_files_and_fields_is_what_h5py_reads(data: st.DataObject, seed: int) -> None:
+def test_a_window_over_files_and_fields_is_what_h5py_reads(
+    where: str, data: st.DataObject, seed: int
+) -> None:
     lengths = data.draw(st.lists(st.integers(1, 30), min_size=2, max_size=3))
     with tempfile.TemporaryDirectory() as folder:
         paths = [str(Path(folder) / f"{n}.h5") for n in range(len(lengths))]
@@ -219,9 +252,11 @@ def test_a_window_over_files_and_fields_is_what_h5py_reads(data: st.DataObject, 
         ]
         numbers = data.draw(st.lists(st.integers(0, len(paths) - 1), min_size=1, max_size=5))
         ranges = [(n, *span) for n in numbers for span in data.draw(row_ranges(lengths[n]))]
-        catalog = open_catalog(paths, {"x": "x", "wide": "wide", "a": "t[a]", "b": "t[b]"})
         places = data.draw(places_of([(a, b) for _n, a, b in ranges]))
-        found = read_pieces(catalog, ranges, places=places)
+        with ExitStack() as stack:
+            opened = [stack.enter_context(placed(path, where)) for path in paths]
+            catalog = open_catalog(opened, {"x": "x", "wide": "wide", "a": "t[a]", "b": "t[b]"})
+            found = read_pieces(catalog, ranges, places=places)
     for name, column in found.items():
         expected = np.concatenate([rows[n][name][a:b] for n, a, b in ranges])
         assert_same_bits(column if places is None else column[places], expected)

@@ -1,0 +1,44 @@
+"""h5stream index: writes down where the chunks of files lie."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from h5stream.cli.screen import errors_in_one_line, make_console
+from h5stream.explain import format_bytes
+from h5stream.index import index_files
+
+__all__ = ["index"]
+
+
+def index(
+    sources: Annotated[
+        list[str], typer.Argument(help="Paths, URLs or patterns.", show_default=False)
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")],
+    field: Annotated[
+        list[str] | None,
+        typer.Option("--field", "-f", help="A dataset; by default all that can be streamed."),
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", help="A storage option of a remote file system: name=value."),
+    ] = None,
+) -> None:
+    """Write the layouts of files to one file, which streams then start from."""
+    with errors_in_one_line():
+        options = dict(_parted(text) for text in option or [])
+        count = index_files(sources, output, fields=field or None, storage_options=options)
+    size = format_bytes(output.stat().st_size)
+    files = "1 file" if count == 1 else f"{count} files"
+    make_console().print(f"{files} in {output} ({size})", markup=False, soft_wrap=True)
+
+
+def _parted(text: str) -> tuple[str, str | bool]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise typer.BadParameter(f"{name!r} is no name=value", param_hint="--option")
+    return name, {"true": True, "false": False}.get(value.lower(), value)

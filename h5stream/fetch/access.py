@@ -1,0 +1,157 @@
+"""How to get at files: which names are remote, with which URL and options, and how many at once.
+
+Everywhere else files go by names without secrets. The URLs and the storage options behind them
+are known here only; they go along to processes that are started, and into no other pickle.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from multiprocessing.context import get_spawning_popen
+from typing import TYPE_CHECKING, Any
+
+from h5stream.errors import FetchError
+from h5stream.fetch.file import DataFile
+from h5stream.fetch.local import LocalFile
+from h5stream.fetch.redact import harmless_options, is_url, public_url
+from h5stream.fetch.store import PieceStore
+from h5stream.layout import Fingerprint, LocalSource, Source, SparseSource
+
+if TYPE_CHECKING:
+    from h5stream.fetch.remote import Hub
+
+__all__ = ["Access"]
+
+
+class Access:
+    """The way to local and remote files. Holds no connection that is pickled or crosses a fork.
+
+    Parameters
+    ----------
+    storage_options : mapping, optional
+        For fsspec.
+    requests : int, optional
+        In flight at once; by default as many as are found to be worth it.
+    retry_s : float, optional
+        How long to keep asking for a range.
+    store : PieceStore, optional
+        Keeps on disk what was fetched.
+    """
+
+    def __init__(
+        self,
+        storage_options: Mapping[str, Any] | None = None,
+        *,
+        requests: int | None = None,
+        retry_s: float | None = None,
+        store: PieceStore | None = None,
+    ) -> None:
+        self._options = dict(storage_options or {})
+        self._requests = requests
+        self._retry_s = retry_s
+        self._store = store
+        self._urls: dict[str, str] = {}
+        self._hub: tuple[int, Hub] | None = None
+
+    def __repr__(self) -> str:
+        return f"Access({harmless_options(self._options)!r})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = {**self.__dict__, "_hub": None}
+        if get_spawning_popen() is None:
+            state["_options"] = harmless_options(self._options)
+            state["_urls"] = {name: name.partition("#")[0] for name in self._urls}
+        return state
+
+    def name(self, source: str) -> str:
+        """Return what a path or URL is called everywhere else.
+
+        Examples
+        --------
+        >>> access = Access()
+        >>> access.name("https://host/a.h5?sig=1"), access.name("https://host/a.h5?sig=2")
+        ('https://host/a.h5', 'https://host/a.h5#2')
+        """
+        if not is_url(source):
+            return source
+        public = public_url(source)
+        names = (public if n == 1 else f"{public}#{n}" for n in range(1, len(self._urls) + 2))
+        name = next(n for n in names if self._urls.get(n, source) == source)
+        self._urls[name] = source
+        return name
+
+    def is_remote(self, name: str) -> bool:
+        """Tell whether a name is that of a remote file."""
+        return name in self._urls
+
+    @property
+    def depth(self) -> int:
+        """How many requests this process has in flight at most, now."""
+        return self._connect().depth
+
+    def expand(self, pattern: str) -> list[str]:
+        """List the URLs that match a pattern, in no order.
+
+        Raises
+        ------
+        ConfigError
+            If the driver of the protocol is not installed.
+        FetchError
+            If the server does not answer.
+        """
+        return self._connect().find(pattern)
+
+    def source(self, name: str) -> Source:
+        """Open a file to be scanned."""
+        if not self.is_remote(name):
+            return LocalSource(name)
+        return self._connect().source(name, self._urls[name])
+
+    def unchanged(self, name: str, fingerprint: Fingerprint) -> bool:
+        """Tell whether a file is still of this version."""
+        return self.source(name).fingerprint(name) == fingerprint
+
+    def read_all(self, name: str, most_bytes: int) -> bytes:
+        """Read a remote file that is not HDF5.
+
+        Raises
+        ------
+        FetchError
+            If it does not arrive, or has more than `most_bytes`.
+        """
+        source = self.source(name)
+        size_bytes = source.fingerprint(name).size_bytes
+        if size_bytes > most_bytes:
+            raise FetchError(f"{name}: has {size_bytes} bytes, expected at most {most_bytes}")
+        return source.read(name, 0, size_bytes)
+
+    def reopen(self, name: str, fingerprint: Fingerprint) -> SparseSource | None:
+        """Look again at a version of a remote file, for which nothing is asked; None if local."""
+        if not self.is_remote(name):
+            return None
+        return self._connect().reopen(name, self._urls[name], fingerprint)
+
+    def data_file(
+        self, name: str, fingerprint: Fingerprint, on_retry: Callable[[], None] = lambda: None
+    ) -> DataFile:
+        """Open a version of a file to be read; `on_retry` is told of ranges that failed."""
+        if not self.is_remote(name):
+            return LocalFile(name, fingerprint)
+        file = self._connect().file(name, self._urls[name], fingerprint)
+        file.on_retry = on_retry
+        return file
+
+    def _connect(self) -> Hub:
+        """Return this process's connections; a forked child makes its own."""
+        from h5stream.fetch.remote import Hub
+
+        if self._hub is None or self._hub[0] != os.getpid():
+            hub = Hub(
+                self._options,
+                requests=self._requests,
+                retry_s=self._retry_s,
+                store=self._store,
+            )
+            self._hub = (os.getpid(), hub)
+        return self._hub[1]

@@ -1,0 +1,150 @@
+"""Keeps a bounded number of requests and bytes in flight, started in the order they were asked for.
+
+Lives on one event loop: nothing here is for other threads. How many requests are worth having in
+flight is found by trying: `Depth` doubles their number for as long as that brings bytes faster,
+and halves it when the server has too much to do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+
+__all__ = ["Depth", "Flow", "Ticket"]
+
+_FIRST_DEPTH = 32
+_MOST_DEPTH = 128
+_ROUND_DEPTHS = 2
+_WORTH = 1.2
+_LEAST_ROUND_S = 0.02
+
+
+class Depth:
+    """How many requests to have in flight.
+
+    Parameters
+    ----------
+    fixed : int, optional
+        Always so many; by default as many as are found to be worth it.
+
+    Examples
+    --------
+    >>> depth = Depth()
+    >>> for n in range(65):
+    ...     depth.note(now_s=0.01 * n, nbytes=1000)
+    >>> depth.requests
+    64
+    """
+
+    def __init__(self, fixed: int | None = None) -> None:
+        self.requests = fixed or _FIRST_DEPTH
+        self._fixed = fixed is not None
+        self._growing = not self._fixed
+        self._rate_before = 0.0
+        self._began_s: float | None = None
+        self._count = self._nbytes = 0
+
+    def note(self, now_s: float, nbytes: int) -> None:
+        """Count a range that arrived while more were waiting to be asked for."""
+        if not self._growing:
+            return
+        if self._began_s is None:
+            self._began_s, self._count, self._nbytes = now_s, 0, 0
+            return
+        self._count += 1
+        self._nbytes += nbytes
+        elapsed_s = now_s - self._began_s
+        if self._count >= _ROUND_DEPTHS * self.requests and elapsed_s >= _LEAST_ROUND_S:
+            self._end_round(self._nbytes / elapsed_s)
+
+    def note_idle(self) -> None:
+        """Forget a round in which there was too little to ask for."""
+        self._began_s = None
+
+    def note_throttled(self) -> None:
+        """Halve, once for a round."""
+        if not self._fixed and (self._count or not self._growing):
+            self.requests = max(1, self.requests // 2)
+            self._growing, self._count = False, 0
+
+    def _end_round(self, rate: float) -> None:
+        self._began_s = None
+        if rate < _WORTH * self._rate_before or self.requests >= _MOST_DEPTH:
+            self._growing = False
+            return
+        self._rate_before = rate
+        self.requests = min(_MOST_DEPTH, 2 * self.requests)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Ticket:
+    """One request that waits for its turn.
+
+    Parameters
+    ----------
+    nbytes : int
+        What it will bring.
+    work : callable
+        Does it; never raises.
+    wanted : callable
+        Whether anybody still wants it.
+    """
+
+    nbytes: int
+    work: Callable[[], Awaitable[None]]
+    wanted: Callable[[], bool]
+
+
+class Flow:
+    """Starts requests in order, as many at once as depth and bytes allow.
+
+    Parameters
+    ----------
+    depth : Depth
+        Of requests.
+    most_bytes : int
+        In flight; a single larger range goes alone.
+    """
+
+    def __init__(self, depth: Depth, most_bytes: int) -> None:
+        self.depth = depth
+        self._most_bytes = most_bytes
+        self._waiting: deque[Ticket] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._nbytes = 0
+
+    def put(self, tickets: Iterable[Ticket]) -> None:
+        """Line up requests behind all others."""
+        self._waiting.extend(tickets)
+        self._start_more()
+
+    def _start_more(self) -> None:
+        while self._waiting:
+            first = self._waiting[0]
+            if not first.wanted():
+                self._waiting.popleft()
+                continue
+            full = self._nbytes + first.nbytes > self._most_bytes
+            if self._tasks and (full or len(self._tasks) >= self.depth.requests):
+                return
+            self._waiting.popleft()
+            self._nbytes += first.nbytes
+            task = asyncio.get_running_loop().create_task(self._run(first))
+            self._tasks.add(task)
+
+    async def _run(self, ticket: Ticket) -> None:
+        try:
+            await ticket.work()
+        finally:
+            self._nbytes -= ticket.nbytes
+            task = asyncio.current_task()
+            assert task is not None, "runs as a task"
+            self._tasks.discard(task)
+            if self._waiting:
+                self.depth.note(time.monotonic(), ticket.nbytes)
+            else:
+                self.depth.note_idle()
+            self._start_more()

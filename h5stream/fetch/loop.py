@@ -1,0 +1,96 @@
+"""One event loop for each process, on a thread of its own, started when first needed.
+
+A forked child inherits no thread, so it starts a loop of its own; what it inherited of its
+parent's connections is kept untouched, because closing it would disturb the parent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+__all__ = ["LoopThread", "loop_of_this_process"]
+
+T = TypeVar("T")
+
+_STOP_S = 5.0
+
+
+class LoopThread:
+    """An event loop that runs until the process ends."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._closing: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        self._thread = threading.Thread(target=self._run, name="h5stream-loop", daemon=True)
+        self._thread.start()
+
+    def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+        """Run a coroutine on the loop."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+
+    def call(self, function: Callable[..., object], *arguments: Any) -> None:
+        """Call a function on the loop, soon."""
+        self.loop.call_soon_threadsafe(function, *arguments)
+
+    def at_exit(self, close: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Let a coroutine run before the process ends."""
+        self._closing.append(close)
+
+    def stop(self) -> None:
+        """Close what is open, and end the thread."""
+        with contextlib.suppress(Exception):  # the process ends: nobody is left to hear of it
+            self.submit(self._close_all()).result(_STOP_S)
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(_STOP_S)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        try:
+            self.loop.run_forever()
+        finally:
+            self.loop.close()
+
+    async def _close_all(self) -> None:
+        tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*(close() for close in self._closing), return_exceptions=True)
+
+
+_starting = threading.Lock()
+_running: LoopThread | None = None
+_inherited: list[object] = []
+
+
+def loop_of_this_process() -> LoopThread:
+    """Return the loop of this process; start it if this is the first call."""
+    global _running
+    with _starting:
+        if _running is None:
+            _running = LoopThread()
+        return _running
+
+
+def _start_over() -> None:
+    global _starting, _running
+    _starting = threading.Lock()
+    if _running is not None:
+        _inherited.append(_running)
+        _running = None
+
+
+def _stop() -> None:
+    if _running is not None:
+        _running.stop()
+
+
+os.register_at_fork(after_in_child=_start_over)
+atexit.register(_stop)

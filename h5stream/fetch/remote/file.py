@@ -1,0 +1,347 @@
+"""Reads ranges of one version of a remote file.
+
+1. Ranges that are asked for together are joined where little lies between them.
+2. They are lined up in the order in which they will be needed, behind all that was asked for
+   before; the flow keeps a bounded number of them in flight.
+3. Each answer must be of the version that was scanned, and as long as was asked for. What fails
+   is asked for again, within the patience of the policy.
+4. Where answers do not tell their version, it is looked up after the bytes have come.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from itertools import pairwise
+from typing import TypeVar
+
+import numpy as np
+
+from h5stream.errors import FetchError, H5StreamError, LayoutError
+from h5stream.fetch.coalesce import affordable_gap, coalesce_ranges
+from h5stream.fetch.file import Limits
+from h5stream.fetch.flow import Flow, Ticket
+from h5stream.fetch.loop import LoopThread
+from h5stream.fetch.redact import redact_text
+from h5stream.fetch.remote.arrival import Arrival
+from h5stream.fetch.remote.transport import Response, Transport
+from h5stream.fetch.retry import Failed, Fault, FaultError, RetryPolicy, retried
+from h5stream.fetch.store import PieceStore, digest_of
+from h5stream.layout import Fingerprint
+
+__all__ = ["Connection", "RemoteFile", "join_ranges"]
+
+T = TypeVar("T")
+
+Span = tuple[int, int]
+
+_LIMITS = Limits(max_gap_bytes=2**20, max_bytes=4 * 2**20)
+_MOST_WASTE = 1 / 32
+"""Part of the wanted bytes that may be read in vain, to save requests."""
+
+_ADVICE = {
+    Fault.TRANSIENT: "check the network and the server; retry_s says how long to keep trying",
+    Fault.PERMANENT: "check the URL and the server",
+    Fault.REPLACED: "the object was replaced or changed: make a new stream once its writer is done",
+    Fault.REFUSED: "the credentials are missing, wrong or expired: renew them, or pass "
+    "storage_options (they are not kept in pickles)",
+    Fault.MISSING: "there is no such object, or no longer: check the URL",
+}
+
+
+def join_ranges(offset: np.ndarray, size: np.ndarray) -> list[tuple[int, int]]:
+    """Decide which requests serve ranges.
+
+    Parameters
+    ----------
+    offset, size : numpy.ndarray
+        int64, in any order.
+
+    Returns
+    -------
+    list of (int, int)
+        First byte and one past the last, sorted.
+    """
+    order = np.argsort(offset, kind="stable")
+    offset, size = offset[order], size[order]
+    gap = affordable_gap(offset, size, max_gap_bytes=_LIMITS.max_gap_bytes, max_waste=_MOST_WASTE)
+    bounds = coalesce_ranges(offset, size, max_gap_bytes=gap, max_bytes=_LIMITS.max_bytes)
+    stop = offset + size
+    return [(int(offset[a]), int(stop[a:b].max())) for a, b in pairwise(bounds.tolist())]
+
+
+class Connection:
+    """What the files of one server share.
+
+    Parameters
+    ----------
+    thread : LoopThread
+        Where requests run.
+    transport : Transport
+        Asks once.
+    flow : Flow
+        Bounds what is in flight.
+    policy : RetryPolicy
+        How often to ask.
+    """
+
+    def __init__(
+        self, thread: LoopThread, transport: Transport, flow: Flow, policy: RetryPolicy
+    ) -> None:
+        self.thread = thread
+        self.transport = transport
+        self.flow = flow
+        self.policy = policy
+
+
+class RemoteFile:
+    """One version of a remote file, read by many threads at once.
+
+    Parameters
+    ----------
+    name : str
+        What messages call it; free of secrets.
+    path : str
+        What the transport calls it.
+    connection : Connection
+        The way to it.
+    fingerprint : Fingerprint
+        The version that may be read.
+    secrets : frozenset of str
+        What no message may repeat.
+    store : PieceStore, optional
+        Keeps on disk what was fetched.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        path: str,
+        connection: Connection,
+        fingerprint: Fingerprint,
+        secrets: frozenset[str] = frozenset(),
+        store: PieceStore | None = None,
+    ) -> None:
+        self.name = name
+        self.on_retry: Callable[[], None] = lambda: None
+        self._store = store
+        self._path = path
+        self._connection = connection
+        self._fingerprint = fingerprint
+        self._secrets = secrets
+
+    @property
+    def limits(self) -> Limits:
+        """How far it pays to join ranges."""
+        return _LIMITS
+
+    def request(self, offset: np.ndarray, size: np.ndarray) -> Arrival:
+        """Ask for ranges, and return at once.
+
+        Parameters
+        ----------
+        offset, size : numpy.ndarray
+            int64, in any order.
+        """
+        wanted = size > 0
+        offset, size = offset[wanted], size[wanted]
+        if self._store is None:
+            return self._ask(join_ranges(offset, size))
+        pairs = zip(offset.tolist(), size.tolist(), strict=True)
+        ranges = sorted({(start, start + n) for start, n in pairs})
+        here = {span for span in ranges if self._store.has(self._digest(span))}
+        rest = np.array([span for span in ranges if span not in here], np.int64).reshape(-1, 2)
+        spans = join_ranges(rest[:, 0], rest[:, 1] - rest[:, 0])
+        return self._ask(spans, sorted(here), partial(self._keep, rest.tolist()))
+
+    def _ask(
+        self,
+        spans: Sequence[Span],
+        cached: Sequence[Span] = (),
+        keep: Callable[[Arrival], None] | None = None,
+    ) -> Arrival:
+        arrival = Arrival(
+            spans, self._read_kept, self._read_anew, self.check_unchanged, cached, keep
+        )
+        tickets = [
+            Ticket(
+                stop - start,
+                partial(self._bring, arrival, number, start, stop),
+                lambda: arrival.wanted,
+            )
+            for number, (start, stop) in enumerate(spans)
+        ]
+        if tickets:
+            self._connection.thread.call(self._connection.flow.put, tickets)
+        return arrival
+
+    def _digest(self, span: Span) -> bytes:
+        return digest_of(self.name, self._fingerprint, span)
+
+    def _keep(self, ranges: Sequence[Sequence[int]], arrival: Arrival) -> None:
+        """Put ranges that have arrived on disk."""
+        if self._store is not None:
+            for start, stop in ranges:
+                self._store.put(self._digest((start, stop)), arrival.view(start, stop - start))
+
+    def _read_kept(self, offset: int, size: int) -> bytes:
+        """Read a range from disk, or fetch it if it is there no more."""
+        span = (offset, offset + size)
+        data = self._store.get(self._digest(span)) if self._store is not None else None
+        return self._read_anew(offset, size) if data is None else data
+
+    def _read_anew(self, offset: int, size: int) -> bytes:
+        """Fetch a range, and forget what is on disk of it."""
+        span = (offset, offset + size)
+        arrival = self._ask([span])
+        arrival.arrived.result()
+        data = bytes(arrival.view(offset, size))
+        if self._store is not None:
+            self._store.put(self._digest(span), data)
+        return data
+
+    def fetch(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Return the bytes of ranges, all fetched at once.
+
+        Raises
+        ------
+        FetchError
+            If some of them do not arrive.
+        """
+        starts, stops = np.array(ranges, np.int64).reshape(-1, 2).T
+        arrival = self._ask(join_ranges(starts, stops - starts))
+        arrival.arrived.result()
+        return [bytes(arrival.view(start, stop - start)) for start, stop in ranges]
+
+    def read_into(self, offset: int, buffers: Sequence[np.ndarray]) -> int:
+        """Fill `buffers`, one after the other, with the bytes from `offset` on.
+
+        Raises
+        ------
+        FetchError
+            If they do not arrive.
+        """
+        total = sum(buffer.nbytes for buffer in buffers)
+        if not total:
+            return 0
+        arrival = self._ask([(offset, offset + total)])
+        arrival.arrived.result()
+        arrival.read_into(offset, buffers)
+        return total
+
+    def read_again(self, offset: int, size: int) -> bytes | None:
+        """Get bytes anew, because those that came are damaged."""
+        return self._read_anew(offset, size)
+
+    def check_unchanged(self) -> None:
+        """Raise unless the file is still the version that was scanned.
+
+        Raises
+        ------
+        FetchError
+            If its size or its version differs.
+        """
+        if self._connection.transport.tells_version:
+            return  # every answer was compared
+        stat = partial(self._connection.transport.stat, self._path)
+        size_bytes, version = self._connection.thread.submit(self._patiently(stat)).result()
+        self._compare(size_bytes, version)
+
+    async def _bring(self, arrival: Arrival, number: int, start: int, stop: int) -> None:
+        if not arrival.wanted:
+            return
+        try:
+            attempt = partial(self._attempt, start, stop)
+            arrival.put(number, await self._patiently(attempt, (start, stop)))
+        except asyncio.CancelledError:
+            arrival.cancel()
+            raise
+        except Exception as error:
+            arrival.fail(error)
+
+    async def _attempt(self, start: int, stop: int) -> bytes:
+        transport, version = self._connection.transport, self._fingerprint.version
+        response = await transport.get(self._path, start, stop, version)
+        self._check(response)
+        if len(response.data) != stop - start:
+            raise FaultError(
+                Fault.TRANSIENT, f"{len(response.data)} bytes came, expected {stop - start}"
+            )
+        return response.data
+
+    def _check(self, response: Response) -> None:
+        expected = self._fingerprint
+        size_bytes = expected.size_bytes if response.size_bytes is None else response.size_bytes
+        version = response.version or expected.version
+        if (size_bytes, version) != (expected.size_bytes, expected.version):
+            raise FaultError(Fault.REPLACED, _difference(size_bytes, version, expected))
+
+    def _compare(self, size_bytes: int, version: str) -> None:
+        expected = self._fingerprint
+        if (size_bytes, version) != (expected.size_bytes, expected.version):
+            found = _difference(size_bytes, version, expected)
+            raise FetchError(f"{self.name}: {found}; {_ADVICE[Fault.REPLACED]}", url=self.name)
+
+    async def _patiently(self, attempt: Callable[[], Awaitable[T]], span: Span | None = None) -> T:
+        """Retry within the policy; tell a failure without secrets, and without what caused it."""
+        try:
+            return await retried(
+                attempt, self._connection.policy, sleep=asyncio.sleep, on_fault=self._on_fault
+            )
+        except Failed as error:
+            failed = error
+        raise self._error(failed, span)
+
+    def _on_fault(self, fault: FaultError) -> None:
+        if fault.throttled:
+            self._connection.flow.depth.note_throttled()
+        if fault.fault is Fault.TRANSIENT:
+            self.on_retry()
+
+    def _error(self, failed: Failed, span: Span | None) -> H5StreamError:
+        what = redact_text(failed.fault.what, self._secrets)
+        where = "cannot be opened" if span is None else f"bytes {span[0]} to {span[1]} are missing"
+        times = "1 attempt" if failed.attempts == 1 else f"{failed.attempts} attempts"
+        message = f"{self.name}: {where} after {times}: {what}; {_ADVICE[failed.fault.fault]}"
+        if span is None and failed.fault.fault is Fault.MISSING:
+            return LayoutError(message)
+        return FetchError(message, url=self.name, byte_range=span, attempts=failed.attempts)
+
+    def find(self, pattern: str) -> list[str]:
+        """List the URLs that match a pattern.
+
+        Raises
+        ------
+        FetchError
+            If the server does not answer as it should.
+        """
+        attempt = partial(self._connection.transport.find, pattern)
+        return list(self._connection.thread.submit(self._patiently(attempt)).result())
+
+    def open(self, head_bytes: int) -> tuple[Fingerprint, bytes]:
+        """Ask for the fingerprint, whatever it is, and the first bytes.
+
+        Raises
+        ------
+        LayoutError
+            If there is no such file.
+        FetchError
+            If the server does not answer as it should.
+        """
+        attempt = partial(self._connection.transport.open, self._path, head_bytes)
+        response = self._connection.thread.submit(self._patiently(attempt)).result()
+        if response.size_bytes is None:
+            raise FetchError(
+                f"{self.name}: the server does not tell how long the file is; h5stream needs "
+                "Content-Range with a total",
+                url=self.name,
+            )
+        return Fingerprint(response.size_bytes, version=response.version), response.data
+
+
+def _difference(size_bytes: int, version: str, expected: Fingerprint) -> str:
+    return (
+        f"found {size_bytes} bytes of version {version or 'unknown'!r}, expected "
+        f"{expected.size_bytes} of {expected.version or 'unknown'!r}"
+    )

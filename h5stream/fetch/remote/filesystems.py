@@ -1,0 +1,89 @@
+"""Makes this process's file systems out of URLs and storage options."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import fsspec
+from fsspec.asyn import AsyncFileSystem
+from fsspec.registry import known_implementations
+
+from h5stream.errors import ConfigError
+from h5stream.fetch.redact import public_url, redact_text, secrets_in
+from h5stream.fetch.remote.transport import AsyncTransport, ThreadTransport, Transport
+
+__all__ = ["filesystem_class", "make_transport", "transport_key"]
+
+_IN_EXTRA = {"s3", "s3a", "http", "https"}
+
+
+def filesystem_class(url: str) -> Any:
+    """Find the class of a URL's file system.
+
+    Raises
+    ------
+    ConfigError
+        If no such protocol is known, or its driver is not installed.
+    """
+    protocol = url.split("::")[0].split("://")[0]
+    try:
+        return fsspec.get_filesystem_class(protocol)
+    except ImportError as error:
+        known = known_implementations.get(protocol, {}).get("err", str(error))
+        extra = "pip install 'h5stream[remote]'" if protocol in _IN_EXTRA else known
+        message = f"{public_url(url)}: the driver for {protocol}:// is not installed: {extra}"
+    except ValueError:
+        message = (
+            f"{public_url(url)}: the protocol {protocol!r} is not known; use one of fsspec's, like "
+            "s3, gs, https"
+        )
+    raise ConfigError(message)
+
+
+def transport_key(url: str) -> str:
+    """Say which URLs can share a file system: those of one protocol, host and account."""
+    if "::" in url:
+        return url
+    kwargs = filesystem_class(url)._get_kwargs_from_urls(url)
+    return f"{url.split('://')[0]} {sorted(kwargs.items(), key=str)}"
+
+
+def make_transport(
+    url: str, options: Mapping[str, Any], loop: asyncio.AbstractEventLoop
+) -> Transport:
+    """Make a file system for a URL, on this process's event loop if it can work on one.
+
+    Raises
+    ------
+    ConfigError
+        If the driver is missing, or refuses the options.
+    """
+    kind = filesystem_class(url)
+    try:
+        if "::" in url or not (issubclass(kind, AsyncFileSystem) and kind.async_impl):
+            return ThreadTransport(fsspec.core.url_to_fs(url, **options)[0])
+        return _async_transport(kind, {**kind._get_kwargs_from_urls(url), **options}, loop)
+    except ImportError as error:
+        message = f"{public_url(url)}: {error}"
+    except (TypeError, ValueError) as error:
+        told = redact_text(str(error), secrets_in(url, options))
+        message = f"{public_url(url)}: the storage options do not fit: {told}"
+    raise ConfigError(message)
+
+
+def _async_transport(
+    kind: Any, options: dict[str, Any], loop: asyncio.AbstractEventLoop
+) -> Transport:
+    made = {"asynchronous": True, "loop": loop, "skip_instance_cache": True}
+    if kind.__module__.startswith("fsspec.implementations.http"):
+        from h5stream.fetch.remote.http import HttpTransport, make_client
+
+        return HttpTransport(kind(**{"get_client": make_client, **options, **made}))
+    if kind.__module__.startswith("s3fs"):
+        from h5stream.fetch.remote.s3 import CONFIG, S3Transport
+
+        config = {**CONFIG, **options.get("config_kwargs", {})}
+        return S3Transport(kind(**{**options, "config_kwargs": config, **made}))
+    return AsyncTransport(kind(**options, **made))

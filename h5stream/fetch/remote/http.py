@@ -1,0 +1,113 @@
+"""Asks HTTP servers for ranges, over the session that fsspec makes out of the storage options."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import aiohttp
+
+from h5stream.fetch.remote.transport import AsyncTransport, Response, fault_of_error
+from h5stream.fetch.retry import Fault, FaultError, fault_of_status
+
+__all__ = ["HttpTransport", "make_client"]
+
+_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=10, sock_read=20)
+_BUFFER_BYTES = 2**20
+
+
+async def make_client(**options: Any) -> aiohttp.ClientSession:
+    """Make a session that leaves the number of connections to the flow of requests."""
+    options.pop("loop", None)
+    if "connector" not in options:
+        options["connector"] = aiohttp.TCPConnector(limit=0, ttl_dns_cache=300)
+    return aiohttp.ClientSession(**options)
+
+
+class HttpTransport(AsyncTransport):
+    """An `HTTPFileSystem`, whose answers are looked at."""
+
+    tells_version = True
+
+    async def open(self, path: str, head_bytes: int) -> Response:
+        """Ask for the first bytes; the answer says the rest."""
+        try:
+            return await self._ask(path, 0, head_bytes, is_head=True)
+        except FaultError as error:
+            if error.fault is not Fault.REPLACED:
+                raise
+        return Response(b"", 0)  # no first byte
+
+    async def get(self, path: str, start: int, stop: int, version: str) -> Response:
+        """Ask for a range."""
+        return await self._ask(path, start, stop)
+
+    async def stat(self, path: str) -> tuple[int, str]:
+        """Ask for the first byte."""
+        response = await self.open(path, 1)
+        return response.size_bytes or 0, response.version
+
+    async def close(self) -> None:
+        """Close the session."""
+        session = self.filesystem._session
+        if session is not None:
+            await session.close()
+
+    async def _ask(self, path: str, start: int, stop: int, is_head: bool = False) -> Response:
+        filesystem = self.filesystem
+        options = dict(filesystem.kwargs)
+        headers = {"Accept-Encoding": "identity", **options.pop("headers", {})}
+        headers["Range"] = f"bytes={start}-{stop - 1}"
+        options = {"timeout": _TIMEOUT, "read_bufsize": _BUFFER_BYTES, **options}
+        try:
+            session = await filesystem.set_session()
+            url = filesystem.encode_url(path)
+            async with session.get(url, headers=headers, **options) as answer:
+                return await _read(answer, start, stop, is_head)
+        except FaultError as error:
+            fault = error
+        except Exception as error:
+            fault = _fault_of_client(error)
+        raise fault
+
+
+def _fault_of_client(error: Exception) -> FaultError:
+    if isinstance(error, aiohttp.InvalidURL):
+        return FaultError(Fault.PERMANENT, "this is no valid URL")
+    return fault_of_error(error)
+
+
+async def _read(answer: aiohttp.ClientResponse, start: int, stop: int, is_head: bool) -> Response:
+    """Read the body, unless the answer is none to this request."""
+    headers = answer.headers
+    version = _version(headers.get("ETag"), headers.get("Last-Modified"))
+    if answer.status == 200:
+        size_bytes = answer.content_length
+        if start or size_bytes is None or size_bytes > stop:
+            answer.close()  # the rest of the body is not wanted
+            raise FaultError(Fault.TRANSIENT, "the server ignores Range and sends the whole file")
+        return Response(await answer.read(), size_bytes, version)
+    if answer.status != 206:
+        answer.close()
+        raise fault_of_status(answer.status, headers.get("Retry-After"), answer.reason or "")
+    found = _RANGE.fullmatch(headers.get("Content-Range", ""))
+    if found is None or int(found[1]) != start or int(found[2]) >= stop:
+        answer.close()
+        raise FaultError(
+            Fault.TRANSIENT, f"the answer is for {headers.get('Content-Range', 'no range')!r}"
+        )
+    size_bytes = None if found[3] == "*" else int(found[3])
+    expected = int(found[2]) + 1 - start
+    if not is_head and expected != stop - start:
+        answer.close()
+        return Response(b"", size_bytes, version)
+    if answer.content_length == expected:  # the quick way
+        return Response(await answer.read(), size_bytes, version)
+    return Response(await answer.content.readexactly(expected), size_bytes, version)
+
+
+def _version(etag: str | None, modified: str | None) -> str:
+    if etag:
+        return f"etag {etag}"
+    return f"modified {modified}" if modified else ""

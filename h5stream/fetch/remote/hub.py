@@ -1,0 +1,107 @@
+"""The connections of one process: one transport for each server, one flow over all of them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from h5stream.fetch.flow import Depth, Flow
+from h5stream.fetch.loop import loop_of_this_process
+from h5stream.fetch.redact import public_url, secrets_in
+from h5stream.fetch.remote.file import Connection, RemoteFile
+from h5stream.fetch.remote.filesystems import filesystem_class, make_transport, transport_key
+from h5stream.fetch.remote.transport import Transport
+from h5stream.fetch.retry import RetryPolicy
+from h5stream.fetch.store import PieceStore
+from h5stream.layout import Fingerprint, SparseSource
+
+__all__ = ["HEAD_BYTES", "Hub"]
+
+HEAD_BYTES = 64 * 2**10
+"""The first request brings so many bytes: superblock and root group of most files."""
+
+_MOST_BYTES_IN_FLIGHT = 64 * 2**20
+_OPENING_S = 20.0
+"""A file that cannot be opened at first is given up sooner than one that was read before."""
+
+
+class Hub:
+    """Connections to servers.
+
+    Parameters
+    ----------
+    options : mapping
+        Storage options.
+    requests : int, optional
+        In flight at once; by default as many as are found to be worth it.
+    retry_s : float, optional
+        How long to keep asking for a range.
+    store : PieceStore, optional
+        Keeps on disk what was fetched.
+    """
+
+    def __init__(
+        self,
+        options: Mapping[str, Any],
+        *,
+        requests: int | None,
+        retry_s: float | None,
+        store: PieceStore | None = None,
+    ) -> None:
+        self._options = options
+        self._store = store
+        self._policy = RetryPolicy() if retry_s is None else RetryPolicy(deadline_s=retry_s)
+        self._flow = Flow(Depth(requests), _MOST_BYTES_IN_FLIGHT)
+        self._transports: dict[str, Transport] = {}
+        self._making = threading.Lock()
+
+    @property
+    def depth(self) -> int:
+        """How many requests are in flight at most, now."""
+        return self._flow.depth.requests
+
+    def source(self, name: str, url: str) -> SparseSource:
+        """Open a file to be scanned, with one request."""
+        opening = RetryPolicy(deadline_s=min(_OPENING_S, self._policy.deadline_s))
+        unknown = self._file(name, url, Fingerprint(0), opening)
+        fingerprint, head = unknown.open(HEAD_BYTES)
+        source = self.reopen(name, url, fingerprint)
+        source.keep(0, head)
+        return source
+
+    def reopen(self, name: str, url: str, fingerprint: Fingerprint) -> SparseSource:
+        """Look again at a version of a file; asks for nothing."""
+        return SparseSource(name, fingerprint, self.file(name, url, fingerprint).fetch)
+
+    def file(self, name: str, url: str, fingerprint: Fingerprint) -> RemoteFile:
+        """Open a version of a file to be read; asks for nothing."""
+        return self._file(name, url, fingerprint, self._policy)
+
+    def _file(
+        self, name: str, url: str, fingerprint: Fingerprint, policy: RetryPolicy
+    ) -> RemoteFile:
+        transport = self._transport(url)
+        connection = Connection(loop_of_this_process(), transport, self._flow, policy)
+        path = url if "::" not in url else url.split("::")[0]
+        path = filesystem_class(url)._strip_protocol(path)
+        store = self._store if fingerprint.version else None  # others cannot be told apart
+        secrets = secrets_in(url, self._options)
+        return RemoteFile(name, path, connection, fingerprint, secrets, store)
+
+    def find(self, pattern: str) -> list[str]:
+        """List the URLs that match a pattern."""
+        first, chain, rest = pattern.partition("::")
+        name = public_url(pattern)
+        file = self._file(name, pattern, Fingerprint(0), self._policy)
+        return [found + chain + rest for found in file.find(first)]
+
+    def _transport(self, url: str) -> Transport:
+        key = transport_key(url)
+        with self._making:
+            if key not in self._transports:
+                thread = loop_of_this_process()
+                made = make_transport(url, self._options, thread.loop)
+                thread.at_exit(made.close)
+                self._transports[key] = made
+            return self._transports[key]

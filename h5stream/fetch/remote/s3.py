@@ -1,0 +1,108 @@
+"""Asks S3 for ranges of one version, over the client that s3fs makes out of the storage options."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from h5stream.fetch.remote.transport import AsyncTransport, Response, fault_of_error
+from h5stream.fetch.retry import Fault, FaultError, fault_of_status
+
+__all__ = ["CONFIG", "S3Transport"]
+
+CONFIG = {
+    "connect_timeout": 10,
+    "read_timeout": 20,
+    "max_pool_connections": 256,
+    "retries": {"total_max_attempts": 1},
+}
+"""Attempts are counted in one place, and it is not botocore."""
+
+_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired"}
+_SLOW = {"RequestTimeout", "SlowDown", "InternalError", "ServiceUnavailable", "Throttling"}
+_RENEW_S = 60.0
+
+
+class S3Transport(AsyncTransport):
+    """An `S3FileSystem`, whose answers are looked at."""
+
+    tells_version = True
+
+    def __init__(self, filesystem: Any) -> None:
+        super().__init__(filesystem)
+        self._renewed_s = -_RENEW_S
+
+    async def open(self, path: str, head_bytes: int) -> Response:
+        """Ask for the first bytes; the answer says the rest."""
+        try:
+            return await self._ask(path, 0, head_bytes)
+        except FaultError as error:
+            if error.fault is not Fault.REPLACED:
+                raise
+        return Response(b"", 0)  # no first byte
+
+    async def get(self, path: str, start: int, stop: int, version: str) -> Response:
+        """Ask for a range, on condition that the object is still that version."""
+        condition = {"IfMatch": version.removeprefix("etag ")} if version else {}
+        return await self._ask(path, start, stop, **condition)
+
+    async def stat(self, path: str) -> tuple[int, str]:
+        """Ask for the first byte."""
+        response = await self.open(path, 1)
+        return response.size_bytes or 0, response.version
+
+    async def close(self) -> None:
+        """Close the client."""
+        client = self.filesystem._s3
+        if client is not None:
+            await self.filesystem._s3creator.__aexit__(None, None, None)
+
+    async def _ask(self, path: str, start: int, stop: int, **condition: str) -> Response:
+        filesystem = self.filesystem
+        bucket, key, version_id = filesystem.split_path(path)
+        options = {"Bucket": bucket, "Key": key, "Range": f"bytes={start}-{stop - 1}", **condition}
+        if version_id:
+            options["VersionId"] = version_id
+        try:
+            await filesystem.set_session()
+            client = await filesystem.get_s3(bucket)
+            method = client.get_object
+            answer = await method(**filesystem._get_s3_method_kwargs(method, **options))
+            async with answer["Body"] as body:
+                data = await body.read()
+        except Exception as error:
+            fault = _fault_of(error)
+        else:
+            _unit, _, size = answer.get("ContentRange", "").rpartition("/")
+            size_bytes = int(size) if size.isdecimal() else None
+            return Response(data, size_bytes, f"etag {answer.get('ETag', '')}")
+        if fault.fault is Fault.REFUSED:
+            fault = await self._renew(fault)
+        raise fault
+
+    async def _renew(self, fault: FaultError) -> FaultError:
+        """Make a new client, which looks for credentials anew, unless that was just done."""
+        if time.monotonic() - self._renewed_s < _RENEW_S:
+            return fault
+        self._renewed_s = time.monotonic()
+        try:
+            await self.filesystem.set_session(refresh=True)
+        except Exception:
+            return fault
+        return FaultError(Fault.TRANSIENT, fault.what)
+
+
+def _fault_of(error: Exception) -> FaultError:
+    answer = getattr(error, "response", None)
+    if not isinstance(answer, dict):
+        if type(error).__name__ in ("NoCredentialsError", "PartialCredentialsError"):
+            return FaultError(Fault.REFUSED, "there are no credentials")
+        return fault_of_error(error)
+    code = str(answer.get("Error", {}).get("Code", ""))
+    about = answer.get("ResponseMetadata", {})
+    status = int(about.get("HTTPStatusCode", 0))
+    if code in _EXPIRED:
+        return FaultError(Fault.REFUSED, f"the server answered {status} ({code})")
+    if code in _SLOW:
+        status = 503
+    return fault_of_status(status, about.get("HTTPHeaders", {}).get("retry-after"), code)

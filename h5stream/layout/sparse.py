@@ -1,0 +1,229 @@
+"""Lets HDF5 look at a remote file through parts of it that are in memory.
+
+1. HDF5 reads from a file object in memory. What is not there fails the read at once.
+2. The action that failed is dropped, what it missed is fetched, and it runs again: nothing is
+   ever waited for while HDF5's lock is held, so no thread, no event loop and no garbage
+   collection can wait for it in turn.
+3. A miss fetches some bytes ahead, more where misses follow each other. Where HDF5 has begun to
+   walk the index of a dataset's chunks, all nodes below are fetched too, a whole level at once.
+
+How bytes are fetched is the caller's business.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, TypeVar
+
+from h5stream.errors import H5StreamError, LayoutError
+from h5stream.layout.btree import TREE_SIGNATURE, chunk_node_children
+from h5stream.layout.extents import Extents
+from h5stream.layout.model import Fingerprint
+from h5stream.layout.opening import explain_open_failure, open_image
+
+__all__ = ["Fetch", "SparseSource"]
+
+T = TypeVar("T")
+
+Fetch = Callable[[Sequence[tuple[int, int]]], Sequence[bytes]]
+"""Ranges (first byte, one past the last) -> their bytes; all at once."""
+
+_LEAST_AHEAD_BYTES = 32 * 2**10
+_MOST_AHEAD_BYTES = 2 * 2**20
+_ALIGNMENT_BYTES = 4096
+_MOST_BYTES = 2**30
+_KEPT_BYTES = 2**26
+_MOST_TURNS = 4096
+_MOST_NODES = 2**20
+
+
+class SparseSource:
+    """A remote file as HDF5 sees it.
+
+    Parameters
+    ----------
+    name : str
+        What messages call the file.
+    fingerprint : Fingerprint
+        The version of it that may be read.
+    fetch : callable
+        Fetches ranges of that version.
+    """
+
+    alone: ClassVar[bool] = True
+
+    def __init__(self, name: str, fingerprint: Fingerprint, fetch: Fetch) -> None:
+        self.name = name
+        self._fingerprint = fingerprint
+        self._fetch = fetch
+        self._extents = Extents()
+        self._ahead_bytes = _LEAST_AHEAD_BYTES
+        self._last_stop = -1
+        self._walked: set[int] = set()
+        self._turns = threading.Lock()
+
+    def keep(self, offset: int, data: bytes) -> None:
+        """Take bytes that came without being asked for here."""
+        self._extents.add(offset, data)
+
+    def load(self, ranges: Sequence[tuple[int, int]]) -> None:
+        """Fetch what is missing of some ranges, all at once."""
+        missing = sorted({gap for span in ranges for gap in self._extents.missing(*span)})
+        if self._extents.nbytes + sum(stop - start for start, stop in missing) > _MOST_BYTES:
+            raise LayoutError(
+                f"{self.name}: its description takes more than {_MOST_BYTES} bytes; the file is "
+                "damaged, or its chunks are far too small: rewrite it"
+            )
+        if missing:
+            for (start, _stop), data in zip(missing, self._fetch(missing), strict=True):
+                self._extents.add(start, data)
+
+    def forget(self) -> None:
+        """Drop all bytes, if they have become many."""
+        with self._turns:
+            if self._extents.nbytes > _KEPT_BYTES:
+                self._extents = Extents()
+                self._walked.clear()
+
+    def run(self, action: Callable[[Any], T], beside: Extents | None = None) -> T:
+        """Open the file in memory and call `action`, again after each miss.
+
+        Parameters
+        ----------
+        action : callable
+            Gets the open `h5py.File`.
+        beside : Extents, optional
+            More bytes of the file, for this time.
+
+        Raises
+        ------
+        LayoutError
+            If it is not HDF5, or asks for more than a file has.
+        """
+        with self._turns:
+            for _turn in range(_MOST_TURNS):
+                parts = [self._extents, *([] if beside is None else [beside])]
+                image = _Image(self.name, parts, self._fingerprint.size_bytes)
+                try:
+                    return self._try(action, image)
+                except Exception:
+                    if image.missed is None:
+                        raise
+                self._load_trees(image.trees)
+                self._load_missed(*image.missed)
+        raise LayoutError(
+            f"{self.name}: HDF5 found no end in {_MOST_TURNS} reads; the file is damaged, copy it "
+            "again"
+        )
+
+    def _try(self, action: Callable[[Any], T], image: _Image) -> T:
+        try:
+            file = open_image(image)
+        except OSError as error:
+            if image.missed is not None:
+                raise
+            looks_like_hdf5 = self._has_signature()
+            raise LayoutError(
+                explain_open_failure(self.name, str(error), looks_like_hdf5)
+            ) from error
+        with file:
+            result = action(file)
+        if image.missed is not None:  # HDF5 went on without what it missed
+            raise _MissError
+        return result
+
+    def fingerprint(self, holder: str) -> Fingerprint:
+        """Return the one it was opened with; every fetch compares."""
+        return self._fingerprint
+
+    def read(self, holder: str, offset: int, size: int) -> bytes:
+        """Read bytes, fetched if need be."""
+        stop = min(offset + size, self._fingerprint.size_bytes)
+        self.load([(offset, stop)])
+        return self._extents.read(offset, max(0, stop - offset)) or b""
+
+    def _has_signature(self) -> bool:
+        at = 0
+        while at + 8 <= min(self._fingerprint.size_bytes, 2**16):
+            if self.read(self.name, at, 8) == b"\x89HDF\r\n\x1a\n":
+                return True
+            at = max(512, 2 * at)
+        return False
+
+    def _load_trees(self, roots: Mapping[int, int]) -> None:
+        """Fetch indexes of chunks that HDF5 has begun to walk, each level of all at once."""
+        level = {place: size for place, size in roots.items() if place not in self._walked}
+        while level and len(self._walked) < _MOST_NODES:
+            self._walked.update(level)
+            below: dict[int, int] = {}
+            for place, size in level.items():
+                node = self._extents.read(place, size) or b""
+                children = chunk_node_children(node, self._fingerprint.size_bytes)
+                below |= {child: size for child in children if child not in self._walked}
+            self.load([(child, child + size) for child, size in below.items()])
+            level = below
+
+    def _load_missed(self, offset: int, size: int) -> None:
+        if not self._extents.missing(offset, offset + size):
+            return
+        follows = self._last_stop - _ALIGNMENT_BYTES <= offset <= self._last_stop
+        self._ahead_bytes = (
+            min(2 * self._ahead_bytes, _MOST_AHEAD_BYTES) if follows else _LEAST_AHEAD_BYTES
+        )
+        start = offset // _ALIGNMENT_BYTES * _ALIGNMENT_BYTES
+        stop = max(offset + size, start + self._ahead_bytes)
+        self._last_stop = min(stop, self._fingerprint.size_bytes)
+        self.load([(start, self._last_stop)])
+        self._load_trees({offset: size})
+
+
+class _MissError(H5StreamError):
+    """Something was not in memory."""
+
+
+class _Image(io.RawIOBase):
+    """The file object that HDF5 reads from."""
+
+    def __init__(self, name: str, parts: Sequence[Extents], size_bytes: int) -> None:
+        super().__init__()
+        self._name = name
+        self._parts = parts
+        self._size_bytes = size_bytes
+        self._at = 0
+        self.missed: tuple[int, int] | None = None
+        self.trees: dict[int, int] = {}
+
+    def __repr__(self) -> str:
+        return self._name
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size_bytes}[whence]
+        self._at = base + offset
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill the buffer, or remember what was missed and fail."""
+        wanted = memoryview(buffer).cast("B")
+        size = max(0, min(len(wanted), self._size_bytes - self._at))
+        found = (part.read(self._at, size) for part in self._parts)
+        data = next((each for each in found if each is not None), None) if size else b""
+        if data is None:
+            if self.missed is None:
+                self.missed = (self._at, size)
+            raise OSError("not in memory")
+        if data[:4] == TREE_SIGNATURE:
+            self.trees[self._at] = size
+        wanted[:size] = data
+        self._at += size
+        return size

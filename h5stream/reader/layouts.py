@@ -1,0 +1,180 @@
+"""Finds layouts: in a sidecar that was written for these files, in the cache, or by a scan.
+
+1. With a sidecar nothing is asked of the files. What is read from remote ones later must be of the
+   versions that were indexed; local ones are looked at here.
+2. Without one, the first request to a remote file tells its version. What is known of that
+   version from earlier is taken from the cache; what is missing is scanned, and kept there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from h5stream.conventions import Choice, Wanted
+from h5stream.errors import ConfigError, LayoutError
+from h5stream.fetch import Access
+from h5stream.fetch.store import PieceStore, digest_of
+from h5stream.layout import SavedFile, Source, SparseSource, pack_layouts, unpack_layouts
+from h5stream.reader.routes import Route
+from h5stream.reader.scanned import (
+    ScannedFile,
+    map_files,
+    names_in,
+    scan_chosen,
+    scan_names,
+)
+
+__all__ = ["LayoutFinder", "Sidecar", "save_scanned"]
+
+_MOST_SIDECAR_BYTES = 2**31
+
+
+class Sidecar:
+    """Layouts that were written down beforehand.
+
+    Parameters
+    ----------
+    source : str
+        Path or URL of the sidecar.
+    access : Access
+        The way to it, and to the files.
+    """
+
+    def __init__(self, source: str, access: Access) -> None:
+        self.name = access.name(source)
+        files = unpack_layouts(self._read(access), self.name)
+        self._files = {file.layout.path: file for file in files}
+
+    def _read(self, access: Access) -> bytes:
+        if access.is_remote(self.name):
+            return access.read_all(self.name, _MOST_SIDECAR_BYTES)
+        try:
+            return Path(self.name).read_bytes()
+        except OSError as error:
+            raise LayoutError(
+                f"{self.name}: the layout cannot be read ({error.strerror}); write it with "
+                "`h5stream index`"
+            ) from error
+
+    def scanned(self, name: str, wanted: Wanted, access: Access) -> ScannedFile:
+        """Return what was written down of the datasets of some fields.
+
+        Raises
+        ------
+        ConfigError
+            If the file, or a dataset of it, was not indexed.
+        LayoutError
+            If it is a local file that has changed since.
+        """
+        saved = self._find(name, access)
+        known = saved.layout.datasets
+        choice = wanted.choose_saved(known, saved.convention, complete=True)
+        if choice is None:
+            choice = access.source(name).run(wanted.choose)
+        missing = [each for each in names_in(choice) if each not in known]
+        if missing:
+            raise ConfigError(
+                f"{self.name}: dataset {missing[0]!r} of {name} was not indexed; it has "
+                f"{', '.join(list(saved.layout.datasets)[:8])}: run `h5stream index` again"
+            )
+        return _as_scanned(saved, choice)
+
+    def _find(self, name: str, access: Access) -> SavedFile:
+        saved = self._files.get(name)
+        if saved is None:
+            raise ConfigError(
+                f"{self.name}: there is no layout of {name}; it has "
+                f"{', '.join(list(self._files)[:3])}: run `h5stream index` for all files"
+            )
+        for holder, mark in saved.layout.fingerprints.items():
+            if not access.is_remote(holder) and not access.unchanged(holder, mark):
+                raise LayoutError(
+                    f"{holder}: changed since its layout was saved in {self.name}; run "
+                    "`h5stream index` again"
+                )
+        return saved
+
+
+class LayoutFinder:
+    """Finds what is known of files, or finds it out.
+
+    Parameters
+    ----------
+    access : Access
+        The way to the files.
+    sidecar : str, optional
+        Path or URL of layouts that were written down.
+    cache : PieceStore, optional
+        Where the layouts of remote files are kept.
+    """
+
+    def __init__(
+        self, access: Access, sidecar: str | None = None, cache: PieceStore | None = None
+    ) -> None:
+        self._access = access
+        self._cache = cache
+        self._sidecar = None if sidecar is None else Sidecar(sidecar, access)
+
+    def find(self, paths: Sequence[str], wanted: Wanted) -> list[ScannedFile]:
+        """Describe the datasets of some fields of files, and how each is read."""
+        if self._sidecar is not None:
+            return [self._sidecar.scanned(path, wanted, self._access) for path in paths]
+        return map_files(partial(self._find_one, wanted=wanted), paths, self._access)
+
+    def _find_one(self, path: str, wanted: Wanted) -> ScannedFile:
+        source = self._access.source(path)
+        if self._cache is None or not self._access.is_remote(path) or not _has_version(source):
+            return scan_chosen(source, wanted.choose)
+        digest = digest_of("layout", path, source.fingerprint(path))
+        kept = self._kept(digest, path)
+        if kept is None:
+            scanned = scan_chosen(source, wanted.choose)
+            self._cache.put(digest, pack_layouts([_as_saved(scanned)]))
+            return scanned
+        known = kept.layout.datasets
+        choice = wanted.choose_saved(known, kept.convention, complete=False)
+        if choice is None:
+            choice = source.run(wanted.choose)
+        missing = [name for name in names_in(choice) if name not in known]
+        if missing:
+            added = scan_names(source, missing)
+            datasets = {**known, **added.layout.datasets}
+            reasons = {**kept.reasons, **_as_saved(added).reasons}
+            layout = replace(added.layout, datasets=datasets)
+            kept = SavedFile(layout, reasons, added.shown)
+            self._cache.put(digest, pack_layouts([kept]))
+        return _as_scanned(kept, choice)
+
+    def _kept(self, digest: bytes, path: str) -> SavedFile | None:
+        data = None if self._cache is None else self._cache.get(digest)
+        if data is None:
+            return None
+        try:
+            (saved,) = unpack_layouts(data, "the layout cache")
+        except (LayoutError, ValueError):
+            return None
+        return saved if saved.layout.path == path else None
+
+
+def _has_version(source: Source) -> bool:
+    return isinstance(source, SparseSource) and bool(source.fingerprint(source.name).version)
+
+
+def _as_saved(scanned: ScannedFile) -> SavedFile:
+    reasons = {key: route.reason for key, route in scanned.routes.items()}
+    return SavedFile(scanned.layout, reasons, scanned.shown)
+
+
+def _as_scanned(saved: SavedFile, choice: Choice) -> ScannedFile:
+    datasets = {name: saved.layout.datasets[name] for name in names_in(choice)}
+    wanted = {dataset.key for dataset in datasets.values()}
+    routes = {key: Route(reason) for key, reason in saved.reasons.items() if key in wanted}
+    return ScannedFile(replace(saved.layout, datasets=datasets), routes, choice)
+
+
+def save_scanned(files: Sequence[ScannedFile]) -> bytes:
+    """Write down what was found of files."""
+    return pack_layouts([_as_saved(file) for file in files])
