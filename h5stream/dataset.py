@@ -20,7 +20,8 @@ from h5stream.block import Block
 from h5stream.collate import collate
 from h5stream.columns import arrays
 from h5stream.errors import ConfigError
-from h5stream.fields import Asked, Subset
+from h5stream.fields import Asked
+from h5stream.pipes import open_files
 from h5stream.pipes.open_files import OpenFiles
 from h5stream.plan import Pieces, RowChunks, join_bounds
 from h5stream.reader import Catalog, Reader, Stats
@@ -46,10 +47,11 @@ class Dataset(torch.utils.data.Dataset[Any]):
         As for `H5Stream`.
     collate : callable or None
         Makes the sample out of a dict of values; None: tensors (`h5stream.collate`).
-    subset, convention, convention_options
-        As for `H5Stream`; rows are numbered in the order of the subset.
     cache_bytes : int
         Decoded row chunks that are kept, least recently used first to go.
+    **files
+        What else `open_files` takes: `subset`, in whose order rows are numbered; `convention`;
+        `storage_options` and others for remote files.
 
     Raises
     ------
@@ -75,16 +77,14 @@ class Dataset(torch.utils.data.Dataset[Any]):
         fields: Mapping[str, Asked] | Sequence[str] | None = None,
         *,
         collate: Callable[[dict[str, Any]], Any] | None = None,
-        subset: Subset = None,
-        convention: str | None = "auto",
-        convention_options: Mapping[str, Any] | None = None,
         cache_bytes: int = _CACHE_BYTES,
+        **files: Any,
     ) -> None:
         if cache_bytes < 0:
             raise ConfigError(f"cache_bytes must not be negative, but is {cache_bytes}")
-        self._files = OpenFiles(
-            sources, fields, subset=subset, convention=convention, options=convention_options
-        )
+        opened = open_files(sources, fields, **files).stages[0]
+        assert isinstance(opened, OpenFiles), "a pipe begins with its files"
+        self._files = opened
         self._collate = collate
         self._cache_bytes = cache_bytes
         self._start()
