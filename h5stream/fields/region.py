@@ -267,7 +267,7 @@ class RegionField(Field):
             row_nbytes=part.element_nbytes,
             target_bytes=target_bytes,
         )
-        edges = np.arange(0, int(part.bounds[-1]) + step, step)
+        edges = np.arange(step, int(part.bounds[-1]), step)
         rows = self.regions.first_at(edges)
         if rows is None:
             step = max(1, target_bytes // max(1, self.row_nbytes))
