@@ -18,7 +18,7 @@ import torch.utils.data
 
 from h5stream.block import Block
 from h5stream.collate import collate
-from h5stream.columns import arrays
+from h5stream.columns import arrays, own
 from h5stream.errors import ConfigError
 from h5stream.fields import Asked
 from h5stream.pipes import open_files
@@ -93,7 +93,7 @@ class Dataset(torch.utils.data.Dataset[Any]):
         self._process = os.getpid()
         self._reader: Reader | None = None
         self._chunks: RowChunks | None = None
-        self._blocks: OrderedDict[int, Block] = OrderedDict()
+        self._blocks: OrderedDict[int, tuple[Block, int]] = OrderedDict()
         self._lock = threading.Lock()
 
     @property
@@ -141,16 +141,20 @@ class Dataset(torch.utils.data.Dataset[Any]):
 
     def _rows(self, indices: Sequence[int]) -> Block:
         rows = self._checked(indices)
+        if self._process != os.getpid():
+            self._start()  # files, buffers, blocks and locks belong to one process
         with self._lock:
             chunks = self._prepared()
             numbers = np.searchsorted(chunks.ends, rows, side="right")
-            wanted, of_row = np.unique(numbers, return_inverse=True)
-            blocks = self._read(wanted)
-        sizes = np.array([block.n_rows for block in blocks])
-        begins = np.cumsum(sizes) - sizes
+            blocks = self._read(np.unique(numbers))
         within = rows - (chunks.ends - chunks.sizes)[numbers]
-        block = blocks[0] if len(blocks) == 1 else Block.concat(blocks)
-        return block.take(begins[of_row] + within)
+        order = np.argsort(numbers, kind="stable")
+        places = np.split(within[order], np.flatnonzero(np.diff(numbers[order])) + 1)
+        # Joining copies: what a caller writes to must not be what is kept.
+        chosen = Block.concat([b.take(at) for b, at in zip(blocks, places, strict=True)])
+        back = np.empty(len(order), np.int64)
+        back[order] = np.arange(len(order))
+        return chosen if len(blocks) == 1 else chosen.take(back)
 
     def _checked(self, indices: Sequence[int]) -> np.ndarray:
         rows = np.asarray(indices)
@@ -164,9 +168,7 @@ class Dataset(torch.utils.data.Dataset[Any]):
         return np.where(rows < 0, rows + n_rows, rows)
 
     def _prepared(self) -> RowChunks:
-        """Return the row chunks; files, buffers and blocks belong to one process."""
-        if self._process != os.getpid():
-            self._start()
+        """Return the row chunks."""
         if self._chunks is None or self._reader is None:
             self._reader = Reader(self.catalog, Stats())
             self._chunks = join_bounds([file.cut(_ROW_CHUNK_BYTES) for file in self.catalog.files])
@@ -176,10 +178,8 @@ class Dataset(torch.utils.data.Dataset[Any]):
         """Return the blocks of row chunks: those in the cache, and the others in one go."""
         assert self._reader is not None, "made when it was first needed"
         assert self._chunks is not None, "made when it was first needed"
-        missing = [number for number in numbers.tolist() if number not in self._blocks]
-        found = {
-            number: self._blocks[number] for number in numbers.tolist() if number in self._blocks
-        }
+        found = {n: self._blocks[n] for n in numbers.tolist() if n in self._blocks}
+        missing = [number for number in numbers.tolist() if number not in found]
         if missing:
             picked = self._chunks.take(np.array(missing))
             reads = self._reader.window(Pieces(picked.file, picked.start, picked.stop))
@@ -189,21 +189,24 @@ class Dataset(torch.utils.data.Dataset[Any]):
             reads.check_values()
             read, begin = Block(reads.columns), 0
             for number, size in zip(missing, picked.sizes.tolist(), strict=True):
-                part = read.part(begin, begin + size)
-                found[number] = part if len(missing) == 1 else Block.concat([part])
+                owned = {
+                    name: own(column)
+                    for name, column in read.part(begin, begin + size).columns.items()
+                }
+                block = Block({name: column for name, (column, _nbytes) in owned.items()})
+                found[number] = block, sum(nbytes for _column, nbytes in owned.values())
                 begin += size
         self._keep(found)
-        return [found[number] for number in numbers.tolist()]
+        return [found[number][0] for number in numbers.tolist()]
 
-    def _keep(self, found: Mapping[int, Block]) -> None:
-        row_nbytes = max(1, self.catalog.row_nbytes)
-        for number, block in found.items():
-            self._blocks[number] = block
+    def _keep(self, found: Mapping[int, tuple[Block, int]]) -> None:
+        for number, kept in found.items():
+            self._blocks[number] = kept
             self._blocks.move_to_end(number)
-        held = sum(block.n_rows for block in self._blocks.values()) * row_nbytes
+        held = sum(nbytes for _block, nbytes in self._blocks.values())
         while self._blocks and held > self._cache_bytes:
-            _number, block = self._blocks.popitem(last=False)
-            held -= block.n_rows * row_nbytes
+            _number, (_block, nbytes) = self._blocks.popitem(last=False)
+            held -= nbytes
 
     def __getstate__(self) -> dict[str, Any]:
         return {"files": self._files, "collate": self._collate, "cache_bytes": self._cache_bytes}

@@ -28,6 +28,9 @@ def collate(item: Mapping[str, Any], **options: Unpack[CollateOptions]) -> dict[
     ----------
     item : mapping of str to column or value
         Columns of some rows, or single values.
+
+    Other Parameters
+    ----------------
     ragged : {"padded", "nested", "packed", "list", "bytes"}
         What a column of rows of unequal length becomes: one tensor, padded; a jagged nested tensor
         (`torch.nested`); `Packed`, with cumulative lengths, for variable-length attention; a list

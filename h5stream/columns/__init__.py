@@ -6,7 +6,7 @@ are values and, for each row, where it starts in them: slices and `take` move no
 shuffled window costs nothing until a batch of it is put together. Nothing here reads anything.
 """
 
-from h5stream.columns.algebra import Column, arrays, as_column, concat, stack, take
+from h5stream.columns.algebra import Column, arrays, as_column, concat, own, stack, take
 from h5stream.columns.ragged import Ragged, Text, decode_text, gather
 from h5stream.columns.slices import Padding, Slices
 from h5stream.columns.sparse import DenseRows, Sparse
@@ -24,6 +24,7 @@ __all__ = [
     "concat",
     "decode_text",
     "gather",
+    "own",
     "stack",
     "take",
 ]

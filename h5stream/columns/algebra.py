@@ -12,11 +12,12 @@ from h5stream.columns.slices import Slices
 from h5stream.columns.sparse import DenseRows, Sparse
 from h5stream.errors import ConfigError
 
-__all__ = ["Column", "arrays", "as_column", "concat", "stack", "take"]
+__all__ = ["Column", "arrays", "as_column", "concat", "own", "stack", "take"]
 
 Column = np.ndarray | Ragged | Sparse | Slices
-_ARRAYS = np.ndarray | Slices | DenseRows
 """One field of some rows."""
+
+_ARRAYS = np.ndarray | Slices | DenseRows
 
 
 def take(column: Column, rows: np.ndarray) -> Column:
@@ -77,6 +78,35 @@ def concat(columns: Sequence[Any]) -> Column:
     data = np.concatenate([column.data for column in columns])
     indices = np.concatenate([column.indices for column in columns])
     return Sparse.placed(data, indices, starts, lengths, first.n_columns)
+
+
+def own(column: Column) -> tuple[Column, int]:
+    """Copy what a column shows, and no more of what it shares with others.
+
+    Returns
+    -------
+    (Column, int)
+        The copy, and how many bytes it holds.
+
+    Examples
+    --------
+    >>> shared = Ragged(np.arange(1000), np.array([0, 3, 4, 1000]))
+    >>> own(shared[:2])
+    (Ragged(2 rows of int64()), 64)
+    """
+    if isinstance(column, np.ndarray):
+        return column.copy(), column.nbytes
+    if isinstance(column, Slices):
+        return column.owned()
+    starts = np.cumsum(column.lengths) - column.lengths
+    places = starts.nbytes + column.lengths.nbytes
+    if isinstance(column, Ragged):
+        values = column.values.copy()
+        copy = Ragged.placed(values, starts, column.lengths.copy(), text=column.text)
+        return copy, values.nbytes + places
+    data, indices = column.data.copy(), column.indices.copy()
+    some = column.placed(data, indices, starts, column.lengths.copy(), column.n_columns)
+    return some, data.nbytes + indices.nbytes + places
 
 
 def _joined(arrays: Sequence[np.ndarray]) -> np.ndarray:

@@ -105,6 +105,18 @@ class Slices:
         array[full] = self[full]._gathered()
         return array
 
+    def owned(self) -> tuple[Slices | np.ndarray, int]:
+        """Copy what the slices show, put together where that is less; see `own`."""
+        span = ((self.length or 1) - 1) * self.step + 1
+        if self._limits is None and len(self) and self.length:
+            begin, end = int(self._starts.min()), int(self._starts.max()) + span
+            if end - begin < len(self) * self.length:
+                values, starts = self._stored[begin:end].copy(), self._starts - begin
+                copy = Slices(values, starts, self.length, step=self.step)
+                return copy, values.nbytes + starts.nbytes
+        array = self._gathered()
+        return array, array.nbytes
+
     def __len__(self) -> int:
         return len(self._starts)
 

@@ -12,12 +12,14 @@ import numpy as np
 
 from h5stream.errors import ConfigError
 from h5stream.fields.field import Field
+from h5stream.fields.given import GivenField
 from h5stream.fields.make import Read, make_field
 from h5stream.fields.region import RaggedForm, RegionField, SliceForm
 from h5stream.fields.regions import Offsets
 from h5stream.fields.resolve import Asked, Members
-from h5stream.fields.sliced import common_reach, make_slices, repeat_for_slices
+from h5stream.fields.sliced import check_counts, common_reach, make_slices, repeat_for_slices
 from h5stream.fields.specs import Slices
+from h5stream.fields.vlen import VlenField
 from h5stream.layout import DatasetLayout, FileLayout, Fingerprint
 
 __all__ = ["FileFields", "bind_file", "bind_files", "default_names"]
@@ -128,6 +130,7 @@ def bind_file(
     if sliced:
         reach = common_reach(sliced.values())
         cut = {key: make_slices(fields[key], spec, reach) for key, spec in sliced.items()}
+        check_counts(cut)
         leader = next(iter(cut.values()))
         fields = {
             key: cut[key] if key in cut else repeat_for_slices(field, leader)
@@ -168,7 +171,19 @@ def bind_files(files: Sequence[FileFields]) -> tuple[FileFields, ...]:
                     f"{file.path}: field {name!r} has rows of {found.described}, but "
                     f"{first.path} has {expected.described}; all files must agree"
                 )
+            _check_kind(name, file, first)
     return tuple(files)
+
+
+def _check_kind(name: str, file: FileFields, first: FileFields) -> None:
+    """Refuse one field that is read in two ways; in-memory columns stand for vlen datasets."""
+    kinds = {type(some.fields[name]) for some in (file, first)}
+    if len(kinds) > 1 and kinds != {VlenField, GivenField}:
+        found, expected = (type(some.fields[name]).__name__ for some in (file, first))
+        raise ConfigError(
+            f"{file.path}: field {name!r} is laid out as a {found}, but in {first.path} as a "
+            f"{expected}; all files must agree"
+        )
 
 
 def _agree_on_lengths(files: Sequence[FileFields]) -> list[FileFields]:
@@ -179,7 +194,7 @@ def _agree_on_lengths(files: Sequence[FileFields]) -> list[FileFields]:
         if len(forms) < 2:
             continue
         for number, field in enumerate(fields):
-            if isinstance(field, RegionField):
+            if _has_rows_of_datasets(field):
                 ragged = replace(field, form=RaggedForm())
                 fixed = {**agreed[number].fields, name: ragged}
                 agreed[number] = replace(agreed[number], fields=fixed)
@@ -190,5 +205,5 @@ def _has_rows_of_datasets(field: Field | None) -> TypeGuard[RegionField]:
     return (
         isinstance(field, RegionField)
         and isinstance(field.regions, Offsets)
-        and isinstance(field.form, SliceForm | RaggedForm)
+        and type(field.form) in (SliceForm, RaggedForm)
     )

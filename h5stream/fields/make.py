@@ -56,7 +56,13 @@ def make_field(name: str, spec: Any, file: FileLayout, read: Read | None) -> Fie
     """
     if isinstance(spec, str):
         spec = Dense(spec)
-    return _MAKERS[type(spec)](name, spec, file, read)
+    maker = _MAKERS.get(type(spec))
+    if maker is None:
+        raise ConfigError(
+            f"field {name!r}: {type(spec).__name__} cannot be cut or picked from; say which slices "
+            "in one step"
+        )
+    return maker(name, spec, file, read)
 
 
 def _dtype(spec: Any) -> np.dtype[Any] | None:
@@ -217,15 +223,22 @@ def _make_members(name: str, spec: Members, file: FileLayout, read: Read | None)
 
 def _make_picked(name: str, spec: Picked, file: FileLayout, read: Read | None) -> Field:
     base = make_field(name, spec.base, file, read)
-    at = np.asarray(spec.at, np.int64)
+    at = _whole_array(name, spec.at)
     if len(at) and not 0 <= int(at.min()) <= int(at.max()) < base.n_rows:
         raise LayoutError(
             f"{file.path}: field {name!r} picks rows {at.min()} to {at.max()}, but there are "
             f"{base.n_rows}"
         )
     if spec.within is not None:
-        return _pick_elements(base, at, np.asarray(spec.within, np.int64))
+        return _pick_elements(base, at, _whole_array(name, spec.within))
     return pick_rows(base, at)
+
+
+def _whole_array(name: str, values: Any) -> np.ndarray:
+    array = np.asarray(values)
+    if array.ndim != 1 or (len(array) and array.dtype.kind not in "iu"):
+        raise ConfigError(f"field {name!r}: what is picked must be a list of integers")
+    return array.astype(np.int64)
 
 
 def pick_rows(field: Field, at: np.ndarray) -> Field:

@@ -250,6 +250,15 @@ class RegionField(Field):
         paths = tuple(part.first.layout.path for part in self.parts)
         return self.name, paths, str(self.column), type(self.regions).__name__
 
+    @cached_property
+    def sources(self) -> tuple[Any, ...]:
+        """What tells the elements from those of other datasets, or other views of them."""
+        return tuple(
+            (field.layout.key, field.layout.axis, field.layout.shape, field.members, field.convert)
+            for part in self.parts
+            for field in part.datasets
+        )
+
     def cut(self, target_bytes: int) -> np.ndarray:
         """Cut where chunks of the elements end; rows without order are cut by number."""
         part = max(self.parts, key=lambda part: part.element_nbytes)
@@ -258,7 +267,7 @@ class RegionField(Field):
             row_nbytes=part.element_nbytes,
             target_bytes=target_bytes,
         )
-        edges = np.arange(0, int(part.bounds[-1]) + step, step)
+        edges = np.arange(step, int(part.bounds[-1]), step)
         rows = self.regions.first_at(edges)
         if rows is None:
             step = max(1, target_bytes // max(1, self.row_nbytes))

@@ -7,12 +7,14 @@ are.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
+from typing import Any, get_args
 
 import numpy as np
 
+from h5stream.columns import Padding
 from h5stream.errors import ConfigError, LayoutError
 from h5stream.fields.dense import DenseField
 from h5stream.fields.field import Field
@@ -21,7 +23,7 @@ from h5stream.fields.region import Elements, Form, RaggedForm, RegionField, Slic
 from h5stream.fields.regions import Bounds, Steps
 from h5stream.fields.specs import Slices
 
-__all__ = ["Reach", "common_reach", "make_slices", "repeat_for_slices"]
+__all__ = ["Reach", "check_counts", "common_reach", "make_slices", "repeat_for_slices"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +72,17 @@ def _check(spec: Slices) -> None:
         raise ConfigError("slices with stops need starts as well")
     if (spec.length is None) == (spec.stops is None):
         raise ConfigError("slices need a length, or starts and stops")
-    for name in ("length", "stride", "step"):
+    if spec.stops is not None and spec.step != 1:
+        raise ConfigError("slices with stops take every element; give a length to use a step")
+    if spec.padding not in get_args(Padding):
+        raise ConfigError(f"padding of slices is one of {get_args(Padding)}, not {spec.padding!r}")
+    for name in ("length", "stride", "step", "shift"):
         value = getattr(spec, name)
-        if value is not None and value < 1:
-            raise ConfigError(f"{name} of slices must be at least 1, not {value}")
+        if value is None and name == "length":
+            continue
+        if not isinstance(value, int | np.integer) or (value < 1 and name != "shift"):
+            least = "" if name == "shift" else "at least 1, and "
+            raise ConfigError(f"{name} of slices must be {least}whole, not {value!r}")
 
 
 def _span(spec: Slices) -> int:
@@ -149,9 +158,28 @@ def _integers(name: str, values: Any) -> np.ndarray:
     return array.astype(np.int64)
 
 
+def check_counts(sliced: Mapping[str, RegionField]) -> None:
+    """Check that fields have as many slices in every sequence, so that row i means the same.
+
+    Raises
+    ------
+    ConfigError
+        Naming two fields that have not.
+    """
+    steps = {key: field.regions for key, field in sliced.items()}
+    counts = {key: some.counts for key, some in steps.items() if isinstance(some, Steps)}
+    for first, key in pairwise(counts):
+        if not np.array_equal(counts[first], counts[key]):
+            raise ConfigError(
+                f"fields {first!r} and {key!r} have unequal numbers of rows: "
+                f"{counts[first].sum()} and {counts[key].sum()} slices, of {len(counts[first])} "
+                f"and {len(counts[key])} sequences, which differ in length"
+            )
+
+
 def repeat_for_slices(field: Field, sliced: RegionField) -> Field:
     """Give every slice the row of its sequence, if a field has one row a sequence."""
     steps = sliced.regions
-    if not isinstance(steps, Steps) or field.n_rows != len(steps.low) or len(steps) == field.n_rows:
+    if not isinstance(steps, Steps) or field.n_rows != len(steps.low) or (steps.counts == 1).all():
         return field
     return pick_rows(field, steps.parents(np.arange(len(steps))))

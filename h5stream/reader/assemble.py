@@ -3,29 +3,32 @@
 1. For each file, the rows' regions are covered by the fewest ranges of elements.
 2. The elements of all files go to one buffer for each part, in the order in which they lie in the
    files, so that long runs are read straight into place; overlapping rows share them.
+   Slices of the same elements, as of an input and its shifted target, share one buffer.
 3. Where each row begins is permuted in place of the values.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, TypeGuard
 
 import numpy as np
 
 from h5stream.columns import Column, Ragged, concat, take
+from h5stream.decode import Scratch
 from h5stream.errors import DecodeError
-from h5stream.fields import FileFields, GivenField, RegionField, VlenField
-from h5stream.fields.region import SparseForm
-from h5stream.plan import cover_ranges
+from h5stream.fields import Field, FileFields, GivenField, RegionField, VlenField
+from h5stream.fields.region import SliceForm, SparseForm
+from h5stream.plan import Cover, cover_ranges
 from h5stream.reader.asking import Job
 from h5stream.reader.buffers import BufferPool
 from h5stream.reader.datasets import DatasetReads
 from h5stream.reader.heap import heap_jobs
 from h5stream.reader.stats import Stats
 
-__all__ = ["Assembler", "Planned", "Rows"]
+__all__ = ["Assembler", "Planned", "Rows", "group_names"]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -49,11 +52,35 @@ class Rows:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Planned:
-    """A column whose values are there once its jobs are done and its checks passed."""
+    """Columns whose values are there once the jobs are done and the checks passed."""
 
-    column: Column
+    columns: dict[str, Column]
     jobs: list[Job] = field(default_factory=list)
     checks: list[Callable[[], None]] = field(default_factory=list)
+
+
+def group_names(files: Iterable[Mapping[str, Field]]) -> list[tuple[str, ...]]:
+    """Group the fields that are read together: slices of the same elements, in every file.
+
+    Parameters
+    ----------
+    files : iterable of mapping
+        The fields of each file. Those of other kinds stay alone; their rows may be views, and
+        whoever writes to one must not change another.
+    """
+    groups: dict[Any, list[str]] = {}
+    different = list({id(fields): fields for fields in files}.values())
+    for name in different[0]:
+        fields = [fields[name] for fields in different]
+        sliced = [field_ for field_ in fields if _is_sliced(field_)]
+        alone = len(sliced) < len(fields)
+        key = name if alone else tuple(field_.sources for field_ in sliced)
+        groups.setdefault(key, []).append(name)
+    return [tuple(names) for names in groups.values()]
+
+
+def _is_sliced(field_: Field) -> TypeGuard[RegionField]:
+    return isinstance(field_, RegionField) and isinstance(field_.form, SliceForm)
 
 
 class Assembler:
@@ -74,24 +101,24 @@ class Assembler:
         self._pool = pool
         self._stats = stats
 
-    def plan(self, name: str, rows: list[Rows], order: np.ndarray | None) -> Planned:
-        """Plan a column.
+    def plan(self, names: tuple[str, ...], rows: list[Rows], order: np.ndarray | None) -> Planned:
+        """Plan the columns of one group.
 
         Parameters
         ----------
-        name : str
-            Key of the column.
+        names : tuple of str
+            Keys of the columns; see `group_names`.
         rows : list of Rows
             Of each file in the window.
         order : numpy.ndarray or None
             int64: number of the row that comes first, second and so on; None: as they are.
         """
-        first = rows[0].file.fields[name]
-        if isinstance(first, GivenField):
-            return self._given(name, rows, order)
-        if isinstance(first, VlenField):
-            return self._vlen(name, rows, order)
-        return self._regions(name, rows, order)
+        kinds = {type(part.file.fields[names[0]]) for part in rows}
+        if kinds == {GivenField}:
+            return self._given(names[0], rows, order)
+        if VlenField in kinds:
+            return self._vlen(names[0], rows, order)
+        return self._regions(names, rows, order)
 
     def _given(self, name: str, rows: list[Rows], order: np.ndarray | None) -> Planned:
         parts: list[Any] = []
@@ -102,68 +129,86 @@ class Assembler:
         numbers = np.concatenate([part.numbers for part in rows])
         places = np.empty(len(numbers), np.int64)
         places[numbers] = np.arange(len(numbers))
-        return Planned(
-            take(
-                parts[0] if len(parts) == 1 else concat(parts),
-                places if order is None else places[order],
-            )
-        )
+        whole = parts[0] if len(parts) == 1 else concat(parts)
+        return Planned({name: take(whole, places if order is None else places[order])})
 
-    def _regions(self, name: str, rows: list[Rows], order: np.ndarray | None) -> Planned:
-        fields = [_as_region(part.file, name) for part in rows]
-        covers = [
-            cover_ranges(*field.regions.of(part.rows))
-            for field, part in zip(fields, rows, strict=True)
-        ]
+    def _regions(
+        self, names: tuple[str, ...], rows: list[Rows], order: np.ndarray | None
+    ) -> Planned:
+        """Read what the rows of all fields need once."""
+        fields = [[_as_region(part.file, name) for name in names] for part in rows]
+        covers = [_cover(some, part.rows) for some, part in zip(fields, rows, strict=True)]
         ends = np.cumsum([cover.size for cover in covers])
-        first = fields[0]
+        first = fields[0][0]
         buffers = tuple(
             self._pool.array((int(ends[-1]), *part.first.row_shape), part.first.dtype)
             for part in first.parts
         )
         jobs: list[Job] = []
-        placed: list[tuple[np.ndarray, ...]] = []
-        for field_, part, cover, end in zip(fields, rows, covers, ends.tolist(), strict=True):
+        placed: dict[str, list[tuple[np.ndarray, ...]]] = {name: [] for name in names}
+        for some, part, cover, end in zip(fields, rows, covers, ends.tolist(), strict=True):
             origin = end - cover.size
             spans = (cover.start, cover.stop, cover.dest + origin)
-            for sequence, buffer in zip(field_.parts, buffers, strict=True):
+            for sequence, buffer in zip(some[0].parts, buffers, strict=True):
                 jobs += self._reads.part_jobs(part.file.fingerprints, sequence, spans, buffer)
-            placed.append(field_.form.place(field_.regions, part.rows, cover.at + origin))
-        column = first.form.make(buffers, _arranged(placed, rows, order))
-        if isinstance(first.form, SparseForm):
-            return Planned(column, jobs, [_index_check(first, buffers[1])])
-        return Planned(column, jobs)
+            starts = np.split(cover.at + origin, len(names))
+            for field_, name, at in zip(some, names, starts, strict=True):
+                placed[name].append(field_.form.place(field_.regions, part.rows, at))
+        columns = {
+            name: field_.form.make(buffers, _arranged(placed[name], rows, order))
+            for name, field_ in zip(names, fields[0], strict=True)
+        }
+        checks = [_index_check(first, buffers[1])] if isinstance(first.form, SparseForm) else []
+        return Planned(columns, jobs, checks)
 
     def _vlen(self, name: str, rows: list[Rows], order: np.ndarray | None) -> Planned:
         jobs: list[Job] = []
         placed: list[tuple[np.ndarray, ...]] = []
-        fields = [_as_vlen(part.file, name) for part in rows]
-        lengths = [
-            field.descriptors["length"][part.rows].astype(np.int64)
-            for field, part in zip(fields, rows, strict=True)
-        ]
+        fields = [part.file.fields[name] for part in rows]
+        lengths = [_lengths(field, part.rows) for field, part in zip(fields, rows, strict=True)]
         ends = np.cumsum([int(some.sum()) for some in lengths])
-        buffer = self._pool.array((int(ends[-1]),), fields[0].dtype)
+        buffer = self._pool.array((int(ends[-1]),), fields[0].column.dtype)
         for field_, part, some, end in zip(fields, rows, lengths, ends.tolist(), strict=True):
             origin = end - int(some.sum())
-            mark = part.file.fingerprints[field_.layout.file]
-            file = self._reads.file(field_.layout.file, mark)
             out = buffer[origin:end]
-            jobs += heap_jobs(field_, part.rows, out, file, mark.size_bytes, self._stats)
+            if isinstance(field_, VlenField):
+                mark = part.file.fingerprints[field_.layout.file]
+                file = self._reads.file(field_.layout.file, mark)
+                jobs += heap_jobs(field_, part.rows, out, file, mark.size_bytes, self._stats)
+            else:
+                jobs.append(partial(_copy_values, _as_ragged(field_)[part.rows], out))
             placed.append((origin + np.cumsum(some) - some, some))
-        arranged = _arranged(placed, rows, order)
-        return Planned(Ragged.placed(buffer, *arranged, text=fields[0].text), jobs)
+        (text,) = {f.text if isinstance(f, VlenField) else _as_ragged(f).text for f in fields}
+        column = Ragged.placed(buffer, *_arranged(placed, rows, order), text=text)
+        return Planned({name: column}, jobs)
+
+
+def _cover(fields: list[RegionField], rows: np.ndarray) -> Cover:
+    """Cover the regions of all fields, those of one field after those of another."""
+    regions = [field_.regions.of(rows) for field_ in fields]
+    start, stop = (np.concatenate(bounds) for bounds in zip(*regions, strict=True))
+    return cover_ranges(start, stop)
+
+
+def _lengths(field_: Field, rows: np.ndarray) -> np.ndarray:
+    if isinstance(field_, VlenField):
+        return field_.descriptors["length"][rows].astype(np.int64)
+    return _as_ragged(field_).lengths[rows]
+
+
+def _as_ragged(field_: Field) -> Ragged:
+    assert isinstance(field_, GivenField), "files agree on fields"
+    assert isinstance(field_.data, Ragged), "files agree on fields"
+    return field_.data
+
+
+def _copy_values(column: Ragged, out: np.ndarray, _scratch: Scratch) -> None:
+    out[...] = column.values
 
 
 def _as_region(file: FileFields, name: str) -> RegionField:
     field = file.fields[name]
     assert isinstance(field, RegionField), "files agree on fields"
-    return field
-
-
-def _as_vlen(file: FileFields, name: str) -> VlenField:
-    field = file.fields[name]
-    assert isinstance(field, VlenField), "files agree on fields"
     return field
 
 

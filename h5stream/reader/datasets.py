@@ -110,7 +110,7 @@ class DatasetReads:
             yield from self.jobs(marks, spans, Destination([(part.first, buffer)]))
             return
         pieces = split_at_bounds(*spans, bounds=part.bounds)
-        offsets = np.array([self._place(field) for field in part.datasets], np.int64)
+        offsets = np.array([self._place(field, part.first) for field in part.datasets], np.int64)
         simple = offsets[pieces.chunk_row] >= 0
         raw = pieces.chosen(simple)
         if len(raw):
@@ -119,13 +119,14 @@ class DatasetReads:
         for some in others.jobs(chunk_rows_per_job=_DATASETS_PER_JOB):
             yield partial(self._read_datasets, marks, part, some, buffer)
 
-    def _place(self, field: DenseField) -> int:
-        """Return where a dataset lies if its bytes are its elements, else -1."""
+    def _place(self, field: DenseField, first: DenseField) -> int:
+        """Return where a dataset lies if it can be read as the first one is, else -1."""
         layout = field.layout
         direct = self._routes[layout.key].direct and layout.storage is Storage.CONTIGUOUS
         if not direct or field.members or layout.byte_offset is None:
             return -1
-        return layout.byte_offset
+        alike = (layout.file, layout.dtype) == (first.layout.file, first.layout.dtype)
+        return layout.byte_offset if alike else -1
 
     def _raw_jobs(
         self,

@@ -32,6 +32,9 @@ from h5stream.reader.stats import Stats
 __all__ = ["HeapRows", "heap_jobs"]
 
 _JOB_BYTES = 2**20
+_JOB_ROWS = 2**15
+"""Each may need 4 KiB of a collection of its own."""
+
 _LEAST_COLLECTION = 4096
 """HDF5 makes no smaller collection (H5HG_MINSIZE)."""
 
@@ -71,7 +74,7 @@ def heap_jobs(
         return
     per_job = max(1, _JOB_BYTES // field.dtype.itemsize)
     cuts = np.searchsorted(ends, np.arange(per_job, int(ends[-1]), per_job))
-    bounds = np.unique([0, *cuts.tolist(), len(rows)]).tolist()
+    bounds = np.unique([*range(0, len(rows), _JOB_ROWS), *cuts.tolist(), len(rows)]).tolist()
     for first, last in itertools.pairwise(bounds):
         begin = int(ends[first] - lengths[first])
         part = out[begin : int(ends[last - 1])]
@@ -159,11 +162,9 @@ class HeapRows:
         """Find the objects by walking; tell whether the collections are whole."""
         addresses, of_row = np.unique(self._addresses, return_inverse=True)
         memory, bases, sizes = self._fetch(addresses, of_row, scratch)
-        objects = _walk(memory, bases, sizes, int(self._index.max(initial=0)))
-        number = np.minimum(self._index, objects.places.shape[1] - 1)
-        at = objects.places[of_row, number]
-        short = objects.lengths[of_row, number] < self._nbytes
-        bad = np.flatnonzero((at < 0) | (self._index == 0) | short)
+        objects = _walk(memory, bases, sizes)
+        at, nbytes = objects.find(of_row, self._index)
+        bad = np.flatnonzero(nbytes < self._nbytes)
         if len(bad):
             which = int(self._index[bad[0]])
             self._damaged(int(bad[0]), f"object {which} of its heap is missing or too short")
@@ -248,24 +249,32 @@ class _Objects:
 
     Parameters
     ----------
+    keys : numpy.ndarray
+        int64, sorted: number of the collection times 2**32, and of the object in it.
     places, lengths : numpy.ndarray
-        int64, shape (collections, numbers): where the data of each object begins in memory, and
-        its bytes; -1 where there is none.
+        int64: where the data of each object begins in memory, and its bytes.
     sound : bool
         Objects and free space fill the collections without a gap.
     """
 
+    keys: np.ndarray
     places: np.ndarray
     lengths: np.ndarray
     sound: bool
 
+    def find(self, collection: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return where objects begin, and their bytes; -1 for those that are not there."""
+        wanted = collection << 32 | index
+        at = np.searchsorted(self.keys, wanted, side="right") - 1
+        missing = np.append(self.keys, -1)[at] != wanted
+        places, lengths = np.append(self.places, -1)[at], np.append(self.lengths, -1)[at]
+        return np.where(missing, -1, places), np.where(missing, -1, lengths)
 
-def _walk(memory: np.ndarray, bases: np.ndarray, sizes: np.ndarray, most: int) -> _Objects:
-    """Find the objects of all collections, up to number `most` of each."""
+
+def _walk(memory: np.ndarray, bases: np.ndarray, sizes: np.ndarray) -> _Objects:
+    """Find the objects of all collections."""
     sound = True
-    most = min(most, 2**16 - 1)
-    places = np.full((len(bases), most + 1), -1, np.int64)
-    lengths = np.full((len(bases), most + 1), -1, np.int64)
+    steps = [np.empty((3, 0), np.int64)]
     words = memory[: memory.nbytes // 8 * 8].view(np.uint64)
     collection = np.arange(len(bases))
     at, ends = bases + _HEADER, bases + sizes
@@ -274,7 +283,9 @@ def _walk(memory: np.ndarray, bases: np.ndarray, sizes: np.ndarray, most: int) -
         if not within.all():
             collection, at, ends = collection[within], at[within], ends[within]
         if not len(at):
-            return _Objects(places, lengths, sound)
+            keys, places, lengths = np.concatenate(steps, axis=1)
+            order = np.argsort(keys, kind="stable")
+            return _Objects(keys[order], places[order], lengths[order], sound)
         word = at // 8
         index = (words[word] & np.uint64(0xFFFF)).astype(np.int64)
         nbytes = words[word + 1].astype(np.int64)
@@ -282,9 +293,8 @@ def _walk(memory: np.ndarray, bases: np.ndarray, sizes: np.ndarray, most: int) -
         good = (index > 0) & (nbytes >= 0) & (nbytes <= ends - data)
         free = (index == 0) & (nbytes >= _HEADER) & (nbytes <= ends - at)
         sound = sound and bool((good | free).all())
-        known = good & (index <= most)
-        places[collection[known], index[known]] = data[known]
-        lengths[collection[known], index[known]] = nbytes[known]
+        found = np.stack([collection << 32 | index, data, nbytes])
+        steps.append(found if good.all() else found[:, good])
         at = np.where(good, data + -(-nbytes // 8) * 8, ends)
 
 

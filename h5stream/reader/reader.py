@@ -22,7 +22,7 @@ from h5stream.fetch import DataFile
 from h5stream.fields import DenseField, FileFields
 from h5stream.plan import Pieces, expand_spans
 from h5stream.reader.asking import Job, ask_for
-from h5stream.reader.assemble import Assembler, Rows
+from h5stream.reader.assemble import Assembler, Rows, group_names
 from h5stream.reader.buffers import BufferPool
 from h5stream.reader.catalog import Catalog
 from h5stream.reader.datasets import DatasetReads
@@ -92,6 +92,7 @@ class Reader:
         self._scratches = threading.local()
         self._reads = DatasetReads(catalog.routes, catalog.access, stats)
         self._assembler = Assembler(self._reads, self._pool, stats)
+        self._groups = group_names(file.fields for file in catalog.files)
         self._resident_names = resident_fields(catalog, instances)
         self._resident: dict[tuple[int, str], np.ndarray] = {}
         self._loading = threading.Lock()
@@ -109,7 +110,6 @@ class Reader:
         sizes = pieces.sizes
         first = np.cumsum(sizes) - sizes
         n_rows = int(sizes.sum())
-        columns: dict[str, Column] = {}
         buffers: dict[str, np.ndarray] = {}
         for name, field in self.catalog.files[0].fields.items():
             if isinstance(field, DenseField):
@@ -126,15 +126,16 @@ class Reader:
             if len(buffers) < len(file.fields):
                 rows.append(_rows_of(file, spans))
         order = None if places is None or not rows else np.argsort(places)
+        found: dict[str, Column] = {**buffers}
         checks: list[Callable[[], None]] = []
-        for name in self.catalog.files[0].fields:
-            if name in buffers:
-                columns[name] = buffers[name]
+        for names in self._groups:
+            if names[0] in buffers:
                 continue
-            planned = self._assembler.plan(name, rows, order)
-            columns[name] = planned.column
+            planned = self._assembler.plan(names, rows, order)
+            found |= planned.columns
             jobs.extend(planned.jobs)
             checks.extend(planned.checks)
+        columns = {name: found[name] for name in self.catalog.files[0].fields}
         return WindowReads(columns, jobs, files, n_rows, checks)
 
     def run(self, job: Job) -> None:

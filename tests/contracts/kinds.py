@@ -125,6 +125,23 @@ def _grouped(mixed: bool) -> Callable[[h5py.File], None]:
     return write
 
 
+def _mixed_types(file: h5py.File) -> None:
+    """Write rows of which some are stored in another byte order or precision."""
+    for number, row in enumerate(TRAJECTORIES):
+        file[f"demo_{number}/x"] = row.astype(["<f4", ">f4", "<f8"][number % 3])
+
+
+def _linked(file: h5py.File) -> None:
+    """Write rows of which every other one lies in another file."""
+    path = Path(file.filename).with_suffix(".others")
+    with h5py.File(path, "w") as other:
+        other["padding"] = np.zeros(99)
+        for number, row in enumerate(TRAJECTORIES):
+            (other if number % 2 else file)[f"demo_{number}/x"] = row
+    for number in range(1, N, 2):
+        file[f"demo_{number}"] = h5py.ExternalLink(path.name, f"demo_{number}")
+
+
 SIGNAL = RNG.random((N * 2 + 3, 2))
 
 
@@ -156,6 +173,13 @@ KINDS = [
     Kind("sparse as dense", _sparse, h5s.Sparse("m", dense=True), list(MATRIX)),
     Kind("grouped", _grouped(False), h5s.Grouped("demo_*/x"), TRAJECTORIES),
     Kind("grouped, of several storages", _grouped(True), h5s.Grouped("demo_*/x"), TRAJECTORIES),
+    Kind(
+        "grouped, of several types",
+        _mixed_types,
+        h5s.Grouped("demo_*/x", dtype="f4"),
+        TRAJECTORIES,
+    ),
+    Kind("grouped, in several files", _linked, h5s.Grouped("demo_*/x"), TRAJECTORIES),
     Kind(
         "slices",
         _signal,

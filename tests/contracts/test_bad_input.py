@@ -106,6 +106,10 @@ SLICES = [
     pytest.param({"length": 5, "shift": 6}, "no slice fits", id="shifted beyond every row"),
     pytest.param({"length": 5, "stride": 0}, "stride of slices must be at least 1", id="stride"),
     pytest.param({"length": 0}, "length of slices must be at least 1", id="length"),
+    pytest.param({"length": 2.5}, "length of slices must be at least 1", id="half"),
+    pytest.param({"length": 2, "shift": 0.5}, "shift of slices must be whole", id="half shift"),
+    pytest.param({"length": 2, "padding": "wrap"}, "padding of slices is one of", id="padding"),
+    pytest.param({"starts": [0], "stops": [4], "step": 2}, "give a length to", id="step and stops"),
     pytest.param({}, "need a length, or starts and stops", id="nothing"),
     pytest.param({"stops": [1]}, "need starts as well", id="stops only"),
     pytest.param({"starts": [0, 1], "stops": [3]}, "2 starts but 1 stops", id="unequal"),
@@ -156,6 +160,41 @@ def test_picked_rows_that_do_not_exist_are_refused(tmp_path: Path, at: list[int]
     path = make(tmp_path, lambda file: file.update(x=np.arange(10)))
     with pytest.raises(h5s.LayoutError, match="picks rows"):
         read_all(path, h5s.Picked("x", at=np.array(at)))
+
+
+@pytest.mark.parametrize("at", [[0.5], [[0]], 3], ids=str)
+def test_picks_that_are_no_list_of_integers_are_refused(tmp_path: Path, at: Any) -> None:
+    path = make(tmp_path, lambda file: file.update(x=np.zeros((10, 2))))
+    for options in ({"at": at}, {"at": [1], "within": at}):
+        with pytest.raises(h5s.ConfigError, match="must be a list of integers"):
+            read_all(path, h5s.Picked("x", **options))
+
+
+@pytest.mark.parametrize("kind", [h5s.Slices, h5s.Picked])
+def test_slices_cannot_be_cut_or_picked_from(tmp_path: Path, kind: Any) -> None:
+    path = make(tmp_path, lambda file: file.update(x=np.arange(10)))
+    with pytest.raises(h5s.ConfigError, match="Slices cannot be cut or picked from"):
+        read_all(path, kind(h5s.Slices("x", 4), 2))
+
+
+def test_matrices_of_unequal_width_are_refused(tmp_path: Path) -> None:
+    paths = []
+    for width in (3, 4):
+        (tmp_path / str(width)).mkdir()
+        paths.append(make(tmp_path / str(width), csr([0, 1], (2, width))))
+    with pytest.raises(h5s.ConfigError, match=r"sparse float64 \(4,\), but .* \(3,\)"):
+        list(h5s.H5Stream(paths, ["m"]))
+
+
+@pytest.mark.parametrize("first", ["dense", "groups"])
+def test_files_that_lay_out_one_field_in_two_ways_are_refused(tmp_path: Path, first: str) -> None:
+    paths = {name: tmp_path / f"{name}.h5" for name in ("dense", "groups")}
+    with h5py.File(paths["dense"], "w") as dense, h5py.File(paths["groups"], "w") as groups:
+        dense["x"] = np.ones((2, 3))
+        groups["x/0"] = groups["x/1"] = np.ones(3)
+    files = sorted(paths.values(), key=lambda path: path.stem != first)
+    with pytest.raises(h5s.ConfigError, match="all files must agree"):
+        list(h5s.H5Stream(files, ["x"], convention=None))
 
 
 def test_datasets_that_are_rows_must_be_alike(tmp_path: Path) -> None:
