@@ -82,19 +82,25 @@ class DirectDataset:
         DecodeError
             If a chunk that should be stored as it is in memory has another size.
         """
+        if not self._as_in_memory:
+            for part in self.parts(spans):
+                yield self._job(DirectDataset._read_chunks, part, part, destination)
+            return
+        for part in self.parts(spans):
+            offsets = self._row_offsets(part)
+            yield self._job(DirectDataset._read_rows, part, part, offsets, destination)
+
+    def parts(self, spans: Spans) -> Iterator[Segments]:
+        """Cut row ranges into what one job reads."""
         layout = self.layout
         per_job = max(1, _JOB_BYTES // max(1, layout.row_nbytes))
         segments = split_at_chunks(*spans, chunk_rows=layout.chunk_rows or per_job)
         chunk_rows_per_job = max(1, per_job // (layout.chunk_rows or per_job))
-        if not self._as_in_memory:
-            for part in segments.jobs(chunk_rows_per_job=chunk_rows_per_job):
-                yield self._job(DirectDataset._read_chunks, part, part, destination)
-            return
-        offsets, done = self._row_offsets(segments), 0
-        for part in segments.jobs(chunk_rows_per_job=chunk_rows_per_job):
-            at = offsets[done : done + len(part)]
-            yield self._job(DirectDataset._read_rows, part, part, at, destination)
-            done += len(part)
+        return segments.jobs(chunk_rows_per_job=chunk_rows_per_job)
+
+    def ranges(self, part: Segments) -> tuple[np.ndarray, np.ndarray]:
+        """Return offset and size of what a job reads."""
+        return stored_ranges(self.layout, part, whole_chunks=not self._as_in_memory)
 
     def _job(self, read: Callable[..., None], part: Segments, *arguments: object) -> Job:
         """Make a job of a read; on a file whose bytes take long, one that asks for them first."""
@@ -104,8 +110,7 @@ class DirectDataset:
         def read_from(arrived: DataFile, scratch: Scratch) -> None:
             read(self._over(arrived), *arguments, scratch)
 
-        offset, size = stored_ranges(self.layout, part, whole_chunks=not self._as_in_memory)
-        return AskingJob(self._file, offset, size, read_from, self._stats)
+        return AskingJob(self._file, *self.ranges(part), read_from, self._stats)
 
     def _over(self, file: DataFile) -> DirectDataset:
         """Return the same dataset, read from what has arrived."""
