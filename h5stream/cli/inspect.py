@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.text import Text
 from rich.tree import Tree
 
-from h5stream.cli.screen import errors_in_one_line, make_console
+from h5stream.cli.screen import errors_in_one_line, make_console, read_options
 from h5stream.decode import describe_filter
 from h5stream.errors import UnsupportedError
 from h5stream.explain import format_bytes
-from h5stream.layout import DatasetLayout, FileLayout, Fingerprint, scan_file
+from h5stream.fetch import Access
+from h5stream.layout import (
+    DatasetLayout,
+    FileLayout,
+    Fingerprint,
+    Source,
+    SparseSource,
+    scan_file,
+)
 from h5stream.reader.routes import choose_route
 
 __all__ = ["draw_tree", "inspect"]
@@ -26,31 +33,40 @@ _WIDE = 1000
 
 
 def inspect(
-    file: Annotated[Path, typer.Argument(help="An HDF5 file.", show_default=False)],
+    file: Annotated[str, typer.Argument(help="An HDF5 file: path or URL.", show_default=False)],
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", help="A storage option of a remote file system: name=value."),
+    ] = None,
 ) -> None:
     """Show a file's datasets: how they are stored, and how h5stream would read them."""
     with errors_in_one_line():
-        tree = draw_tree(scan_file(str(file)))
+        access = Access(read_options(option))
+        source = access.source(access.name(file))
+        tree = draw_tree(scan_file(source.name, source=source), source)
     console = make_console()
     if not console.is_terminal:
         console.width = _WIDE
     console.print(tree)
 
 
-def draw_tree(file: FileLayout) -> Tree:
+def draw_tree(file: FileLayout, source: Source | None = None) -> Tree:
     """Draw the groups and datasets of a file.
 
     Parameters
     ----------
     file : FileLayout
         Scanned with tables.
+    source : Source, optional
+        How it was scanned, if it is remote.
     """
+    sparse = source if isinstance(source, SparseSource) else None
     size = format_bytes(file.fingerprints[file.path].size_bytes)
     root = Tree(Text.assemble((file.path, "bold"), f"  {size}"), guide_style="dim")
     groups = {"": root}
     for name, layout in file.datasets.items():
         group, _, leaf = name.rpartition("/")
-        reading = _describe_reading(layout, file.fingerprints[layout.file])
+        reading = _describe_reading(layout, file.fingerprints[layout.file], sparse)
         facts: list[Part] = [(leaf, "cyan"), *_facts(layout)]
         if reading.plain == "direct":
             facts += ["  ", reading]
@@ -93,12 +109,14 @@ def _short_name(number: int, stored_name: str) -> str:
     return describe_filter(number, stored_name).split(" (")[0]
 
 
-def _describe_reading(layout: DatasetLayout, fingerprint: Fingerprint) -> Text:
+def _describe_reading(
+    layout: DatasetLayout, fingerprint: Fingerprint, source: SparseSource | None
+) -> Text:
     """Say how the dataset is read, or why it is not."""
     if layout.refused:
         return Text(f"not streamable: {layout.refused}", style="yellow")
     try:
-        route = choose_route(layout, fingerprint)
+        route = choose_route(layout, fingerprint, source)
     except UnsupportedError as error:
         return Text(f"not streamable: {error}", style="yellow")
     return Text(str(route), style="green" if route.direct else "yellow")

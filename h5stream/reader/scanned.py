@@ -12,7 +12,7 @@ from h5stream.fetch import Access
 from h5stream.layout import FileLayout, Source, SparseSource, scan_file
 from h5stream.reader.routes import Route, choose_route
 
-__all__ = ["ScannedFile", "map_files", "scan_source"]
+__all__ = ["ScannedFile", "choose_routes", "map_files", "scan_source"]
 
 _AT_ONCE = 16
 
@@ -47,10 +47,11 @@ def scan_source(source: Source, names: Sequence[str]) -> ScannedFile:
     """Scan a file for datasets, and decide how each is read."""
     layout = scan_file(source.name, names, source=source)
     _check_row_size(layout)
-    return ScannedFile(layout, _routes(layout, source))
+    return ScannedFile(layout, choose_routes(layout, source))
 
 
-def _routes(layout: FileLayout, source: Source) -> dict[tuple[str, str], Route]:
+def choose_routes(layout: FileLayout, source: Source) -> dict[tuple[str, str], Route]:
+    """Decide how each dataset is read."""
     routes: dict[tuple[str, str], Route] = {}
     sparse = source if isinstance(source, SparseSource) else None
     for dataset in layout.datasets.values():

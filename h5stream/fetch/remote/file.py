@@ -226,7 +226,7 @@ class RemoteFile:
         if not arrival.wanted:
             return
         try:
-            attempt = partial(self._attempt, start, stop)
+            attempt = partial(self._attempt, arrival, start, stop)
             arrival.put(number, await self._patiently(attempt, (start, stop)))
         except asyncio.CancelledError:
             arrival.cancel()
@@ -234,7 +234,9 @@ class RemoteFile:
         except Exception as error:
             arrival.fail(error)
 
-    async def _attempt(self, start: int, stop: int) -> bytes:
+    async def _attempt(self, arrival: Arrival, start: int, stop: int) -> bytes:
+        if not arrival.wanted:
+            raise FaultError(Fault.PERMANENT, "nobody waits for it any more")
         transport, version = self._connection.transport, self._fingerprint.version
         response = await transport.get(self._path, start, stop, version)
         self._check(response)
