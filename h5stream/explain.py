@@ -28,6 +28,7 @@ from h5stream.pipes.shuffle_rows import ReadWindows
 from h5stream.pipes.stage import Lane
 from h5stream.plan import Pieces, RowChunks, split_at_chunks
 from h5stream.reader import Catalog, resident_fields
+from h5stream.reader.costs import count_requests
 
 __all__ = ["Explanation", "FieldReport", "explain", "format_bytes"]
 
@@ -165,6 +166,7 @@ def explain(pipe: Pipe) -> Explanation:
         *_file_facts(catalog, chunks),
         *_lane_facts(pipe, lanes, reading, groups),
         ("decoded", f"{amplification:.2f} bytes for each byte used"),
+        *_request_facts(catalog, groups),
     )
     mixed = len(groups[0]) if groups and isinstance(reading, ReadWindows) else len(chunks)
     advice = (*_layout_advice(catalog, reports), *_shuffle_advice(mixed, len(chunks)))
@@ -210,6 +212,19 @@ def _lane_facts(
     yield "read at once", f"at most {rows} rows ({format_bytes(nbytes)})"
     yield "in memory", f"at most {format_bytes(held)}"
     yield "batches", "known only after a run" if items is None else str(sum(items))
+
+
+def _request_facts(catalog: Catalog, groups: Sequence[Pieces]) -> Iterator[tuple[str, str]]:
+    """Tell what an epoch of remote files costs, from some of what is read together."""
+    if not any(map(catalog.access.is_remote, (file.path for file in catalog.files))):
+        return
+    sample = _spread(groups, _MOST_WINDOWS)
+    requests, nbytes = count_requests(catalog, sample, resident_fields(catalog))
+    scale = len(groups) / len(sample) if sample else 0.0
+    yield (
+        "requests",
+        f"{requests * scale:.0f} an epoch on this rank, for {format_bytes(nbytes * scale)}",
+    )
 
 
 def _groups(reading: ReadGroups, lane: Lane) -> Iterator[Pieces]:

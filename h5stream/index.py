@@ -11,6 +11,7 @@ from typing import Any
 from h5stream.errors import ConfigError, LayoutError
 from h5stream.fetch import Access
 from h5stream.layout import scan_file
+from h5stream.layout.kerchunk import pack_references
 from h5stream.reader.catalog import Sources, expand_sources
 from h5stream.reader.layouts import save_scanned
 from h5stream.reader.scanned import ScannedFile, map_files, scan_names
@@ -35,7 +36,8 @@ def index_files(
     sources : path or sequence of paths
         A file, a URL, a glob pattern, or a list of them; as they will be streamed.
     output : path
-        The file to write; replaced at once if it is there.
+        The file to write; replaced at once if it is there. With the suffix ``.json`` it gets
+        kerchunk references, which hold one file and not everything that HDF5 has.
     fields : sequence of str, optional
         Dataset paths; by default all that can be streamed.
     storage_options : mapping, optional
@@ -45,6 +47,11 @@ def index_files(
     -------
     int
         How many files were indexed.
+
+    Raises
+    ------
+    UnsupportedError
+        If references cannot hold a dataset: where chunks skip filters, for one.
 
     Examples
     --------
@@ -56,9 +63,24 @@ def index_files(
     >>> len(stream)
     700
     """
+    suffix = Path(output).suffix
+    if suffix in (".parq", ".parquet"):
+        raise ConfigError(f"{output}: references are written as .json, not as {suffix}")
     files = scan_sources(sources, fields=fields, access=Access(storage_options))
-    write_file(output, save_scanned(files))
+    if suffix == ".json":
+        write_file(output, _references(files))
+    else:
+        write_file(output, save_scanned(files))
     return len(files)
+
+
+def _references(files: Sequence[ScannedFile]) -> bytes:
+    if len(files) != 1:
+        raise ConfigError(
+            f"kerchunk references are for one file, not for {len(files)}; write one for each, or a "
+            "layout of h5stream (any suffix but .json)"
+        )
+    return pack_references(files[0].layout)
 
 
 def scan_sources(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from h5stream.cli.screen import errors_in_one_line, make_console
+from h5stream.cli.screen import errors_in_one_line, make_console, read_options
 from h5stream.explain import format_bytes
 from h5stream.index import index_files
 
@@ -30,15 +30,8 @@ def index(
 ) -> None:
     """Write the layouts of files to one file, which streams then start from."""
     with errors_in_one_line():
-        options = dict(_parted(text) for text in option or [])
+        options = read_options(option)
         count = index_files(sources, output, fields=field or None, storage_options=options)
     size = format_bytes(output.stat().st_size)
     files = "1 file" if count == 1 else f"{count} files"
     make_console().print(f"{files} in {output} ({size})", markup=False, soft_wrap=True)
-
-
-def _parted(text: str) -> tuple[str, str | bool]:
-    name, equals, value = text.partition("=")
-    if not name or not equals:
-        raise typer.BadParameter(f"{name!r} is no name=value", param_hint="--option")
-    return name, {"true": True, "false": False}.get(value.lower(), value)

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.text import Text
 from rich.tree import Tree
 
-from h5stream.cli.screen import errors_in_one_line, make_console
+from h5stream.cli.screen import errors_in_one_line, make_console, read_options
 from h5stream.conventions import recognise
 from h5stream.decode import describe_filter
 from h5stream.errors import H5StreamError, UnsupportedError
 from h5stream.explain import format_bytes
+from h5stream.fetch import Access
 from h5stream.fields import Dense, FieldSpec, Given, Grouped, Picked, Slices, Sparse, Vlen
-from h5stream.layout import DatasetLayout, FileLayout, Fingerprint, scan_file
-from h5stream.layout.opening import open_checked
+from h5stream.layout import (
+    DatasetLayout,
+    FileLayout,
+    Fingerprint,
+    Source,
+    SparseSource,
+    scan_file,
+)
 from h5stream.reader.routes import choose_route
 
 __all__ = ["describe_convention", "draw_tree", "inspect"]
@@ -29,15 +35,21 @@ _WIDE = 1000
 
 
 def inspect(
-    file: Annotated[Path, typer.Argument(help="An HDF5 file.", show_default=False)],
+    file: Annotated[str, typer.Argument(help="An HDF5 file: path or URL.", show_default=False)],
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", help="A storage option of a remote file system: name=value."),
+    ] = None,
 ) -> None:
     """Show a file's datasets: how they are stored, and how h5stream would read them.
 
     For files of h5torch, h5mapper, AnnData and others it knows, also their fields.
     """
     with errors_in_one_line():
-        tree = draw_tree(scan_file(str(file)))
-        convention = describe_convention(str(file))
+        access = Access(read_options(option))
+        source = access.source(access.name(file))
+        tree = draw_tree(scan_file(source.name, source=source), source)
+        convention = source.run(describe_convention)
     console = make_console()
     if not console.is_terminal:
         console.width = _WIDE
@@ -51,18 +63,17 @@ _MOST_NAMES = 30
 """So many further fields are named."""
 
 
-def describe_convention(path: str) -> Text:
-    """Say which convention a file follows, its default fields and how to ask for others."""
-    with open_checked(path) as file:
-        convention = recognise(file)
-        if convention is None:
-            return Text()
-        lines = [Text.assemble(("convention  ", "bold"), f"{convention.name}: {convention.about}")]
-        try:
-            made = convention.default_fields(file)
-            further = [name for name in convention.field_names(file) if name not in made]
-        except H5StreamError as error:
-            return Text("\n").join([*lines, Text(f"not streamable: {error}", style="yellow")])
+def describe_convention(file: Any) -> Text:
+    """Say which convention an open file follows, its default fields and how to ask for others."""
+    convention = recognise(file)
+    if convention is None:
+        return Text()
+    lines = [Text.assemble(("convention  ", "bold"), f"{convention.name}: {convention.about}")]
+    try:
+        made = convention.default_fields(file)
+        further = [name for name in convention.field_names(file) if name not in made]
+    except H5StreamError as error:
+        return Text("\n").join([*lines, Text(f"not streamable: {error}", style="yellow")])
     width = max(map(len, made), default=0)
     for at, (name, spec) in enumerate(made.items()):
         label = "" if at else "fields"
@@ -101,20 +112,23 @@ def _told(spec: FieldSpec | str) -> str:
     return str(spec)
 
 
-def draw_tree(file: FileLayout) -> Tree:
+def draw_tree(file: FileLayout, source: Source | None = None) -> Tree:
     """Draw the groups and datasets of a file.
 
     Parameters
     ----------
     file : FileLayout
         Scanned with tables.
+    source : Source, optional
+        How it was scanned, if it is remote.
     """
+    sparse = source if isinstance(source, SparseSource) else None
     size = format_bytes(file.fingerprints[file.path].size_bytes)
     root = Tree(Text.assemble((file.path, "bold"), f"  {size}"), guide_style="dim")
     groups = {"": root}
     for name, layout in file.datasets.items():
         group, _, leaf = name.rpartition("/")
-        reading = _describe_reading(layout, file.fingerprints[layout.file])
+        reading = _describe_reading(layout, file.fingerprints[layout.file], sparse)
         facts: list[Part] = [(leaf, "cyan"), *_facts(layout)]
         if reading.plain == "direct":
             facts += ["  ", reading]
@@ -159,12 +173,14 @@ def _short_name(number: int, stored_name: str) -> str:
     return describe_filter(number, stored_name).split(" (")[0]
 
 
-def _describe_reading(layout: DatasetLayout, fingerprint: Fingerprint) -> Text:
+def _describe_reading(
+    layout: DatasetLayout, fingerprint: Fingerprint, source: SparseSource | None
+) -> Text:
     """Say how the dataset is read, or why it is not."""
     if layout.refused:
         return Text(f"not streamable: {layout.refused}", style="yellow")
     try:
-        route = choose_route(layout, fingerprint)
+        route = choose_route(layout, fingerprint, source)
     except UnsupportedError as error:
         return Text(f"not streamable: {error}", style="yellow")
     return Text(str(route), style="green" if route.direct else "yellow")

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from h5stream.errors import H5StreamError
 
-__all__ = ["errors_in_one_line", "make_console"]
+__all__ = ["errors_in_one_line", "make_console", "read_options"]
 
 
 def make_console(*, stderr: bool = False) -> Console:
@@ -28,3 +28,14 @@ def errors_in_one_line() -> Iterator[None]:
         line = " ".join(f"error: {error}".split())
         make_console(stderr=True).print(Text(line, style="red"), soft_wrap=True)
         raise typer.Exit(1) from error
+
+
+def read_options(given: list[str] | None) -> dict[str, str | bool]:
+    """Read the storage options that were given as name=value; never repeats a value."""
+    options: dict[str, str | bool] = {}
+    for text in given or []:
+        name, equals, value = text.partition("=")
+        if not name or not equals:
+            raise typer.BadParameter("an option is not of the form name=value")
+        options[name] = {"true": True, "false": False}.get(value.lower(), value)
+    return options

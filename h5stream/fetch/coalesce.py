@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
-__all__ = ["affordable_gap", "coalesce_ranges"]
+__all__ = [
+    "REMOTE_GAP_BYTES",
+    "REMOTE_READ_BYTES",
+    "affordable_gap",
+    "coalesce_ranges",
+    "join_ranges",
+]
+
+REMOTE_GAP_BYTES = 2**20
+REMOTE_READ_BYTES = 4 * 2**20
+_MOST_WASTE = 1 / 32
+"""Part of the wanted bytes that may be read in vain, to save requests."""
 
 
 def coalesce_ranges(
@@ -65,3 +78,29 @@ def affordable_gap(
     widest = int(affordable[-1]) if len(affordable) else 0
     # Gaps as wide as the widest that did not fit would be joined along with it.
     return widest if (gaps[len(affordable) :] > widest).all() else max(0, widest - 1)
+
+
+def join_ranges(offset: np.ndarray, size: np.ndarray) -> list[tuple[int, int]]:
+    """Decide which requests to a remote file serve ranges.
+
+    Parameters
+    ----------
+    offset, size : numpy.ndarray
+        int64, in any order.
+
+    Returns
+    -------
+    list of (int, int)
+        First byte and one past the last, sorted.
+
+    Examples
+    --------
+    >>> join_ranges(np.array([101, 0, 5000]), np.array([100, 100, 100]))
+    [(0, 201), (5000, 5100)]
+    """
+    order = np.argsort(offset, kind="stable")
+    offset, size = offset[order], size[order]
+    gap = affordable_gap(offset, size, max_gap_bytes=REMOTE_GAP_BYTES, max_waste=_MOST_WASTE)
+    bounds = coalesce_ranges(offset, size, max_gap_bytes=gap, max_bytes=REMOTE_READ_BYTES)
+    stop = offset + size
+    return [(int(offset[a]), int(stop[a:b].max())) for a, b in pairwise(bounds.tolist())]

@@ -1,7 +1,8 @@
 """One event loop for each process, on a thread of its own, started when first needed.
 
-A forked child inherits no thread, so it starts a loop of its own; what it inherited of its
-parent's connections is kept untouched, because closing it would disturb the parent.
+A forked child inherits no thread, so it starts a loop of its own. What it inherited of its parent's
+connections is held forever and never touched: to close it, or to let it be collected, would take
+the parent's sockets out of the parent's loop, with which the child shares them.
 """
 
 from __future__ import annotations
@@ -11,15 +12,22 @@ import atexit
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
-__all__ = ["LoopThread", "loop_of_this_process"]
+__all__ = ["Closable", "LoopThread", "loop_of_this_process"]
 
 T = TypeVar("T")
 
 _STOP_S = 5.0
+
+
+class Closable(Protocol):
+    """What is to be closed on the loop."""
+
+    async def close(self) -> None:
+        """Let go of sockets and threads."""
 
 
 class LoopThread:
@@ -27,7 +35,8 @@ class LoopThread:
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
-        self._closing: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        self._process = os.getpid()
+        self._kept: set[Closable] = set()
         self._thread = threading.Thread(target=self._run, name="h5stream-loop", daemon=True)
         self._thread.start()
 
@@ -39,9 +48,16 @@ class LoopThread:
         """Call a function on the loop, soon."""
         self.loop.call_soon_threadsafe(function, *arguments)
 
-    def at_exit(self, close: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Let a coroutine run before the process ends."""
-        self._closing.append(close)
+    def keep(self, connection: Closable) -> None:
+        """Hold a connection until it is released or the process ends."""
+        self._kept.add(connection)
+
+    def release(self, connections: Iterable[Closable]) -> None:
+        """Close connections soon; those of a parent process are left alone."""
+        if os.getpid() == self._process and not self.loop.is_closed():
+            for connection in connections:
+                if connection in self._kept:
+                    self.submit(self._close(connection))
 
     def stop(self) -> None:
         """Close what is open, and end the thread."""
@@ -62,7 +78,12 @@ class LoopThread:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.gather(*(close() for close in self._closing), return_exceptions=True)
+        await asyncio.gather(*(self._close(each) for each in list(self._kept)))
+
+    async def _close(self, connection: Closable) -> None:
+        self._kept.discard(connection)
+        with contextlib.suppress(Exception):  # nobody is left to hear of it
+            await connection.close()
 
 
 _starting = threading.Lock()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 
-__all__ = ["TREE_SIGNATURE", "chunk_node_children"]
+__all__ = ["TREE_SIGNATURE", "TreeLevels", "chunk_node_children"]
 
 TREE_SIGNATURE = b"TREE"
 _HEAD = struct.Struct("<4sBBH")
@@ -50,3 +50,32 @@ def chunk_node_children(node: bytes, size_bytes: int) -> list[int]:
         if keyed and all(0 < child <= size_bytes - len(node) for child in children):
             return children
     return []
+
+
+class TreeLevels:
+    """Remembers on which level each node is, to find indexes that lead back into themselves.
+
+    HDF5 follows such an index until the process dies. Every cycle has a node on two levels.
+    """
+
+    def __init__(self) -> None:
+        self._levels: dict[int, int] = {}
+
+    def fits(self, place: int, node: bytes, size_bytes: int) -> bool:
+        r"""Take note of a node at `place`; tell whether it is where its parent says.
+
+        Examples
+        --------
+        >>> levels = TreeLevels()
+        >>> levels.fits(100, b"TREE\x01\x00" + bytes(18), 4096)
+        True
+        >>> levels.fits(100, b"TREE\x01\x01" + bytes(18), 4096)
+        False
+        """
+        if len(node) < _HEAD_BYTES or node[4] != 1:
+            return True
+        level = node[5]
+        if self._levels.setdefault(place, level) != level:
+            return False
+        children = chunk_node_children(node, size_bytes)
+        return all(self._levels.setdefault(child, level - 1) == level - 1 for child in children)

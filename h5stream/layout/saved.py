@@ -255,7 +255,11 @@ def _without_objects(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def _check(layout: DatasetLayout, size_bytes: int) -> None:
-    """Refuse what no scan can have found."""
+    """Refuse what no scan can have found; what cannot be streamed is not looked at."""
+    if layout.refused:
+        return
+    if not layout.shape:
+        raise ValueError("a scalar is to be streamed")
     if layout.storage is Storage.CONTIGUOUS and layout.byte_offset is not None:
         check_inside(layout, np.array([layout.byte_offset]), np.array([layout.nbytes]), size_bytes)
     if layout.storage is Storage.CHUNKED:

@@ -109,7 +109,7 @@ def _refuse_damage(path: str) -> Iterator[None]:
         yield
     except H5StreamError:
         raise
-    except (RuntimeError, OSError) as error:
+    except (RuntimeError, OSError, KeyError, ValueError) as error:
         raise LayoutError(
             f"{path}: HDF5 cannot read how the file is laid out ({error}); it is damaged, copy it "
             "again"

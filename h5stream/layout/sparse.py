@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 from h5stream.errors import H5StreamError, LayoutError
-from h5stream.layout.btree import TREE_SIGNATURE, chunk_node_children
+from h5stream.layout.btree import TREE_SIGNATURE, TreeLevels, chunk_node_children
 from h5stream.layout.extents import Extents
 from h5stream.layout.model import Fingerprint
 from h5stream.layout.opening import explain_open_failure, open_image
@@ -62,6 +62,7 @@ class SparseSource:
         self._ahead_bytes = _LEAST_AHEAD_BYTES
         self._last_stop = -1
         self._walked: set[int] = set()
+        self._levels = TreeLevels()
         self._turns = threading.Lock()
 
     def keep(self, offset: int, data: bytes) -> None:
@@ -105,7 +106,7 @@ class SparseSource:
         with self._turns:
             for _turn in range(_MOST_TURNS):
                 parts = [self._extents, *([] if beside is None else [beside])]
-                image = _Image(self.name, parts, self._fingerprint.size_bytes)
+                image = _Image(self.name, parts, self._fingerprint.size_bytes, self._levels)
                 try:
                     return self._try(action, image)
                 except Exception:
@@ -186,8 +187,11 @@ class _MissError(H5StreamError):
 class _Image(io.RawIOBase):
     """The file object that HDF5 reads from."""
 
-    def __init__(self, name: str, parts: Sequence[Extents], size_bytes: int) -> None:
+    def __init__(
+        self, name: str, parts: Sequence[Extents], size_bytes: int, levels: TreeLevels
+    ) -> None:
         super().__init__()
+        self._levels = levels
         self._name = name
         self._parts = parts
         self._size_bytes = size_bytes
@@ -224,6 +228,8 @@ class _Image(io.RawIOBase):
             raise OSError("not in memory")
         if data[:4] == TREE_SIGNATURE:
             self.trees[self._at] = size
+            if not self._levels.fits(self._at, data, self._size_bytes):
+                raise OSError("an index of chunks leads back into itself")
         wanted[:size] = data
         self._at += size
         return size

@@ -83,19 +83,24 @@ class DirectDataset:
         DecodeError
             If a chunk that should be stored as it is in memory has another size.
         """
+        if not self._as_in_memory:
+            for part in self.parts(spans):
+                yield self._chunks_job(part, destination)
+            return
+        for part in self.parts(spans):
+            yield self.rows_job(part, self._row_offsets(part), destination)
+
+    def parts(self, spans: Spans) -> Iterator[Segments]:
+        """Cut row ranges into what one job reads."""
         layout = self.layout
         per_job = max(1, _JOB_BYTES // max(1, layout.row_nbytes))
         segments = split_at_chunks(*spans, chunk_rows=layout.chunk_rows or per_job)
         chunk_rows_per_job = max(1, per_job // (layout.chunk_rows or per_job))
-        if not self._as_in_memory:
-            for part in segments.jobs(chunk_rows_per_job=chunk_rows_per_job):
-                yield self._chunks_job(part, destination)
-            return
-        offsets, done = self._row_offsets(segments), 0
-        for part in segments.jobs(chunk_rows_per_job=chunk_rows_per_job):
-            at = offsets[done : done + len(part)]
-            yield self.rows_job(part, at, destination)
-            done += len(part)
+        return segments.jobs(chunk_rows_per_job=chunk_rows_per_job)
+
+    def ranges(self, part: Segments) -> tuple[np.ndarray, np.ndarray]:
+        """Return offset and size of what a job reads."""
+        return stored_ranges(self.layout, part, whole_chunks=not self._as_in_memory)
 
     def rows_job(self, part: Segments, offsets: np.ndarray, destination: Destination) -> Job:
         """Make the job that reads rows that are stored as they are in memory.
@@ -120,9 +125,8 @@ class DirectDataset:
         """Make the job that reads chunks; where bytes take long, it asks for them first."""
         if not can_ask(self._file):
             return partial(self._read_chunks, part, destination)
-        ranges = stored_ranges(self.layout, part, whole_chunks=True)
         read = partial(self._read_arrived, DirectDataset._read_chunks, part, destination)
-        return AskingJob(self._file, *ranges, read, self._stats)
+        return AskingJob(self._file, *self.ranges(part), read, self._stats)
 
     def _read_arrived(self, read: Callable[..., None], *arguments: Any) -> None:
         """Read from what has arrived: the last argument but one."""

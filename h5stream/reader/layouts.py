@@ -1,7 +1,8 @@
 """Finds layouts: in a sidecar that was written for these files, in the cache, or by a scan.
 
-1. With a sidecar nothing is asked of the files. What is read from remote ones later must be of the
-   versions that were indexed; local ones are looked at here.
+1. With a sidecar nothing is asked of the files, unless it is of kerchunk, which knows no versions.
+   What is read from remote ones later must be of the versions that were indexed; local ones are
+   looked at here.
 2. Without one, the first request to a remote file tells its version. What is known of that
    version from earlier is taken from the cache; what is missing is scanned, and kept there.
 """
@@ -17,10 +18,20 @@ from h5stream.conventions import Choice, Wanted
 from h5stream.errors import ConfigError, LayoutError
 from h5stream.fetch import Access
 from h5stream.fetch.store import PieceStore, digest_of
-from h5stream.layout import SavedFile, Source, SparseSource, pack_layouts, unpack_layouts
+from h5stream.layout import (
+    FileLayout,
+    SavedFile,
+    Source,
+    SparseSource,
+    pack_layouts,
+    unpack_layouts,
+)
+from h5stream.layout.kerchunk import unpack_references
+from h5stream.layout.tables import check_inside
 from h5stream.reader.routes import Route
 from h5stream.reader.scanned import (
     ScannedFile,
+    choose_routes,
     map_files,
     names_in,
     scan_chosen,
@@ -45,7 +56,11 @@ class Sidecar:
 
     def __init__(self, source: str, access: Access) -> None:
         self.name = access.name(source)
-        files = unpack_layouts(self._read(access), self.name)
+        data = self._read(access)
+        if data[:1] in (b"{", b" ", b"\n"):
+            files = [_ask_version(unpack_references(data, self.name), access)]
+        else:
+            files = unpack_layouts(data, self.name)
         self._files = {file.layout.path: file for file in files}
 
     def _read(self, access: Access) -> bytes:
@@ -157,6 +172,19 @@ class LayoutFinder:
         except (LayoutError, ValueError):
             return None
         return saved if saved.layout.path == path else None
+
+
+def _ask_version(layout: FileLayout, access: Access) -> SavedFile:
+    """Make references a saved layout: of the version that is there now, and held to h5py."""
+    name = access.name(layout.path)
+    source = access.source(name)
+    mark = source.fingerprint(name)
+    datasets = {key: replace(each, file=name) for key, each in layout.datasets.items()}
+    for each in datasets.values():
+        if each.table is not None:
+            check_inside(each, each.table.byte_offset, each.table.size, mark.size_bytes)
+    whole = FileLayout(name, datasets, {name: mark})
+    return _as_saved(ScannedFile(whole, choose_routes(whole, source), Choice({})))
 
 
 def _has_version(source: Source) -> bool:

@@ -15,7 +15,14 @@ from h5stream.fields import names_of
 from h5stream.layout import DatasetLayout, FileLayout, Source, SparseSource, scan_file
 from h5stream.reader.routes import Route, choose_route
 
-__all__ = ["ScannedFile", "map_files", "names_in", "scan_chosen", "scan_names"]
+__all__ = [
+    "ScannedFile",
+    "choose_routes",
+    "map_files",
+    "names_in",
+    "scan_chosen",
+    "scan_names",
+]
 
 _AT_ONCE = 16
 _MOST_CHECKED = 16
@@ -64,7 +71,7 @@ def scan_chosen(source: Source, choose: Callable[[Any], Choice]) -> ScannedFile:
 
     layout = scan_file(source.name, names, source=source)
     _check_row_size(layout)
-    return ScannedFile(layout, _routes(layout, source), *chosen[-1])
+    return ScannedFile(layout, choose_routes(layout, source), *chosen[-1])
 
 
 def scan_names(source: Source, names: Sequence[str]) -> ScannedFile:
@@ -77,7 +84,7 @@ def scan_names(source: Source, names: Sequence[str]) -> ScannedFile:
 
     layout = scan_file(source.name, same, source=source)
     _check_row_size(layout)
-    return ScannedFile(layout, _routes(layout, source), Choice({}), shown[-1])
+    return ScannedFile(layout, choose_routes(layout, source), Choice({}), shown[-1])
 
 
 def _shown(file: Any) -> str | None:
@@ -90,7 +97,8 @@ def names_in(choice: Choice) -> list[str]:
     return list(dict.fromkeys(name for spec in choice.specs.values() for name in names_of(spec)))
 
 
-def _routes(layout: FileLayout, source: Source) -> dict[tuple[str, str], Route]:
+def choose_routes(layout: FileLayout, source: Source) -> dict[tuple[str, str], Route]:
+    """Decide how each dataset is read."""
     routes: dict[tuple[str, str], Route] = {}
     sparse = source if isinstance(source, SparseSource) else None
     readable = [each for each in layout.datasets.values() if not each.refused and each.shape]

@@ -7,6 +7,7 @@ import pytest
 
 from tests.remote.faults import Proxy, faulty
 from tests.remote.nginx import Nginx, nginx
+from tests.remote.s3 import S3, s3_server
 
 
 @pytest.fixture(scope="session")
@@ -24,4 +25,10 @@ def server(served: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
 @pytest.fixture
 def proxy(server: Nginx) -> Iterator[Proxy]:
     with faulty(server.url) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3]:
+    with s3_server() as running:
         yield running

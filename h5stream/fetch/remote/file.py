@@ -13,13 +13,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
 
 from h5stream.errors import FetchError, H5StreamError, LayoutError
-from h5stream.fetch.coalesce import affordable_gap, coalesce_ranges
+from h5stream.fetch.coalesce import REMOTE_GAP_BYTES, REMOTE_READ_BYTES, join_ranges
 from h5stream.fetch.file import Limits
 from h5stream.fetch.flow import Flow, Ticket
 from h5stream.fetch.loop import LoopThread
@@ -30,15 +29,11 @@ from h5stream.fetch.retry import Failed, Fault, FaultError, RetryPolicy, retried
 from h5stream.fetch.store import PieceStore, digest_of
 from h5stream.layout import Fingerprint
 
-__all__ = ["Connection", "RemoteFile", "join_ranges"]
+__all__ = ["Connection", "RemoteFile"]
 
 T = TypeVar("T")
 
 Span = tuple[int, int]
-
-_LIMITS = Limits(max_gap_bytes=2**20, max_bytes=4 * 2**20)
-_MOST_WASTE = 1 / 32
-"""Part of the wanted bytes that may be read in vain, to save requests."""
 
 _ADVICE = {
     Fault.TRANSIENT: "check the network and the server; retry_s says how long to keep trying",
@@ -48,27 +43,6 @@ _ADVICE = {
     "storage_options (they are not kept in pickles)",
     Fault.MISSING: "there is no such object, or no longer: check the URL",
 }
-
-
-def join_ranges(offset: np.ndarray, size: np.ndarray) -> list[tuple[int, int]]:
-    """Decide which requests serve ranges.
-
-    Parameters
-    ----------
-    offset, size : numpy.ndarray
-        int64, in any order.
-
-    Returns
-    -------
-    list of (int, int)
-        First byte and one past the last, sorted.
-    """
-    order = np.argsort(offset, kind="stable")
-    offset, size = offset[order], size[order]
-    gap = affordable_gap(offset, size, max_gap_bytes=_LIMITS.max_gap_bytes, max_waste=_MOST_WASTE)
-    bounds = coalesce_ranges(offset, size, max_gap_bytes=gap, max_bytes=_LIMITS.max_bytes)
-    stop = offset + size
-    return [(int(offset[a]), int(stop[a:b].max())) for a, b in pairwise(bounds.tolist())]
 
 
 class Connection:
@@ -134,7 +108,7 @@ class RemoteFile:
     @property
     def limits(self) -> Limits:
         """How far it pays to join ranges."""
-        return _LIMITS
+        return Limits(max_gap_bytes=REMOTE_GAP_BYTES, max_bytes=REMOTE_READ_BYTES)
 
     def request(self, offset: np.ndarray, size: np.ndarray) -> Arrival:
         """Ask for ranges, and return at once.
@@ -252,7 +226,7 @@ class RemoteFile:
         if not arrival.wanted:
             return
         try:
-            attempt = partial(self._attempt, start, stop)
+            attempt = partial(self._attempt, arrival, start, stop)
             arrival.put(number, await self._patiently(attempt, (start, stop)))
         except asyncio.CancelledError:
             arrival.cancel()
@@ -260,7 +234,9 @@ class RemoteFile:
         except Exception as error:
             arrival.fail(error)
 
-    async def _attempt(self, start: int, stop: int) -> bytes:
+    async def _attempt(self, arrival: Arrival, start: int, stop: int) -> bytes:
+        if not arrival.wanted:
+            raise FaultError(Fault.PERMANENT, "nobody waits for it any more")
         transport, version = self._connection.transport, self._fingerprint.version
         response = await transport.get(self._path, start, stop, version)
         self._check(response)

@@ -10,7 +10,7 @@ import fsspec
 from fsspec.asyn import AsyncFileSystem
 from fsspec.registry import known_implementations
 
-from h5stream.errors import ConfigError
+from h5stream.errors import ConfigError, H5StreamError, LayoutError
 from h5stream.fetch.redact import public_url, redact_text, secrets_in
 from h5stream.fetch.remote.transport import AsyncTransport, ThreadTransport, Transport
 
@@ -59,18 +59,22 @@ def make_transport(
     ------
     ConfigError
         If the driver is missing, or refuses the options.
+    LayoutError
+        If an archive is not there.
     """
     kind = filesystem_class(url)
     try:
         if "::" in url or not (issubclass(kind, AsyncFileSystem) and kind.async_impl):
             return ThreadTransport(fsspec.core.url_to_fs(url, **options)[0])
         return _async_transport(kind, {**kind._get_kwargs_from_urls(url), **options}, loop)
-    except ImportError as error:
-        message = f"{public_url(url)}: {error}"
-    except (TypeError, ValueError) as error:
-        told = redact_text(str(error), secrets_in(url, options))
-        message = f"{public_url(url)}: the storage options do not fit: {told}"
-    raise ConfigError(message)
+    except FileNotFoundError:
+        failure: H5StreamError = LayoutError(f"{public_url(url)}: there is no such archive")
+    except Exception as error:
+        told = redact_text(f"{type(error).__name__}: {error}", secrets_in(url, options))
+        failure = ConfigError(
+            f"{public_url(url)}: no file system can be made with these storage options: {told}"
+        )
+    raise failure
 
 
 def _async_transport(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Mapping
 from typing import Any
 
@@ -55,6 +56,7 @@ class Hub:
         self._flow = Flow(Depth(requests), _MOST_BYTES_IN_FLIGHT)
         self._transports: dict[str, Transport] = {}
         self._making = threading.Lock()
+        weakref.finalize(self, _release, self._transports).atexit = False
 
     @property
     def depth(self) -> int:
@@ -102,6 +104,12 @@ class Hub:
             if key not in self._transports:
                 thread = loop_of_this_process()
                 made = make_transport(url, self._options, thread.loop)
-                thread.at_exit(made.close)
+                thread.keep(made)
                 self._transports[key] = made
             return self._transports[key]
+
+
+def _release(transports: dict[str, Transport]) -> None:
+    """Close what nobody uses any more."""
+    if transports:
+        loop_of_this_process().release(transports.values())

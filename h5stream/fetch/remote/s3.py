@@ -31,6 +31,7 @@ class S3Transport(AsyncTransport):
     def __init__(self, filesystem: Any) -> None:
         super().__init__(filesystem)
         self._renewed_s = -_RENEW_S
+        self._clients: list[Any] = []
 
     async def open(self, path: str, head_bytes: int) -> Response:
         """Ask for the first bytes; the answer says the rest."""
@@ -52,10 +53,11 @@ class S3Transport(AsyncTransport):
         return response.size_bytes or 0, response.version
 
     async def close(self) -> None:
-        """Close the client."""
-        client = self.filesystem._s3
-        if client is not None:
-            await self.filesystem._s3creator.__aexit__(None, None, None)
+        """Close the clients."""
+        if self.filesystem._s3 is not None:
+            self._clients.append(self.filesystem._s3creator)
+        for client in self._clients:
+            await client.__aexit__(None, None, None)
 
     async def _ask(self, path: str, start: int, stop: int, **condition: str) -> Response:
         filesystem = self.filesystem
@@ -85,6 +87,7 @@ class S3Transport(AsyncTransport):
         if time.monotonic() - self._renewed_s < _RENEW_S:
             return fault
         self._renewed_s = time.monotonic()
+        self._clients.append(self.filesystem._s3creator)  # requests of others may be under way
         try:
             await self.filesystem.set_session(refresh=True)
         except Exception:
