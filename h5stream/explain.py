@@ -166,7 +166,7 @@ def explain(pipe: Pipe) -> Explanation:
         *_file_facts(catalog, chunks),
         *_lane_facts(pipe, lanes, reading, groups),
         ("decoded", f"{amplification:.2f} bytes for each byte used"),
-        *_request_facts(catalog, groups),
+        *_request_facts(catalog, groups, instance_of(pipe.stages).count),
     )
     mixed = len(groups[0]) if groups and isinstance(reading, ReadWindows) else len(chunks)
     advice = (*_layout_advice(catalog, reports), *_shuffle_advice(mixed, len(chunks)))
@@ -214,12 +214,14 @@ def _lane_facts(
     yield "batches", "known only after a run" if items is None else str(sum(items))
 
 
-def _request_facts(catalog: Catalog, groups: Sequence[Pieces]) -> Iterator[tuple[str, str]]:
+def _request_facts(
+    catalog: Catalog, groups: Sequence[Pieces], instances: int
+) -> Iterator[tuple[str, str]]:
     """Tell what an epoch of remote files costs, from some of what is read together."""
     if not any(map(catalog.access.is_remote, (file.path for file in catalog.files))):
         return
     sample = _spread(groups, _MOST_WINDOWS)
-    requests, nbytes = count_requests(catalog, sample, resident_fields(catalog))
+    requests, nbytes = count_requests(catalog, sample, instances=instances)
     scale = len(groups) / len(sample) if sample else 0.0
     yield (
         "requests",

@@ -99,8 +99,17 @@ def _describe(dataset: h5py.Dataset, source: Source) -> DatasetLayout:
 
 
 def describe_all(file: h5py.File) -> dict[str, DatasetLayout]:
-    """Describe every dataset of an open file, without chunk tables."""
-    return {name: describe(dataset) for name, dataset in _walk(file)}
+    """Describe every dataset of an open file, without chunk tables.
+
+    A file that is not opened by its path is a remote one, and stands alone.
+    """
+    alone = file.driver == "fileobj"
+    found: dict[str, DatasetLayout] = {}
+    for name, dataset in _walk(file, alone=alone):
+        layout = describe(dataset)
+        refused = layout.refused or (refuse_others(dataset) if alone else None)
+        found[name] = replace(layout, refused=refused)
+    return found
 
 
 @contextlib.contextmanager

@@ -58,6 +58,11 @@ class AskingJob:
         self._stats = stats
         self._request: Request | None = None
 
+    @property
+    def ranges(self) -> tuple[np.ndarray, np.ndarray]:
+        """Offset and size of what it needs."""
+        return self._offset, self._size
+
     def ask(self) -> Request:
         """Ask for the ranges, once."""
         if self._request is None:

@@ -1,27 +1,32 @@
-"""Counts the requests that remote files would get, by arithmetic on the plan."""
+"""Counts the requests that remote files would get, by planning reads that are never done."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
+from h5stream.fetch import Access
 from h5stream.fetch.coalesce import join_ranges
-from h5stream.fields import DenseField
-from h5stream.layout import DatasetLayout
+from h5stream.layout import Fingerprint
 from h5stream.plan import Pieces
+from h5stream.reader.asking import AskingJob
 from h5stream.reader.catalog import Catalog
-from h5stream.reader.direct import DirectDataset, Spans
 from h5stream.reader.peek import NoFile
+from h5stream.reader.reader import Reader
 from h5stream.reader.stats import Stats
 
 __all__ = ["count_requests"]
 
 
 def count_requests(
-    catalog: Catalog, groups: Sequence[Pieces], resident: frozenset[str]
+    catalog: Catalog, groups: Sequence[Pieces], *, instances: int = 1
 ) -> tuple[int, int]:
     """Count requests and bytes that serve groups of pieces, each read together.
+
+    Fields that are read once and stay in memory count nothing.
 
     Parameters
     ----------
@@ -29,33 +34,41 @@ def count_requests(
         The files; local ones cost nothing.
     groups : sequence of Pieces
         Windows, or single row chunks.
-    resident : frozenset of str
-        Fields that are read once, and count nothing here.
+    instances : int
+        How many share an epoch.
     """
+    planned = replace(catalog, access=_Planning(catalog.access))
+    reader = Reader(planned, Stats(), instances=instances)
     requests = nbytes = 0
     for group in groups:
-        for layout, spans in _reads(catalog, group, resident):
-            direct = DirectDataset(layout, NoFile(), Stats())
-            for part in direct.parts(spans):
-                joined = join_ranges(*direct.ranges(part))
+        for job in reader.window(group).jobs:
+            if isinstance(job, AskingJob):
+                joined = join_ranges(*job.ranges)
                 requests += len(joined)
                 nbytes += sum(stop - start for start, stop in joined)
     return requests, nbytes
 
 
-def _reads(
-    catalog: Catalog, group: Pieces, resident: frozenset[str]
-) -> Iterator[tuple[DatasetLayout, Spans]]:
-    first = np.cumsum(group.sizes) - group.sizes
-    for number in sorted(set(group.file.tolist())):
-        of_file = group.file == number
-        spans = (group.start[of_file], group.stop[of_file], first[of_file])
-        fields: list[DenseField] = [
-            field
-            for name, field in catalog.files[number].fields.items()
-            if name not in resident and catalog.access.is_remote(field.layout.file)
-        ]
-        layouts = {(field.layout.file, field.layout.path): field.layout for field in fields}
-        for key, layout in layouts.items():
-            if catalog.routes[key].direct and layout.nbytes:
-                yield layout, spans
+class _Planning(Access):
+    """The way to files of which none is opened."""
+
+    def __init__(self, access: Access) -> None:
+        super().__init__()
+        self._access = access
+
+    def data_file(
+        self, name: str, fingerprint: Fingerprint, on_retry: Callable[[], None] = lambda: None
+    ) -> Any:
+        """Return a file that takes requests if it is a remote one."""
+        return _Asked() if self._access.is_remote(name) else NoFile()
+
+    def reopen(self, name: str, fingerprint: Fingerprint) -> None:
+        """Open nothing."""
+
+
+class _Asked(NoFile):
+    """A file that would be asked."""
+
+    def request(self, offset: np.ndarray, size: np.ndarray) -> Any:
+        """Refuse."""
+        raise AssertionError("nothing is asked for while planning")

@@ -13,7 +13,10 @@ import h5stream as h5s
 from tests.contracts.kinds import KINDS, Kind
 from tests.contracts.test_fields import numbers_of
 
-every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+ALONE = [kind for kind in KINDS if "several files" not in kind.name]
+"""Remote files lead to no others."""
+
+every_kind = pytest.mark.parametrize("kind", ALONE, ids=lambda kind: kind.name)
 
 
 @pytest.fixture
@@ -50,3 +53,12 @@ def test_a_saved_layout_serves_every_kind(kind: Kind, url: str, tmp_path: Path) 
     h5s.index_files(url, tmp_path / "layout.npz")
     stream = stream_of(url, kind, layout=tmp_path / "layout.npz")
     assert numbers_of(stream, kind) == list(range(len(kind.rows)))
+
+
+@every_kind
+def test_explain_counts_the_requests_of_every_kind(kind: Kind, url: str) -> None:
+    stream = stream_of(url, kind)
+    facts = dict(stream.explain().facts)
+    assert "requests" in facts
+    numbers_of(stream, kind)
+    assert stream.stats()["requests"] > 0
