@@ -57,4 +57,5 @@ def rows_of(items: Iterable[Any]) -> list[int]:
 def threads() -> list[str]:
     """Name the threads that streams have started; the loop of remote files outlives them."""
     names = (thread.name for thread in threading.enumerate())
-    return [n for n in names if n.startswith("h5stream") and not n.startswith("h5stream-")]
+    lasting = ("h5stream-loop", "h5stream-remote")
+    return [n for n in names if n.startswith("h5stream") and not n.startswith(lasting)]

@@ -58,11 +58,17 @@ class Request(DataFile, Protocol):
     def cached_bytes(self) -> int:
         """How many bytes were on disk already."""
 
+    def view(self, offset: int, size: int) -> memoryview:
+        """Return bytes without copying them."""
+
     def extents(self) -> Extents:
         """Return all that has arrived."""
 
     def settle(self) -> None:
         """Wait for what is not there yet, and make all of it ready to be read."""
+
+    def drop(self) -> None:
+        """Let go of the bytes; nothing is read any more."""
 
     def cancel(self) -> None:
         """Stop waiting for them."""

@@ -17,7 +17,7 @@ from h5stream.decode import Scratch
 from h5stream.fetch import Request, RequestingFile
 from h5stream.reader.stats import Stats
 
-__all__ = ["AskingJob", "Job", "ask_for", "can_ask", "start_job"]
+__all__ = ["AskingJob", "Job", "ask_for", "can_ask", "is_in_memory", "start_job"]
 
 Job = Callable[[Scratch], None]
 """Work for any thread: fills part of a window's buffers."""
@@ -26,6 +26,11 @@ Job = Callable[[Scratch], None]
 def can_ask(file: Any) -> TypeGuard[RequestingFile]:
     """Tell whether a file takes requests ahead."""
     return hasattr(file, "request")
+
+
+def is_in_memory(file: Any) -> TypeGuard[Request]:
+    """Tell whether what is read of a file is in memory already."""
+    return hasattr(file, "view")
 
 
 class AskingJob:
@@ -81,7 +86,8 @@ class AskingJob:
         try:
             self._work(request, scratch)
         finally:
-            self._request = None  # lets go of the bytes
+            request.drop()
+            self._request = None
 
 
 def ask_for(job: Job) -> Job:

@@ -22,7 +22,7 @@ from h5stream.errors import DecodeError
 from h5stream.fetch import DataFile, coalesce_ranges
 from h5stream.layout import ChunkTable, DatasetLayout
 from h5stream.plan import Segments, split_at_chunks
-from h5stream.reader.asking import AskingJob, Job, can_ask
+from h5stream.reader.asking import AskingJob, Job, can_ask, is_in_memory
 from h5stream.reader.destination import Destination
 from h5stream.reader.ranges import entries_of, stored_ranges
 from h5stream.reader.stats import Stats
@@ -254,6 +254,11 @@ class DirectDataset:
         """Yield table entries, sorted by offset, with their stored bytes."""
         table, limits = self._table, self._file.limits
         offsets, sizes = table.byte_offset[entries], table.size[entries]
+        if is_in_memory(self._file):
+            places = zip(entries.tolist(), offsets.tolist(), sizes.tolist(), strict=True)
+            for entry, offset, size in places:
+                yield entry, np.frombuffer(self._file.view(offset, size), np.uint8)
+            return
         reads = coalesce_ranges(
             offsets, sizes, max_gap_bytes=limits.max_gap_bytes, max_bytes=limits.max_bytes
         ).tolist()

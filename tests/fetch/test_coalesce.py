@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from h5stream.fetch import coalesce_ranges
+from h5stream.fetch.coalesce import REMOTE_READ_BYTES, coalesce_ranges, join_ranges
 
 
 def bounds_of(ranges: list[tuple[int, int]], gap: int, most: int) -> list[int]:
@@ -54,3 +54,25 @@ def test_reads_cover_every_range_once_and_keep_their_limits(
         for a, n in part:
             assert a - reached <= gap
             reached = max(reached, a + n)
+
+
+ranges = st.lists(st.tuples(st.integers(0, 10_000), st.integers(1, 3000)), min_size=1, max_size=40)
+
+
+@given(ranges)
+def test_requests_cover_all_ranges_and_waste_little(pairs: list[tuple[int, int]]) -> None:
+    offset, size = (np.array(column, np.int64) for column in zip(*pairs, strict=True))
+    joined = join_ranges(offset, size)
+    assert joined == sorted(joined)
+    for a, n in pairs:
+        assert any(start <= a and a + n <= stop for start, stop in joined)
+    wanted = {byte for a, n in pairs for byte in range(a, a + n)}
+    moved = sum(stop - start for start, stop in joined)
+    assert moved - len(wanted) <= sum(n for _a, n in pairs) / 32
+
+
+def test_a_request_is_bounded_but_for_a_larger_range() -> None:
+    size = np.array([REMOTE_READ_BYTES // 2] * 4 + [3 * REMOTE_READ_BYTES])
+    offset = np.cumsum(size) - size
+    lengths = [stop - start for start, stop in join_ranges(offset, size)]
+    assert lengths == [REMOTE_READ_BYTES, REMOTE_READ_BYTES, 3 * REMOTE_READ_BYTES]

@@ -38,7 +38,7 @@ def stream(proxy: Proxy, **options: Any) -> h5s.Pipe:
     """Stream row chunks of one chunk each, so that there are many requests."""
     sources = h5s.open_files(f"{proxy.url}/rows.h5", ["row", "x"], **{**QUICK, **options})
     chunks = sources.list_chunks(target_bytes=1).shuffle_chunks(0)
-    return chunks.read_chunks().shuffle_rows(30).batch(20)
+    return chunks.read_chunks().shuffle_rows(150).batch(20)
 
 
 def joined(pipe: h5s.Pipe) -> dict[str, np.ndarray]:

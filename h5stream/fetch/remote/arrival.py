@@ -130,6 +130,10 @@ class Arrival:
             self._starts = [start for start, _stop in self._spans]
             self._parts = [data for _span, data in parts]
 
+    def drop(self) -> None:
+        """Let go of the bytes."""
+        self._spans, self._starts, self._parts = [], [], []
+
     def view(self, offset: int, size: int) -> memoryview:
         """Return bytes that have arrived, or get them now."""
         at = bisect_right(self._starts, offset) - 1

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from h5stream.fetch.flow import Depth, Flow
-from h5stream.fetch.loop import loop_of_this_process
+from h5stream.fetch.loop import LoopThread, loop_of_this_process
 from h5stream.fetch.redact import public_url, secrets_in
 from h5stream.fetch.remote.file import Connection, RemoteFile
 from h5stream.fetch.remote.filesystems import filesystem_class, make_transport, transport_key
@@ -56,7 +56,8 @@ class Hub:
         self._flow = Flow(Depth(requests), _MOST_BYTES_IN_FLIGHT)
         self._transports: dict[str, Transport] = {}
         self._making = threading.Lock()
-        weakref.finalize(self, _release, self._transports).atexit = False
+        self._threads: set[LoopThread] = set()
+        weakref.finalize(self, _release, self._threads, self._transports).atexit = False
 
     @property
     def depth(self) -> int:
@@ -105,11 +106,12 @@ class Hub:
                 thread = loop_of_this_process()
                 made = make_transport(url, self._options, thread.loop)
                 thread.keep(made)
+                self._threads.add(thread)
                 self._transports[key] = made
             return self._transports[key]
 
 
-def _release(transports: dict[str, Transport]) -> None:
+def _release(threads: Iterable[LoopThread], transports: dict[str, Transport]) -> None:
     """Close what nobody uses any more."""
-    if transports:
-        loop_of_this_process().release(transports.values())
+    for thread in threads:
+        thread.release(transports.values())
