@@ -2,7 +2,7 @@
 
 Lives on one event loop: nothing here is for other threads. How many requests are worth having in
 flight is found by trying: `Depth` doubles their number for as long as that brings bytes faster,
-and halves it when the server has too much to do.
+halves it when the server has too much to do, and then climbs slowly.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ __all__ = ["Depth", "Flow", "Ticket"]
 _FIRST_DEPTH = 32
 _MOST_DEPTH = 128
 _ROUND_DEPTHS = 2
+_CLIMB_DEPTHS = 4
 _WORTH = 1.2
+_BURST_S = 1.0
 _LEAST_ROUND_S = 0.02
 
 
@@ -45,10 +47,13 @@ class Depth:
         self._growing = not self._fixed
         self._rate_before = 0.0
         self._began_s: float | None = None
+        self._throttled_s: float | None = None
         self._count = self._nbytes = 0
 
     def note(self, now_s: float, nbytes: int) -> None:
         """Count a range that arrived while more were waiting to be asked for."""
+        if self._throttled_s is not None:
+            self._climb()
         if not self._growing:
             return
         if self._began_s is None:
@@ -64,11 +69,18 @@ class Depth:
         """Forget a round in which there was too little to ask for."""
         self._began_s = None
 
-    def note_throttled(self) -> None:
-        """Halve, once for a round."""
-        if not self._fixed and (self._count or not self._growing):
-            self.requests = max(1, self.requests // 2)
-            self._growing, self._count = False, 0
+    def note_throttled(self, now_s: float) -> None:
+        """Halve, but not for every request of a burst that the server turns away."""
+        if self._fixed or (self._throttled_s is not None and now_s - self._throttled_s < _BURST_S):
+            return
+        self.requests = max(1, self.requests // 2)
+        self._growing, self._throttled_s, self._count = False, now_s, 0
+
+    def _climb(self) -> None:
+        """Try one more request again, after many that went well."""
+        self._count += 1
+        if self._count >= _CLIMB_DEPTHS * self.requests:
+            self.requests, self._count = min(_MOST_DEPTH, self.requests + 1), 0
 
     def _end_round(self, rate: float) -> None:
         self._began_s = None

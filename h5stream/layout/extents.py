@@ -43,12 +43,12 @@ class Extents:
         """
         gaps = []
         at = max(0, bisect_right(self._starts, start) - 1)
-        for begin in self._starts[at:]:
-            if begin >= stop or start >= stop:
-                break
+        while at < len(self._starts) and self._starts[at] < stop and start < stop:
+            begin = self._starts[at]
             if begin > start:
                 gaps.append((start, begin))
             start = max(start, begin + len(self._parts[begin]))
+            at += 1
         if start < stop:
             gaps.append((start, stop))
         return gaps

@@ -71,15 +71,24 @@ def test_depth_doubles_while_that_brings_bytes_faster() -> None:
     assert rounds(Depth(), {32: 100, 64: 105, 128: 400}, 2000) == [32, 64]
 
 
-def test_a_server_with_too_much_to_do_halves_the_depth_once_a_round() -> None:
+def test_a_server_with_too_much_to_do_halves_the_depth_once_a_burst() -> None:
     depth = Depth()
-    depth.note(0.0, 1)
-    depth.note(0.1, 1)
-    depth.note_throttled()
+    for now_s in (5.0, 5.1, 5.9):
+        depth.note_throttled(now_s)
     assert depth.requests == 16
+    depth.note_throttled(6.5)
+    assert depth.requests == 8
+
+
+def test_depth_climbs_again_after_many_requests_that_went_well() -> None:
+    depth = Depth()
+    depth.note_throttled(0.0)
+    for number in range(4 * 16):
+        depth.note(1.0 + number, 1)
+    assert depth.requests == 17
 
 
 def test_a_fixed_depth_stays() -> None:
     depth = Depth(5)
-    depth.note_throttled()
+    depth.note_throttled(0.0)
     assert rounds(depth, {5: 100}, 500) == [5]

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TypeVar
@@ -271,7 +272,7 @@ class RemoteFile:
 
     def _on_fault(self, fault: FaultError) -> None:
         if fault.throttled:
-            self._connection.flow.depth.note_throttled()
+            self._connection.flow.depth.note_throttled(time.monotonic())
         if fault.fault is Fault.TRANSIENT:
             self.on_retry()
 
