@@ -203,6 +203,12 @@ def test_datasets_that_are_rows_must_be_alike(tmp_path: Path) -> None:
         read_all(path, h5s.Grouped("a*"))
 
 
+def test_fewer_than_no_datasets_are_refused(tmp_path: Path) -> None:
+    path = make(tmp_path, lambda file: file.update(a1=np.zeros(2), a2=np.zeros(2)))
+    with pytest.raises(h5s.ConfigError, match="should have -1 rows"):
+        read_all(path, h5s.Grouped("a*", n_rows=-1))
+
+
 def test_a_pattern_that_fits_nothing_is_refused(tmp_path: Path) -> None:
     path = make(tmp_path, lambda file: file.update(a1=np.zeros(2)))
     with pytest.raises(h5s.ConfigError, match=r"nothing fits 'b\*'; it has a1"):
