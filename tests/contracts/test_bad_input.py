@@ -261,6 +261,23 @@ def test_descriptors_that_point_to_nothing_are_an_error(
         read_all(path, "x")
 
 
+def test_rows_that_have_more_than_the_file_together_are_an_error(tmp_path: Path) -> None:
+    path, offset = vlen_file(tmp_path)
+    half = path.stat().st_size // 8
+    for row in range(1, 4):
+        patch(path, offset + row * 16, struct.pack("<I", half))
+    with pytest.raises(h5s.LayoutError, match=r"the rows of '/x' have .* bytes together"):
+        read_all(path, "x")
+
+
+def test_rows_may_share_an_object(tmp_path: Path) -> None:
+    path, offset = vlen_file(tmp_path)
+    first = path.read_bytes()[offset : offset + 16]
+    patch(path, offset, first * 4)
+    (batch,) = read_all(path, "x")
+    assert [row.tolist() for row in batch["x"]] == [[0] * 5] * 4
+
+
 @pytest.mark.parametrize("size", [0, 7, 2**40, 2**63 + 5, 2**64 - 1])
 def test_heaps_of_impossible_size_are_an_error(tmp_path: Path, size: int) -> None:
     path, _offset = vlen_file(tmp_path)
