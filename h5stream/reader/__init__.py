@@ -9,7 +9,7 @@ turns the pieces of a window into columns (`assemble`, `resident`) and the jobs 
 
 from h5stream.reader.catalog import Catalog, expand_sources, open_catalog
 from h5stream.reader.choose import choose_rows
-from h5stream.reader.reader import Reader, WindowReads
+from h5stream.reader.reader import Reader, WindowReads, stored_spans
 from h5stream.reader.resident import resident_fields
 from h5stream.reader.routes import Route
 from h5stream.reader.stats import Stats
@@ -24,4 +24,5 @@ __all__ = [
     "expand_sources",
     "open_catalog",
     "resident_fields",
+    "stored_spans",
 ]
