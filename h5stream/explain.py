@@ -27,7 +27,7 @@ from h5stream.pipes.read_chunks import ReadGroups
 from h5stream.pipes.shuffle_rows import ReadWindows
 from h5stream.pipes.stage import Lane
 from h5stream.plan import Pieces, RowChunks, split_at_chunks
-from h5stream.reader import Catalog, resident_fields
+from h5stream.reader import Catalog, resident_fields, stored_spans
 from h5stream.reader.costs import count_requests
 
 __all__ = ["Explanation", "FieldReport", "explain", "format_bytes"]
@@ -283,9 +283,11 @@ def _amplification(catalog: Catalog, name: str, groups: Sequence[Pieces]) -> flo
     for group in groups:
         used += int(group.sizes.sum())
         for number in sorted(set(group.file.tolist())):
-            field = catalog.files[number].fields[name]
+            file = catalog.files[number]
+            field = file.fields[name]
             of_file = group.file == number
-            start, stop = group.start[of_file], group.stop[of_file]
+            chosen = group.start[of_file], group.stop[of_file], group.start[of_file]
+            start, stop, _dest = stored_spans(file, chosen)
             if isinstance(field, DenseField):
                 decoded += _decoded_rows(field.layout, start, stop)
             else:

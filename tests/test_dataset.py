@@ -164,6 +164,13 @@ def test_a_batch_decodes_each_chunk_once(path: Path, counted: Counted, how: str)
     assert counted.decoded_bytes == 4 * CHUNK_NBYTES
 
 
+def test_slices_that_share_chunks_decode_each_once(path: Path, counted: Counted) -> None:
+    fields = {"x": h5s.Slices("x", 30), "y": h5s.Slices("x", 30, shift=1)}
+    dataset = Dataset(path, fields, cache_bytes=0)
+    dataset.batch(range(0, 165, 5))
+    assert counted.decoded_bytes == N * ROW_NBYTES
+
+
 def test_chunks_in_the_cache_are_not_read_again(path: Path, counted: Counted) -> None:
     dataset = Dataset(path, ["x"])
     for row in np.random.default_rng(0).permutation(N).tolist():

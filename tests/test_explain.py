@@ -164,6 +164,22 @@ def test_html_escapes_names(tmp_path: Path) -> None:
     assert markup.count("&lt;b&gt;x&lt;/b&gt;") == 2
 
 
+@pytest.mark.parametrize(
+    ("rows", "amplification"),
+    [(range(100), 1), (range(0, 100, 5), 5), ([*range(50), *range(50)], 0.5), ([7, 3, 99], 5)],
+    ids=str,
+)
+def test_the_chunks_that_serve_a_subset_are_counted(
+    tmp_path: Path, rows: Any, amplification: float
+) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", data=np.arange(100), chunks=(5,), compression="gzip")
+    stream = h5s.H5Stream(tmp_path / "a.h5", ["x"], subset=rows, shuffle=True)
+    assert stream.explain().amplification == pytest.approx(amplification)
+    list(stream)
+    assert stream.stats()["decoded_bytes"] == pytest.approx(amplification * len(rows) * 8)
+
+
 def test_text_has_facts_fields_and_advice(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_dataset("x", data=np.arange(8), chunks=(4,), scaleoffset=0)

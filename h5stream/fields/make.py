@@ -76,8 +76,7 @@ def _dtype(spec: Any) -> np.dtype[Any] | None:
 
 def _make_dense(name: str, spec: Dense, file: FileLayout, read: Read | None) -> DenseField:
     layout = file.datasets[spec.path]
-    whole = layout.path.strip("/") == spec.path.strip("/")
-    members = () if whole else split_members(spec.path)[1]
+    members = _members(spec.path, layout)
     if spec.axis:
         if not -len(layout.shape) <= spec.axis < len(layout.shape):
             raise ConfigError(
@@ -92,6 +91,12 @@ def _make_dense(name: str, spec: Dense, file: FileLayout, read: Read | None) -> 
         length = field.dtype.itemsize // (4 if field.dtype.kind == "U" else 1)
         convert = np.dtype(f"{convert.kind}{max(1, length)}")
     return DenseField(name, layout, members, convert)
+
+
+def _members(path: str, layout: DatasetLayout) -> tuple[str, ...]:
+    """Return the members in brackets, unless the dataset itself has them in its name."""
+    whole = layout.path.strip("/") == path.strip("/")
+    return () if whole else split_members(path)[1]
 
 
 def _checked_rows(n_rows: int, layout: DatasetLayout) -> int:
@@ -129,7 +134,8 @@ def _make_vlen(name: str, spec: Vlen, file: FileLayout, read: Read | None) -> Fi
     dtype = _dtype(spec) or vlen.dtype.newbyteorder("=")
     stored = _read(read, layout)
     if isinstance(stored, list):
-        column = RaggedColumn.from_rows([np.asarray(row, dtype) for row in stored] or [[]])
+        rows = [np.asarray(row, dtype) for row in stored]
+        column = RaggedColumn.from_rows(rows or [np.empty(0, dtype)])[: len(rows)]
         return GivenField(name, RaggedColumn(column.values, column.offsets, text=text))
     size_bytes = file.fingerprints[layout.file].size_bytes
     descriptors = checked_descriptors(layout, stored, size_bytes)
@@ -138,7 +144,8 @@ def _make_vlen(name: str, spec: Vlen, file: FileLayout, read: Read | None) -> Fi
 
 
 def _make_ragged(name: str, spec: Ragged, file: FileLayout, read: Read | None) -> RegionField:
-    values = DenseField(name, file.datasets[spec.values], (), _dtype(spec))
+    layout = file.datasets[spec.values]
+    values = DenseField(name, layout, _members(spec.values, layout), _dtype(spec))
     index = file.datasets[spec.offsets or spec.lengths or ""]
     offsets = _whole_numbers(index, read)
     if spec.lengths is not None:

@@ -80,6 +80,8 @@ def _resolve(file: Any, spec: Any) -> Any:
     if isinstance(spec, Sparse) and spec.n_columns is None:
         return replace(spec, n_columns=matrix_width(file, spec.path))
     if isinstance(spec, Grouped):
+        if spec.n_rows is not None and spec.n_rows < 0:
+            raise ConfigError(f"{spec} should have {spec.n_rows} rows")
         paths = expand_pattern(file, _as_pattern(spec.pattern))[: spec.n_rows]
         if spec.attribute is None:
             return Members(tuple(paths), spec.dtype, spec.flat)

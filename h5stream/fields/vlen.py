@@ -110,7 +110,8 @@ def checked_descriptors(layout: DatasetLayout, stored: np.ndarray, size_bytes: i
     Raises
     ------
     LayoutError
-        Naming the first row that points outside the file, or to more than the file holds.
+        Naming the first row that points outside the file, or to more than the file holds; or if
+        all rows together do.
     """
     assert layout.vlen is not None, "only elements of variable length have descriptors"
     descriptors = np.ascontiguousarray(stored).view(DESCRIPTOR).reshape(-1).copy()
@@ -128,6 +129,13 @@ def checked_descriptors(layout: DatasetLayout, stored: np.ndarray, size_bytes: i
             f"the heap at byte {int(found['address'])}, but the file ends at byte {size_bytes}; it "
             "is truncated or damaged, copy it again"
         )
+    if nbytes.sum() > size_bytes:
+        _objects, first = np.unique(descriptors[["address", "index"]], return_index=True)
+        if nbytes[first].sum() > size_bytes:
+            raise LayoutError(
+                f"{layout.file}: the rows of {layout.path!r} have {int(nbytes.sum())} bytes "
+                f"together, but the file has only {size_bytes}; it is damaged, copy it again"
+            )
     return descriptors
 
 

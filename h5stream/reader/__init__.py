@@ -10,7 +10,7 @@ turns the pieces of a window into columns (`assemble`, `resident`) and the jobs 
 from h5stream.reader.asking import start_job
 from h5stream.reader.catalog import Catalog, expand_sources, open_catalog
 from h5stream.reader.choose import choose_rows
-from h5stream.reader.reader import Reader, WindowReads
+from h5stream.reader.reader import Reader, WindowReads, stored_spans
 from h5stream.reader.resident import resident_fields
 from h5stream.reader.routes import Route
 from h5stream.reader.stats import Stats
@@ -26,4 +26,5 @@ __all__ = [
     "open_catalog",
     "resident_fields",
     "start_job",
+    "stored_spans",
 ]

@@ -31,7 +31,7 @@ from h5stream.reader.direct import Spans
 from h5stream.reader.resident import resident_fields
 from h5stream.reader.stats import Stats
 
-__all__ = ["Reader", "WindowReads"]
+__all__ = ["Reader", "WindowReads", "stored_spans"]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -122,7 +122,7 @@ class Reader:
             file = self.catalog.files[number]
             spans = (pieces.start[of_file], pieces.stop[of_file], first[of_file])
             files.extend(self._reads.file(*mark) for mark in file.fingerprints.items())
-            jobs.extend(self._dense_jobs(number, _stored_spans(file, spans), buffers, places))
+            jobs.extend(self._dense_jobs(number, stored_spans(file, spans), buffers, places))
             if len(buffers) < len(file.fields):
                 rows.append(_rows_of(file, spans))
         order = None if places is None or not rows else np.argsort(places)
@@ -203,8 +203,16 @@ def _rows_of(file: FileFields, spans: Spans) -> Rows:
     return Rows(file, rows if file.rows is None else file.rows[rows], numbers)
 
 
-def _stored_spans(file: FileFields, spans: Spans) -> Spans:
-    """Turn spans of chosen rows into spans that are consecutive in the file and in the window."""
+def stored_spans(file: FileFields, spans: Spans) -> Spans:
+    """Turn spans of chosen rows into spans that are consecutive in the file and in the window.
+
+    Parameters
+    ----------
+    file : FileFields
+        Where rows may be chosen.
+    spans : Spans
+        Of the chosen rows, by their number among these.
+    """
     if file.rows is None:
         return spans
     listed = _rows_of(file, spans)

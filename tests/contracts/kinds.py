@@ -81,6 +81,13 @@ def _ragged(storage: dict[str, Any]) -> Callable[[h5py.File], None]:
     return write
 
 
+def _members(file: h5py.File) -> None:
+    pairs = np.zeros(len(VALUES), [("a", "f8"), ("b", ">i4")])
+    pairs["b"] = VALUES
+    file.create_dataset("pairs", data=pairs, chunks=(13,))
+    file["offsets"] = OFFSETS
+
+
 def _vlen(dtype: str, chunks: bool) -> Callable[[h5py.File], None]:
     def write(file: h5py.File) -> None:
         more = {"chunks": (7,), "compression": "gzip"} if chunks else {}
@@ -165,6 +172,7 @@ KINDS = [
         Kind(f"offsets, {name}", _ragged(storage), h5s.Ragged("values", "offsets"), ROWS)
         for name, storage in STORAGE.items()
     ),
+    Kind("offsets, of a member", _members, h5s.Ragged("pairs[b]", "offsets"), ROWS),
     Kind("lengths", _ragged({}), h5s.Ragged("values", lengths="lengths"), ROWS),
     Kind("vlen", _vlen("i4", False), "x", ROWS),
     Kind("vlen, big-endian in chunks", _vlen(">f8", True), "x", [row.astype("f8") for row in ROWS]),

@@ -203,6 +203,12 @@ def test_datasets_that_are_rows_must_be_alike(tmp_path: Path) -> None:
         read_all(path, h5s.Grouped("a*"))
 
 
+def test_fewer_than_no_datasets_are_refused(tmp_path: Path) -> None:
+    path = make(tmp_path, lambda file: file.update(a1=np.zeros(2), a2=np.zeros(2)))
+    with pytest.raises(h5s.ConfigError, match="should have -1 rows"):
+        read_all(path, h5s.Grouped("a*", n_rows=-1))
+
+
 def test_a_pattern_that_fits_nothing_is_refused(tmp_path: Path) -> None:
     path = make(tmp_path, lambda file: file.update(a1=np.zeros(2)))
     with pytest.raises(h5s.ConfigError, match=r"nothing fits 'b\*'; it has a1"):
@@ -253,6 +259,23 @@ def test_descriptors_that_point_to_nothing_are_an_error(
     patch(path, offset + 2 * 16 + field, struct.pack("<Q" if field == 4 else "<I", value))
     with pytest.raises(error, match=said):
         read_all(path, "x")
+
+
+def test_rows_that_have_more_than_the_file_together_are_an_error(tmp_path: Path) -> None:
+    path, offset = vlen_file(tmp_path)
+    half = path.stat().st_size // 8
+    for row in range(1, 4):
+        patch(path, offset + row * 16, struct.pack("<I", half))
+    with pytest.raises(h5s.LayoutError, match=r"the rows of '/x' have .* bytes together"):
+        read_all(path, "x")
+
+
+def test_rows_may_share_an_object(tmp_path: Path) -> None:
+    path, offset = vlen_file(tmp_path)
+    first = path.read_bytes()[offset : offset + 16]
+    patch(path, offset, first * 4)
+    (batch,) = read_all(path, "x")
+    assert [row.tolist() for row in batch["x"]] == [[0] * 5] * 4
 
 
 @pytest.mark.parametrize("size", [0, 7, 2**40, 2**63 + 5, 2**64 - 1])

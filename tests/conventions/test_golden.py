@@ -64,13 +64,12 @@ def test_samples_of_h5torch(case: dict[str, Any]) -> None:
 
 SLICED = [c for c in TORCH if c["cls"] == "SliceDataset"]
 PLAIN_FILES = {"nd.h5", "nd1.h5"}
+SLICED_PLAIN = [
+    case for case in SLICED if case["file"] in PLAIN_FILES and case["kwargs"].get("sampling") != 1
+]
 
 
-@pytest.mark.parametrize(
-    "case",
-    [c for c in SLICED if c["file"] in PLAIN_FILES and c["kwargs"].get("sampling") != 1],
-    ids=torch_id,
-)
+@pytest.mark.parametrize("case", SLICED_PLAIN, ids=torch_id)
 def test_windows_of_h5torch_over_plain_fields(case: dict[str, Any]) -> None:
     with h5py.File(GOLDEN / "h5torch" / case["file"]) as file:
         made = recognise(file).default_fields(file, **case["kwargs"])
@@ -80,7 +79,20 @@ def test_windows_of_h5torch_over_plain_fields(case: dict[str, Any]) -> None:
         assert same(windows[sample["index"]], sample["value"])
 
 
-@pytest.mark.parametrize("case", [c for c in SLICED if "window_size" in c["kwargs"]], ids=torch_id)
+WINDOWED = [c for c in SLICED if "window_size" in c["kwargs"]]
+
+
+def assert_window(window: list[dict[str, Any]], expected: dict[str, Any], sampling: Any) -> None:
+    """Compare the rows of a window with what h5torch gives for it."""
+    for name, value in expected.items():
+        column: Any = [row[name] for row in window]
+        if isinstance(value, np.ndarray):
+            # h5torch slices central along its own axis: batches have samples first.
+            column = np.stack(column, 1 if (name, sampling) == ("central", 1) else 0)
+        assert same(column, value)
+
+
+@pytest.mark.parametrize("case", WINDOWED, ids=torch_id)
 def test_windows_of_h5torch_as_batches(case: dict[str, Any]) -> None:
     kwargs = case["kwargs"]
     size, sampling = kwargs["window_size"], kwargs.get("sampling")
@@ -91,12 +103,7 @@ def test_windows_of_h5torch_as_batches(case: dict[str, Any]) -> None:
     assert len(rows) == case["len"]
     for sample in case["samples"]:
         window = [samples[row] for row in rows[sample["index"]]]
-        for name, expected in sample["value"].items():
-            column: Any = [row[name] for row in window]
-            if isinstance(expected, np.ndarray):
-                # h5torch slices central along its own axis: batches have samples first.
-                column = np.stack(column, 1 if (name, sampling) == ("central", 1) else 0)
-            assert same(column, expected)
+        assert_window(window, sample["value"], sampling)
 
 
 MAPPER = load_cases("h5mapper")

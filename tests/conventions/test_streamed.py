@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,19 @@ import numpy as np
 import pytest
 
 import h5stream as h5s
+from h5stream.columns import Sparse
 from h5stream.conventions import recognise
+from h5stream.fields import window_rows
 from tests.conventions.evaluate import evaluate_all
+from tests.conventions.test_golden import (
+    SLICED_PLAIN,
+    TORCH,
+    WINDOWED,
+    assert_window,
+    torch_id,
+    torch_subset,
+    unflatten,
+)
 from tests.golden import GOLDEN, same
 
 OPTIONS: dict[str, list[dict[str, Any]]] = {
@@ -107,7 +119,7 @@ def test_without_a_convention_files_are_plain_datasets() -> None:
     assert next(iter(h5s.H5Stream(path, ["0/half"], output="numpy")))["0/half"].dtype != stored
 
 
-def streamed(path: Path, fields: Any, subset: Any, **options: Any) -> list[dict[str, Any]]:
+def streamed_subset(path: Path, fields: Any, subset: Any, **options: Any) -> list[dict[str, Any]]:
     return list(
         h5s.H5Stream(path, fields, subset=subset, output="numpy", convention_options=options)
     )
@@ -116,8 +128,8 @@ def streamed(path: Path, fields: Any, subset: Any, **options: Any) -> list[dict[
 @pytest.mark.parametrize("options", [{}, {"by": "whole"}], ids=["by id", "whole"])
 def test_a_column_that_is_not_streamed_chooses_rows_of_its_sources(options: dict[str, Any]) -> None:
     path = GOLDEN / "h5mapper" / "experiment.h5"
-    found = streamed(path, ["data/images"], {"lab": 2}, **options)
-    both = streamed(path, ["data/images", "lab"], None, **options)
+    found = streamed_subset(path, ["data/images"], {"lab": 2}, **options)
+    both = streamed_subset(path, ["data/images", "lab"], None, **options)
     expected = [{"data/images": sample["data/images"]} for sample in both if sample["lab"] == 2]
     assert len(expected) == 2
     assert same(found, expected)
@@ -133,11 +145,108 @@ def test_a_column_of_other_sources_chooses_no_rows(tmp_path: Path) -> None:
             for row, source in enumerate(sources):
                 table[source] = array.regionref[row : row + 1]
     with pytest.raises(h5s.ConfigError, match="'label' has 1 rows, but there are 2"):
-        streamed(tmp_path / "a.h5", ["wave"], {"label": 0})
+        streamed_subset(tmp_path / "a.h5", ["wave"], {"label": 0})
 
 
 def test_patterns_choose_sources_by_their_ids() -> None:
-    found = streamed(
+    found = streamed_subset(
         GOLDEN / "h5mapper" / "experiment.h5", None, {"__src__/id": re.compile("planes/")}
     )
     assert [sample["data/name"] for sample in found] == ["00.jpeg", "01.jpeg", "02.jpeg"]
+
+
+def streamed(case: dict[str, Any], **options: Any) -> h5s.H5Stream:
+    """Stream a file of h5torch with the sampling of a golden case."""
+    sampling = case["kwargs"].get("sampling")
+    chosen = {} if sampling is None else {"sampling": sampling}
+    path = GOLDEN / "h5torch" / case["file"]
+    return h5s.H5Stream(path, output="numpy", convention_options=chosen, **options)
+
+
+def as_stored(sample: dict[str, Any]) -> dict[str, Any]:
+    """Give rows the form that h5torch gives them: plain arrays, of their own shape."""
+    plain = {
+        name: value.dense()[0] if isinstance(value, Sparse) else value
+        for name, value in sample.items()
+    }
+    return unflatten(plain)
+
+
+def rows_of(batch: dict[str, Any]) -> list[dict[str, Any]]:
+    rows = zip(*batch.values(), strict=True)
+    return [as_stored(dict(zip(batch, row, strict=True))) for row in rows]
+
+
+@pytest.mark.parametrize("case", [c for c in TORCH if c["cls"] == "Dataset"], ids=torch_id)
+def test_streamed_subsets_are_those_of_h5torch(case: dict[str, Any]) -> None:
+    found = list(map(as_stored, streamed(case, subset=torch_subset(case["kwargs"]))))
+    assert len(found) == case["len"]
+    for sample in case["samples"]:
+        assert same(found[sample["index"]], sample["value"])
+
+
+@pytest.mark.parametrize("case", SLICED_PLAIN, ids=torch_id)
+def test_streamed_windows_are_those_of_h5torch(case: dict[str, Any]) -> None:
+    path = GOLDEN / "h5torch" / case["file"]
+    found = list(h5s.H5Stream(path, output="numpy", convention_options=case["kwargs"]))
+    assert len(found) == case["len"]
+    for sample in case["samples"]:
+        assert same(found[sample["index"]], sample["value"])
+
+
+@pytest.mark.parametrize("case", WINDOWED, ids=torch_id)
+def test_streamed_window_batches_are_those_of_h5torch(case: dict[str, Any]) -> None:
+    kwargs = case["kwargs"]
+    size, sampling = kwargs["window_size"], kwargs.get("sampling")
+    rows = window_rows(len(streamed(case)), size, size - kwargs.get("overlap", 0))
+    windows = list(map(rows_of, streamed(case, subset=rows, batch_size=size)))
+    assert len(windows) == case["len"]
+    for sample in case["samples"]:
+        assert_window(windows[sample["index"]], sample["value"], sampling)
+
+
+@pytest.mark.parametrize("case", WINDOWED, ids=torch_id)
+def test_windows_by_random_access_are_those_of_h5torch(case: dict[str, Any]) -> None:
+    kwargs = case["kwargs"]
+    size, sampling = kwargs["window_size"], kwargs.get("sampling")
+    chosen = {} if sampling is None else {"sampling": sampling}
+    path = GOLDEN / "h5torch" / case["file"]
+    dataset = h5s.Dataset(path, collate=dict, convention_options=chosen)
+    rows = window_rows(len(dataset), size, size - kwargs.get("overlap", 0)).reshape(-1, size)
+    for sample in reversed(case["samples"]):
+        window = rows_of(dataset.batch(rows[sample["index"]]))
+        assert_window(window, sample["value"], sampling)
+
+
+REAL = "X", "raw/X", "obs/louvain", "obs/phase", "obs/bulk_labels", "obs/n_genes", "obs/index"
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_the_real_cells_are_those_that_h5py_shows(shuffle: bool) -> None:
+    stream = h5s.H5Stream(h5s.example_file(), REAL, batch_size=64, shuffle=shuffle, output="numpy")
+    rows = [row for batch in stream for row in rows_of(batch)]
+    with h5py.File(h5s.example_file()) as file:
+        expected = {str(row["obs/index"]): row for row in real_cells(file)}
+    assert len(rows) == len(expected) == 700
+    for row in rows:
+        assert same(row, expected[str(row["obs/index"])])
+    in_order = [str(row["obs/index"]) for row in rows] == list(expected)
+    assert in_order != shuffle
+
+
+def real_cells(file: h5py.File) -> Iterator[dict[str, Any]]:
+    """Read the cells with h5py alone."""
+    obs, n_columns = file["obs"][()], int(file["raw.X"].attrs["h5sparse_shape"][1])
+    data, indices, indptr = (file["raw.X"][name][()] for name in ("data", "indices", "indptr"))
+    known = {
+        name: file[f"uns/{name}_categories"][()].astype(str)
+        for name in ("louvain", "phase", "bulk_labels")
+    }
+    for number, x in enumerate(file["X"][()]):
+        raw, own = np.zeros(n_columns, data.dtype), slice(indptr[number], indptr[number + 1])
+        raw[indices[own]] = data[own]
+        texts = {f"obs/{name}": str(texts[obs[name][number]]) for name, texts in known.items()}
+        index = np.str_(obs["index"][number].decode())
+        yield {"X": x, "raw/X": raw, **texts, "obs/n_genes": obs["n_genes"][number]} | {
+            "obs/index": index
+        }

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import h5stream as h5s
+from h5stream.fields import window_rows
 from h5stream.reader import Catalog, Stats, open_catalog
 from tests.windows import read_pieces
 
@@ -168,6 +169,28 @@ def test_a_chunk_that_serves_several_slices_is_decoded_once(
     read_rows(catalog, rows, stats=stats)
     chunks = {element // 5 for row in rows for element in range(row, row + 7)}
     assert stats.decoded_bytes == len(chunks) * 5 * 8
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_a_streamed_window_of_slices_decodes_each_chunk_once(tmp_path: Path, shuffle: bool) -> None:
+    path = tmp_path / "file.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("values", data=np.arange(100), chunks=(5,), compression="gzip")
+    stream = h5s.H5Stream(path, FIELDS, shuffle=shuffle, batch_size=10)
+    for batch in stream:
+        assert (batch["x"] + 1 == batch["y"]).all()
+    assert stream.stats()["decoded_bytes"] == 100 * 8
+
+
+def test_rows_that_stand_in_several_windows_are_decoded_once(tmp_path: Path) -> None:
+    path = tmp_path / "file.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("values", data=np.arange(100), chunks=(5,), compression="gzip")
+    rows = window_rows(100, 10, 3)
+    stream = h5s.H5Stream(path, ["values"], subset=rows, batch_size=10, shuffle=True)
+    found = np.concatenate([batch["values"] for batch in stream])
+    assert sorted(found.tolist()) == sorted(rows.tolist())
+    assert stream.stats()["decoded_bytes"] == 100 * 8
 
 
 def test_slices_of_several_files_share_their_reads(tmp_path: Path) -> None:

@@ -179,6 +179,17 @@ def test_files_that_are_read_directly_and_through_h5py_are_joined(tmp_path: Path
         assert sorted(sample["x"] for sample in stream) == ["", "", "a", "a", "ccc", "ccc"]
 
 
+def test_no_rows_that_only_hdf5_can_read_are_no_rows(tmp_path: Path) -> None:
+    kind = h5py.string_dtype()
+    with h5py.File(tmp_path / "none.h5", "w") as file:
+        file.create_virtual_dataset("x", h5py.VirtualLayout((0,), kind))
+    with h5py.File(tmp_path / "one.h5", "w") as file:
+        file.create_dataset("x", data=["a"], dtype=kind)
+    for names in (["none.h5", "one.h5"], ["one.h5", "none.h5"]):
+        stream = h5s.H5Stream([tmp_path / name for name in names], ["x"])
+        assert [sample["x"] for sample in stream] == ["a"]
+
+
 def test_objects_with_high_numbers_in_many_collections_take_little_memory(tmp_path: Path) -> None:
     path = tmp_path / "file.h5"
     with h5py.File(path, "w") as file:
