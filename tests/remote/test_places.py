@@ -95,6 +95,13 @@ def test_a_pattern_gives_its_files_in_natural_order(place: Place) -> None:
     assert starts == [1000, 2000, 10_000]
 
 
+def test_many_files_are_opened_at_once_over_one_connection(folder: Path, server: Nginx) -> None:
+    urls = [f"{server.url}/places/part-{n}.h5?copy={c}" for c in range(10) for n in (1, 2, 10)]
+    pipe = h5s.open_files(urls, ["row"], layout=False)
+    assert [file.n_rows for file in pipe] == [N_ROWS] * 30
+    assert len({file.path for file in pipe}) == 30
+
+
 def test_shuffled_epochs_are_those_of_the_local_files(place: Place, folder: Path) -> None:
     options: dict[str, Any] = {"shuffle": True, "seed": 3, "fields": ["row", "x"]}
     local = h5s.H5Stream(str(folder / "part-*.h5"), batch_size=7, **options)
