@@ -82,6 +82,27 @@ def recorded() -> Iterator[list[Span]]:
         RemoteFile._ask = ask  # type: ignore[method-assign]
 
 
+@contextmanager
+def counted_turns() -> Iterator[list[int]]:
+    """Count how often a scan waits for an answer: once for each full set of requests in flight."""
+    turns: list[int] = []
+    fetch, opened = RemoteFile.fetch, RemoteFile.open
+
+    def fetching(self: RemoteFile, ranges: Sequence[Span]) -> list[bytes]:
+        turns.append(-(-len(ranges) // self._connection.flow.depth.requests))
+        return fetch(self, ranges)
+
+    def opening(self: RemoteFile, head_bytes: int) -> object:
+        turns.append(1)
+        return opened(self, head_bytes)
+
+    RemoteFile.fetch, RemoteFile.open = fetching, opening  # type: ignore[assignment, method-assign]
+    try:
+        yield turns
+    finally:
+        RemoteFile.fetch, RemoteFile.open = fetch, opened  # type: ignore[method-assign]
+
+
 async def fetch_raw(url: str, spans: Sequence[Span], requests: int) -> float:
     """Ask for ranges with so many in flight and throw them away; return seconds."""
     waiting = iter(spans)
@@ -151,14 +172,15 @@ def compare(
     )
 
 
-def starts(server: Nginx, url: str, delay_s: float, folder: Path) -> None:
+def starts(server: Nginx, url: str, folder: Path) -> None:
     """Print what it takes until the first batch, cold and from a saved layout."""
     sidecar = folder / "layout.npz"
     for name in ("cold", "saved layout"):
         before = len(server.requests())
         stream = make_stream(url, None, layout=False if name == "cold" else sidecar)
         started = time.perf_counter()
-        stream.catalog  # noqa: B018 - scans
+        with counted_turns() as turns:
+            stream.catalog  # noqa: B018 - scans
         scanned = time.perf_counter() - started
         count, _nbytes = log_since(server, before)
         started = time.perf_counter()
@@ -169,8 +191,8 @@ def starts(server: Nginx, url: str, delay_s: float, folder: Path) -> None:
         if name == "cold":
             h5s.index_files(url, sidecar, fields=["x"])
         print(
-            f"  {name:13} {count} requests and {scanned / delay_s:.1f} round trips before the "
-            f"first window, which took {first:.2f} s"
+            f"  {name:13} {count} requests in {sum(turns)} round trips ({scanned:.2f} s) before "
+            f"the first window, which took {first:.2f} s"
         )
 
 
@@ -208,7 +230,7 @@ def main() -> None:
                                 arguments.seconds,
                             )
                             if not arguments.no_starts:
-                                starts(server, url, delay_s, folder)
+                                starts(server, url, folder)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ are known here only; they go along to processes that are started, and into no ot
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Mapping
 from multiprocessing.context import get_spawning_popen
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,16 @@ if TYPE_CHECKING:
     from h5stream.fetch.remote import Hub
 
 __all__ = ["Access"]
+
+_CONNECTING = threading.RLock()
+
+
+def _renew_lock() -> None:
+    global _CONNECTING
+    _CONNECTING = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)  # a thread of the parent may have held it
 
 
 class Access:
@@ -144,6 +155,10 @@ class Access:
 
     def _connect(self) -> Hub:
         """Return this process's connections; a forked child makes its own."""
+        with _CONNECTING:
+            return self._connect_once()
+
+    def _connect_once(self) -> Hub:
         from h5stream.fetch.remote import Hub
 
         if self._hub is None or self._hub[0] != os.getpid():

@@ -182,8 +182,11 @@ class DirectDataset:
         self, offset: int, first: int, rows: int, destination: Destination, scratch: Scratch
     ) -> None:
         layout = self.layout
-        stored = scratch.take("fetch", rows * layout.row_nbytes)
-        self._fetch(offset, [stored])
+        if is_in_memory(self._file):
+            stored = np.frombuffer(self._file.view(offset, rows * layout.row_nbytes), np.uint8)
+        else:
+            stored = scratch.take("fetch", rows * layout.row_nbytes)
+            self._fetch(offset, [stored])
         self._put(stored.view(layout.dtype).reshape(rows, *layout.row_shape), first, destination)
 
     def _row_offsets(self, segments: Segments) -> np.ndarray:

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 
 import h5stream as h5s
 from tests.h5files import DIRECT_PIPELINES, H5PY_PIPELINES, Recipe, random_elements, write
+from tests.remote import async_memory  # noqa: F401 - registers a file system
 from tests.remote.faults import faulty
 from tests.remote.nginx import Nginx
 from tests.remote.s3 import S3
@@ -43,7 +44,7 @@ def folder(served: Path) -> Path:
     return made
 
 
-@pytest.fixture(scope="module", params=["http", "s3", "memory", "zip"])
+@pytest.fixture(scope="module", params=["http", "s3", "memory", "asyncmemory", "zip"])
 def place(request: pytest.FixtureRequest, folder: Path, tmp_path_factory: Any) -> Iterator[Place]:
     files = sorted(folder.glob("*.h5"))
     if request.param == "http":
@@ -54,12 +55,12 @@ def place(request: pytest.FixtureRequest, folder: Path, tmp_path_factory: Any) -
         for file in files:
             s3.put(file, f"places/{file.name}")
         yield "s3://bucket/places", s3.options()
-    elif request.param == "memory":
+    elif request.param.endswith("memory"):
         filesystem = fsspec.filesystem("memory")
         for file in files:
-            filesystem.pipe(f"/places/{file.name}", file.read_bytes())
-        yield "memory://places", {}
-        filesystem.rm("/places", recursive=True)
+            filesystem.pipe(f"/{request.param}/{file.name}", file.read_bytes())
+        yield f"{request.param}:///{request.param}", {}
+        filesystem.rm(f"/{request.param}", recursive=True)
     else:
         archive = tmp_path_factory.mktemp("zip") / "all.zip"
         with zipfile.ZipFile(archive, "w") as packed:
@@ -92,6 +93,13 @@ def test_a_pattern_gives_its_files_in_natural_order(place: Place) -> None:
     pipe = stream(place, "part-*.h5", fields=["row"])
     starts = [rows_of(pipe)[n * N_ROWS] for n in range(3)]
     assert starts == [1000, 2000, 10_000]
+
+
+def test_many_files_are_opened_at_once_over_one_connection(folder: Path, server: Nginx) -> None:
+    urls = [f"{server.url}/places/part-{n}.h5?copy={c}" for c in range(10) for n in (1, 2, 10)]
+    pipe = h5s.open_files(urls, ["row"], layout=False)
+    assert [file.n_rows for file in pipe] == [N_ROWS] * 30
+    assert len({file.path for file in pipe}) == 30
 
 
 def test_shuffled_epochs_are_those_of_the_local_files(place: Place, folder: Path) -> None:
@@ -170,10 +178,14 @@ def test_wrong_credentials_are_told_without_them(s3: S3, folder: Path) -> None:
     assert s3.secret not in str(raised.value)
 
 
-def test_a_memory_file_that_is_replaced_is_an_error(folder: Path) -> None:
+@pytest.mark.parametrize("protocol", ["memory", "asyncmemory"])
+def test_a_file_whose_answers_tell_no_version_is_not_mixed_with_another(
+    protocol: str, folder: Path
+) -> None:
     filesystem = fsspec.filesystem("memory")
     filesystem.pipe("/replaced.h5", (folder / "part-1.h5").read_bytes())
-    pipe = h5s.open_files("memory://replaced.h5", ["row"]).list_chunks(1).read_chunks()
+    url = f"{protocol}:///replaced.h5"
+    pipe = h5s.open_files(url, ["row"], layout=False).list_chunks(1).read_chunks()
     len(pipe)
     filesystem.pipe("/replaced.h5", (folder / "part-2.h5").read_bytes())
     with pytest.raises(h5s.FetchError, match="replaced or changed"):

@@ -59,11 +59,19 @@ class Connection:
         Bounds what is in flight.
     policy : RetryPolicy
         How often to ask.
+    owner : object
+        Kept alive, because it closes the transport when it goes.
     """
 
     def __init__(
-        self, thread: LoopThread, transport: Transport, flow: Flow, policy: RetryPolicy
+        self,
+        thread: LoopThread,
+        transport: Transport,
+        flow: Flow,
+        policy: RetryPolicy,
+        owner: object = None,
     ) -> None:
+        self.owner = owner
         self.thread = thread
         self.transport = transport
         self.flow = flow

@@ -85,7 +85,7 @@ class Hub:
         self, name: str, url: str, fingerprint: Fingerprint, policy: RetryPolicy
     ) -> RemoteFile:
         transport = self._transport(url)
-        connection = Connection(loop_of_this_process(), transport, self._flow, policy)
+        connection = Connection(loop_of_this_process(), transport, self._flow, policy, self)
         path = url if "::" not in url else url.split("::")[0]
         path = filesystem_class(url)._strip_protocol(path)
         store = self._store if fingerprint.version else None  # others cannot be told apart
