@@ -14,7 +14,18 @@ from h5stream.errors import (
     UnsupportedError,
 )
 from h5stream.explain import Explanation
-from h5stream.fields import Dense, Given, Grouped, Picked, Ragged, Slices, Sparse, Split, Vlen
+from h5stream.fields import (
+    Dense,
+    Given,
+    Grouped,
+    Picked,
+    Ragged,
+    Slices,
+    Sparse,
+    Split,
+    Vlen,
+    window_rows,
+)
 from h5stream.index import index_files
 from h5stream.loader import Loader
 from h5stream.pipes import Pipe, mix, open_files
@@ -52,4 +63,5 @@ __all__ = [
     "index_files",
     "mix",
     "open_files",
+    "window_rows",
 ]

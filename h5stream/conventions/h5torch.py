@@ -14,7 +14,7 @@ on. Each says by its attributes how it is stored (``mode``), as which type it is
    beside a field of their shapes: ``0/images`` and ``0/images/shape``.
 4. ``window_size`` and ``overlap``, or ``window_indices``, cut the rows of plain datasets into
    windows. Windows over rows of unequal length are batches:
-   ``subset=h5stream.fields.window_rows(...)`` with ``batch_size=window_size``.
+   ``subset=h5stream.window_rows(...)`` with ``batch_size=window_size``.
 
 Objects under ``unstructured`` belong to no axis; name their datasets one by one.
 """
@@ -439,7 +439,7 @@ def _windows(
     if not isinstance(spec, Dense):
         raise ConfigError(
             f"{file.filename}: windows are for plain datasets sampled along an axis, not for "
-            f"{name!r}; take windows as batches: subset=h5stream.fields.window_rows(...) and "
+            f"{name!r}; take windows as batches: subset=h5stream.window_rows(...) and "
             "batch_size=window_size"
         )
     if window_indices is not None:

@@ -198,6 +198,8 @@ def _make_sparse(name: str, spec: Sparse, file: FileLayout, read: Read | None) -
         offsets = offsets[: _checked_rows(spec.n_rows, indptr) + 1]
     offsets = _checked_offsets(offsets, indptr, data.n_rows)
     assert spec.n_columns is not None, "a concrete spec says how wide the matrix is"
+    if spec.n_columns < 0:
+        raise ConfigError(f"field {name!r}: a matrix cannot have {spec.n_columns} columns")
     parts = (
         Elements((DenseField(name, data, (), _dtype(spec)),)),
         Elements((DenseField(name, indices),)),

@@ -30,6 +30,7 @@ from h5stream.layout.contents import (
     matrix_width,
     read_attribute,
 )
+from h5stream.layout.names import find_named
 
 __all__ = ["Asked", "Members", "names_of", "resolve", "resolve_known"]
 
@@ -147,14 +148,14 @@ def resolve_known(
     """
     specs = {key: _resolve_known(spec, datasets) for key, spec in asked.items()}
     for spec in specs.values():
-        if spec is None or any(name not in datasets for name in names_of(spec)):
+        if spec is None or any(find_named(datasets, name) is None for name in names_of(spec)):
             return None
     return specs
 
 
 def _resolve_known(spec: Any, datasets: Mapping[str, DatasetLayout]) -> Any:
     if isinstance(spec, str):
-        known = datasets.get(spec)
+        known = find_named(datasets, spec)
         return known and (Vlen(spec) if known.vlen is not None else Dense(spec))
     if isinstance(spec, Slices | Picked):
         base = _resolve_known(spec.base, datasets)

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import TypeVar
 
-__all__ = ["natural_key", "split_members"]
+__all__ = ["find_named", "natural_key", "split_members"]
 
 _MEMBERS = re.compile(r"(?P<path>[^\[\]]+)(?P<members>(?:\[[^\[\]]+\])+)")
+
+
+T = TypeVar("T")
 
 
 def split_members(name: str) -> tuple[str, tuple[str, ...]]:
@@ -40,3 +45,14 @@ def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
         for word in re.split(r"(\d+)", text)
         if word
     )
+
+
+def find_named(datasets: Mapping[str, T], name: str) -> T | None:
+    """Find what a name means: a dataset, or the one whose members it names.
+
+    Examples
+    --------
+    >>> find_named({"obs": 1, "X": 2}, "obs[louvain]"), find_named({"X": 2}, "Y")
+    (1, None)
+    """
+    return datasets[name] if name in datasets else datasets.get(split_members(name)[0])

@@ -27,6 +27,7 @@ from h5stream.layout import (
     unpack_layouts,
 )
 from h5stream.layout.kerchunk import unpack_references
+from h5stream.layout.names import find_named
 from h5stream.layout.tables import check_inside
 from h5stream.reader.routes import Route
 from h5stream.reader.scanned import (
@@ -89,7 +90,7 @@ class Sidecar:
         choice = wanted.choose_saved(known, saved.convention, complete=True)
         if choice is None:
             choice = access.source(name).run(wanted.choose)
-        missing = [each for each in names_in(choice) if each not in known]
+        missing = [each for each in names_in(choice) if find_named(known, each) is None]
         if missing:
             raise ConfigError(
                 f"{self.name}: dataset {missing[0]!r} of {name} was not indexed; it has "
@@ -153,7 +154,7 @@ class LayoutFinder:
         choice = wanted.choose_saved(known, kept.convention, complete=False)
         if choice is None:
             choice = source.run(wanted.choose)
-        missing = [name for name in names_in(choice) if name not in known]
+        missing = [name for name in names_in(choice) if find_named(known, name) is None]
         if missing:
             added = scan_names(source, missing)
             datasets = {**known, **added.layout.datasets}
@@ -197,7 +198,8 @@ def _as_saved(scanned: ScannedFile) -> SavedFile:
 
 
 def _as_scanned(saved: SavedFile, choice: Choice) -> ScannedFile:
-    datasets = {name: saved.layout.datasets[name] for name in names_in(choice)}
+    found = {name: find_named(saved.layout.datasets, name) for name in names_in(choice)}
+    datasets = {name: dataset for name, dataset in found.items() if dataset is not None}
     wanted = {dataset.key for dataset in datasets.values()}
     routes = {key: Route(reason) for key, reason in saved.reasons.items() if key in wanted}
     return ScannedFile(replace(saved.layout, datasets=datasets), routes, choice)
