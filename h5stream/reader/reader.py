@@ -18,11 +18,11 @@ import numpy as np
 
 from h5stream.decode import Scratch
 from h5stream.fetch import DataFile, Request
+from h5stream.fetch.buffers import BufferPool
 from h5stream.fields import DenseField, FileFields
 from h5stream.layout import DatasetLayout
 from h5stream.plan import Pieces, Segments, split_at_chunks
 from h5stream.reader.asking import AskingJob, Job, ask_for, can_ask
-from h5stream.reader.buffers import BufferPool
 from h5stream.reader.catalog import Catalog
 from h5stream.reader.destination import Destination, Target
 from h5stream.reader.direct import DirectDataset, Spans
