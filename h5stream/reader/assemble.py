@@ -19,11 +19,11 @@ import numpy as np
 from h5stream.columns import Column, Ragged, concat, take
 from h5stream.decode import Scratch
 from h5stream.errors import DecodeError
+from h5stream.fetch.buffers import BufferPool
 from h5stream.fields import Field, FileFields, GivenField, RegionField, VlenField
 from h5stream.fields.region import SliceForm, SparseForm
 from h5stream.plan import Cover, cover_ranges
 from h5stream.reader.asking import Job
-from h5stream.reader.buffers import BufferPool
 from h5stream.reader.datasets import DatasetReads
 from h5stream.reader.heap import heap_jobs
 from h5stream.reader.stats import Stats

@@ -19,11 +19,11 @@ import numpy as np
 from h5stream.columns import Column
 from h5stream.decode import Scratch
 from h5stream.fetch import DataFile
+from h5stream.fetch.buffers import BufferPool
 from h5stream.fields import DenseField, FileFields
 from h5stream.plan import Pieces, expand_spans
 from h5stream.reader.asking import Job, ask_for
 from h5stream.reader.assemble import Assembler, Rows, group_names
-from h5stream.reader.buffers import BufferPool
 from h5stream.reader.catalog import Catalog
 from h5stream.reader.datasets import DatasetReads
 from h5stream.reader.destination import Destination, Target

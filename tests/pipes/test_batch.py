@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import h5stream as h5s
-from h5stream.reader.buffers import BufferPool
+from h5stream.fetch.buffers import BufferPool
 from tests.streams import blocks_of, rows_of, write_columns, write_rows
 
 

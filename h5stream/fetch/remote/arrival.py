@@ -55,7 +55,7 @@ class Arrival:
         self._cached = cached
         self._spans = self._asked
         self._starts = [start for start, _stop in spans]
-        self._parts: list[bytes] = [b""] * len(spans)
+        self._parts: list[bytes | memoryview] = [b""] * len(spans)
         self._left = len(spans)
         self._read_missing = read_missing
         self._read_anew = read_anew
@@ -90,7 +90,7 @@ class Arrival:
         """Whether it is still waited for."""
         return not self.arrived.done()
 
-    def put(self, number: int, data: bytes) -> None:
+    def put(self, number: int, data: bytes | memoryview) -> None:
         """Take the bytes of a read; on the event loop only."""
         self._parts[number] = data
         self._left -= 1
@@ -153,7 +153,7 @@ class Arrival:
         """Return all that has arrived."""
         extents = Extents()
         for (start, _stop), part in zip(self._spans, self._parts, strict=True):
-            extents.add(start, part)
+            extents.add(start, bytes(part))
         return extents
 
     def read_again(self, offset: int, size: int) -> bytes | None:

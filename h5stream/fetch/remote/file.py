@@ -243,7 +243,7 @@ class RemoteFile:
         except Exception as error:
             arrival.fail(error)
 
-    async def _attempt(self, arrival: Arrival, start: int, stop: int) -> bytes:
+    async def _attempt(self, arrival: Arrival, start: int, stop: int) -> bytes | memoryview:
         if not arrival.wanted:
             raise FaultError(Fault.PERMANENT, "nobody waits for it any more")
         transport, version = self._connection.transport, self._fingerprint.version
@@ -322,7 +322,7 @@ class RemoteFile:
                 "Content-Range with a total",
                 url=self.name,
             )
-        return Fingerprint(response.size_bytes, version=response.version), response.data
+        return Fingerprint(response.size_bytes, version=response.version), bytes(response.data)
 
 
 def _difference(size_bytes: int, version: str, expected: Fingerprint) -> str:

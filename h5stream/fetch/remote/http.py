@@ -6,7 +6,9 @@ import re
 from typing import Any
 
 import aiohttp
+import numpy as np
 
+from h5stream.fetch.buffers import BufferPool
 from h5stream.fetch.remote.transport import AsyncTransport, Response, fault_of_error
 from h5stream.fetch.retry import Fault, FaultError, fault_of_status
 
@@ -15,6 +17,7 @@ __all__ = ["HttpTransport", "make_client"]
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 _TIMEOUT = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=10, sock_read=20)
 _BUFFER_BYTES = 2**20
+_BUFFERS = BufferPool(most_free=128)
 
 
 async def make_client(**options: Any) -> aiohttp.ClientSession:
@@ -102,9 +105,17 @@ async def _read(answer: aiohttp.ClientResponse, start: int, stop: int, is_head: 
     if not is_head and expected != stop - start:
         answer.close()
         return Response(b"", size_bytes, version)
-    if answer.content_length == expected:  # the quick way
-        return Response(await answer.read(), size_bytes, version)
-    return Response(await answer.content.readexactly(expected), size_bytes, version)
+    return Response(await _read_body(answer.content, expected), size_bytes, version)
+
+
+async def _read_body(content: aiohttp.StreamReader, expected: int) -> memoryview:
+    """Read a body into memory that is used again; one that is too short stays so."""
+    body, done = _BUFFERS.array((expected,), np.dtype(np.uint8)).data, 0
+    while done < expected and (part := await content.readany()):
+        end = min(expected, done + len(part))
+        body[done:end] = part[: end - done]
+        done = end
+    return body[:done]
 
 
 def _version(etag: str | None, modified: str | None) -> str:

@@ -38,7 +38,7 @@ class Response:
 
     Parameters
     ----------
-    data : bytes
+    data : bytes or memoryview
         As many as came.
     size_bytes : int or None
         Length of the object, if the answer has it.
@@ -46,7 +46,7 @@ class Response:
         Its ETag, generation or time of modification; empty if the answer has none.
     """
 
-    data: bytes
+    data: bytes | memoryview
     size_bytes: int | None = None
     version: str = ""
 
@@ -85,7 +85,7 @@ class AsyncTransport:
     async def open(self, path: str, head_bytes: int) -> Response:
         """Ask for size and version, then for the first bytes."""
         size_bytes, version = await self.stat(path)
-        data = b""
+        data: bytes | memoryview = b""
         if size_bytes:
             data = (await self.get(path, 0, min(size_bytes, head_bytes), version)).data
         return Response(data, size_bytes, version)

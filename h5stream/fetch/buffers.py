@@ -1,4 +1,4 @@
-"""Window buffers that are used again once nobody looks at them any more.
+"""Buffers that are used again once nobody looks at them any more.
 
 A buffer goes back to the pool when the last array that views it is gone, whoever held it. So a
 caller may keep any part of a block for as long as it likes, and still no window is allocated
@@ -16,8 +16,6 @@ import numpy as np
 
 __all__ = ["BufferPool"]
 
-_MOST_FREE = 16
-
 _MARGIN = 8
 """A new buffer is larger by an eighth, so that windows that are a little larger fit as well; what
 nothing is written to takes no memory."""
@@ -26,10 +24,16 @@ _PAGE = 4096
 
 
 class BufferPool:
-    """Hands out arrays in reused memory."""
+    """Hands out arrays in reused memory.
 
-    def __init__(self) -> None:
-        self._free: deque[np.ndarray] = deque(maxlen=_MOST_FREE)
+    Parameters
+    ----------
+    most_free : int
+        How many buffers are kept for later.
+    """
+
+    def __init__(self, most_free: int = 16) -> None:
+        self._free: deque[np.ndarray] = deque(maxlen=most_free)
 
     def array(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
         """Return an array with undefined contents."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from h5stream.reader.buffers import BufferPool
+from h5stream.fetch.buffers import BufferPool
 
 INT32 = np.dtype("i4")
 
