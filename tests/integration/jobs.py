@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -35,18 +36,23 @@ def run_job(folder: Path, *command: str) -> Results:
     write_rows(folder / "a.h5", ROWS)
     root = Path(__file__).parents[2]
     path = os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
+    running = subprocess.Popen(
         [sys.executable, "-m", *command, str(folder)],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "PYTHONFAULTHANDLER": "1"},
         stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
-        timeout=120,
-        check=False,
+        start_new_session=True,
     )
-    if done.returncode:
-        pytest.fail(f"{' '.join(command)} failed:\n{done.stdout}\n{done.stderr}")
+    try:
+        output, _nothing = running.communicate(timeout=120)
+    except subprocess.TimeoutExpired:
+        os.killpg(running.pid, signal.SIGABRT)  # every process says where it stands
+        output, _nothing = running.communicate()
+    if running.returncode:
+        pytest.fail(f"{' '.join(command)} failed:\n{output}")
     return [json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(RANKS)]
 
 
