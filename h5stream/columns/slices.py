@@ -80,7 +80,7 @@ class Slices:
         if not len(self) or not self.length:
             return np.empty(self.shape, self.dtype)
         if self._limits is None and self.step == 1:
-            return _all_slices(self._stored, self.length)[self._starts]
+            return _cut(self._stored, self.length, self._starts)
         index = self._starts[:, None] + np.arange(0, self.length * self.step, self.step)
         if self._limits is None:
             return self._stored.take(index, axis=0)
@@ -142,11 +142,16 @@ class Slices:
         return f"Slices({len(self)} rows of {self.dtype}{self.shape[1:]})"
 
 
-def _all_slices(values: np.ndarray, length: int) -> np.ndarray:
-    """Return a view, shape (slices, length, ...), of all slices of an array."""
+def _cut(values: np.ndarray, length: int, starts: np.ndarray) -> np.ndarray:
+    """Copy slices of an array; each is one run of bytes."""
     if length > len(values):
         raise ConfigError(f"slices of {length} elements cannot be cut from {len(values)}")
-    shape = (len(values) - length + 1, length, *values.shape[1:])
-    return np.lib.stride_tricks.as_strided(
-        values, shape, (values.strides[0], *values.strides), writeable=False
-    )
+    values = np.ascontiguousarray(values)
+    shape = (len(starts), length, *values.shape[1:])
+    step = math.prod(values.shape[1:]) * values.dtype.itemsize
+    if not step:
+        return np.empty(shape, values.dtype)
+    run = np.dtype((np.void, length * step))
+    memory = values.reshape(-1).view(np.uint8)  # not every type of element is a buffer
+    runs = np.ndarray((len(values) - length + 1,), run, memory.data, strides=(step,))
+    return runs[starts].view(values.dtype).reshape(shape)
