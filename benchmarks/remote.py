@@ -198,9 +198,11 @@ def starts(server: Nginx, url: str, folder: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--delays", type=float, nargs="+", default=[0.005, 0.03, 0.1])
-    parser.add_argument("--chunks", type=int, nargs="+", default=[64 * 2**10, 2**20])
-    parser.add_argument("--total", type=int, default=256 * 2**20)
+    parser.add_argument(
+        "--delays", type=float, nargs="+", default=[0.005, 0.03, 0.1], help="seconds"
+    )
+    parser.add_argument("--chunks", type=int, nargs="+", default=[64 * 2**10, 2**20], help="bytes")
+    parser.add_argument("--total", type=int, default=256 * 2**20, help="bytes")
     parser.add_argument("--gbit", type=float, nargs="+", default=[0.0, 1.0], help="0: no bound")
     parser.add_argument("--requests", type=int, default=None)
     parser.add_argument("--epochs", type=int, default=6, help="the best counts")
