@@ -71,6 +71,8 @@ def pack_references(layout: FileLayout) -> bytes:
 def _reason_against(layout: DatasetLayout) -> str | None:
     if layout.refused or layout.indirect:
         return layout.refused or layout.indirect
+    if layout.vlen is not None:
+        return "its elements vary in length, and lie in heaps of HDF5"
     if layout.storage not in (Storage.CHUNKED, Storage.CONTIGUOUS):
         return f"its storage is {layout.storage}"
     if layout.dtype.kind not in "biufcSV" or layout.dtype.names is not None:

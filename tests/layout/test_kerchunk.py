@@ -96,6 +96,13 @@ def test_what_references_cannot_hold_is_refused(kind: str, tmp_path: Path) -> No
     assert not (tmp_path / "refs.json").exists()
 
 
+def test_elements_of_variable_length_are_refused(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "file.h5", "w") as file:
+        file["x"] = ["a", "bc"]
+    with pytest.raises(h5s.UnsupportedError, match="its elements vary in length"):
+        h5s.index_files(tmp_path / "file.h5", tmp_path / "references.json")
+
+
 def references(**changes: Any) -> bytes:
     array = {"shape": [4], "chunks": [2], "dtype": "<i4", "fill_value": 0, "filters": None}
     refs: dict[str, Any] = {
