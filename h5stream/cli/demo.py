@@ -56,7 +56,8 @@ def demo(
         _print_heading(console, "stream")
         console.print(f"{_rows_per_second(training):,.0f} rows a second, without the model")
     for name, value in trained.items():
-        console.print(f"{name:<14} {_with_unit(name, value)}")
+        if value:  # what is zero is of remote files and ragged rows
+            console.print(f"{name:<14} {_with_unit(name, value)}")
 
 
 def is_held_out(columns: dict[str, Any]) -> np.ndarray:
