@@ -11,6 +11,7 @@ from h5stream.columns import Text
 from h5stream.errors import LayoutError
 from h5stream.fields.field import ColumnType, Field
 from h5stream.layout import DatasetLayout
+from h5stream.plan.reads import cut_by_weight
 
 __all__ = ["DESCRIPTOR", "VlenField", "checked_descriptors", "expected_places"]
 
@@ -90,9 +91,7 @@ class VlenField(Field):
         """Cut by bytes: heaps are filled in the order of writing."""
         lengths = self.descriptors["length"].astype(np.int64)
         weight = np.cumsum(lengths * self.dtype.itemsize + 16)
-        edges = np.arange(target_bytes, int(weight[-1]) if len(weight) else 0, target_bytes)
-        rows = np.searchsorted(weight, edges)
-        return np.unique(np.concatenate([[0], rows, [self.n_rows]]))
+        return cut_by_weight(weight, target=target_bytes)
 
 
 def checked_descriptors(layout: DatasetLayout, stored: np.ndarray, size_bytes: int) -> np.ndarray:

@@ -19,7 +19,7 @@ from h5stream.plan.lanes import (
     lane_pieces,
 )
 from h5stream.plan.order import permutation, spread_permutation
-from h5stream.plan.reads import Segments, split_at_bounds, split_at_chunks
+from h5stream.plan.reads import Segments, cut_by_weight, split_at_bounds, split_at_chunks
 from h5stream.plan.row_chunks import RowChunk, RowChunks, join_bounds, rows_per_row_chunk
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "batches_done",
     "budget_buckets",
     "cover_ranges",
+    "cut_by_weight",
     "cut_lanes",
     "cut_windows",
     "even_buckets",

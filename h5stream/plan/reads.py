@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 
-__all__ = ["Segments", "split_at_bounds", "split_at_chunks"]
+__all__ = ["Segments", "cut_by_weight", "split_at_bounds", "split_at_chunks"]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -128,3 +128,28 @@ def split_at_bounds(
     order = np.argsort(stretch, kind="stable")
     order = order[(end > begin)[order]]
     return Segments(stretch[order], begin[order], end[order], goes_to[order])
+
+
+def cut_by_weight(ends: np.ndarray, *, target: int) -> np.ndarray:
+    """Cut a list into parts of about equal weight.
+
+    Parameters
+    ----------
+    ends : numpy.ndarray
+        int64: weight of each item and all before it.
+    target : int
+        About what a part weighs: parts end where multiples of it are reached.
+
+    Returns
+    -------
+    numpy.ndarray
+        int64: 0, where each part ends, the last one with the list.
+
+    Examples
+    --------
+    >>> cut_by_weight(np.array([3, 6, 9, 12]), target=6)
+    array([0, 1, 4])
+    """
+    total = int(ends[-1]) if len(ends) else 0
+    cuts = np.searchsorted(ends, np.arange(target, total, target))
+    return np.unique(np.concatenate([[0], cuts, [len(ends)]]))

@@ -6,7 +6,7 @@ ranges; it is handed to a thread when they have arrived.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future
 from functools import partial
 from typing import Any, TypeGuard
@@ -17,7 +17,7 @@ from h5stream.decode import Scratch
 from h5stream.fetch import Request, RequestingFile
 from h5stream.reader.stats import Stats
 
-__all__ = ["AskingJob", "Job", "ask_for", "can_ask", "is_in_memory", "start_job"]
+__all__ = ["AskingJob", "Job", "ask_for", "can_ask", "is_in_memory", "run_all", "start_job"]
 
 Job = Callable[[Scratch], None]
 """Work for any thread: fills part of a window's buffers."""
@@ -95,6 +95,12 @@ def ask_for(job: Job) -> Job:
     if isinstance(job, AskingJob):
         job.ask()
     return job
+
+
+def run_all(jobs: Iterable[Job], scratch: Scratch) -> None:
+    """Do jobs on the calling thread, once all have asked for their ranges."""
+    for job in [ask_for(job) for job in jobs]:
+        job(scratch)
 
 
 def start_job(executor: Executor, run: Callable[[Job], None], job: Job) -> Future[None]:

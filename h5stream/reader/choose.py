@@ -13,7 +13,7 @@ from h5stream.decode import Scratch
 from h5stream.errors import ConfigError
 from h5stream.fields import FileFields, Subset, locate_rows, resolve_subset
 from h5stream.plan import Pieces
-from h5stream.reader.asking import ask_for
+from h5stream.reader.asking import run_all
 from h5stream.reader.catalog import Catalog
 from h5stream.reader.reader import Reader
 from h5stream.reader.stats import Stats
@@ -70,9 +70,7 @@ def read_column(catalog: Catalog, name: str) -> Column:
     sizes = np.array([file.n_rows for file in files], np.int64)
     every = Pieces(np.arange(len(files)), np.zeros(len(files), np.int64), sizes)
     reads = reader.window(every)
-    scratch = Scratch()
-    for job in [ask_for(job) for job in reads.jobs]:
-        job(scratch)
+    run_all(reads.jobs, Scratch())
     reads.check_unchanged()
     reads.check_values()
     return reads.columns[name]

@@ -16,8 +16,8 @@ from h5stream.decode import Scratch
 from h5stream.fetch import Access, DataFile, Request
 from h5stream.fields import DenseField, Elements
 from h5stream.layout import DatasetLayout, Fingerprint, Storage
-from h5stream.plan import Segments, split_at_bounds, split_at_chunks
-from h5stream.reader.asking import AskingJob, Job, ask_for, can_ask
+from h5stream.plan import Segments, cut_by_weight, split_at_bounds, split_at_chunks
+from h5stream.reader.asking import AskingJob, Job, can_ask, run_all
 from h5stream.reader.destination import Destination
 from h5stream.reader.direct import DirectDataset, Spans
 from h5stream.reader.fallback import FallbackFile
@@ -143,9 +143,7 @@ class DatasetReads:
         reader = self._direct_dataset(marks, part.first.layout)
         destination = Destination([(part.first, buffer)])
         ends = np.cumsum((pieces.stop - pieces.start) * row_nbytes)
-        cuts = np.searchsorted(ends, np.arange(_JOB_BYTES, int(ends[-1]), _JOB_BYTES))
-        bounds = np.unique([0, *cuts.tolist(), len(pieces)]).tolist()
-        for first, last in itertools.pairwise(bounds):
+        for first, last in itertools.pairwise(cut_by_weight(ends, target=_JOB_BYTES).tolist()):
             some = slice(first, last)
             yield reader.rows_job(pieces[some], where[some], destination)
 
@@ -164,8 +162,7 @@ class DatasetReads:
             origin = int(part.bounds[number])
             spans = (some.start - origin, some.stop - origin, some.dest)
             destination = Destination([(part.datasets[number], buffer)])
-            for job in [ask_for(job) for job in self.jobs(marks, spans, destination)]:
-                job(scratch)
+            run_all(self.jobs(marks, spans, destination), scratch)
 
     def _direct_dataset(
         self, marks: Mapping[str, Fingerprint], layout: DatasetLayout

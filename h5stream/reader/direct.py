@@ -19,11 +19,12 @@ import numpy as np
 
 from h5stream.decode import Pipeline, Scratch
 from h5stream.errors import DecodeError
-from h5stream.fetch import DataFile, coalesce_ranges
+from h5stream.fetch import DataFile
 from h5stream.layout import ChunkTable, DatasetLayout
 from h5stream.plan import Segments, split_at_chunks
 from h5stream.reader.asking import AskingJob, Job, can_ask, is_in_memory
 from h5stream.reader.destination import Destination
+from h5stream.reader.pieces import fetch_pieces, read_counted
 from h5stream.reader.ranges import entries_of, stored_ranges
 from h5stream.reader.stats import Stats
 
@@ -254,25 +255,10 @@ class DirectDataset:
     def _fetch_chunks(
         self, entries: np.ndarray, scratch: Scratch
     ) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield table entries, sorted by offset, with their stored bytes."""
-        table, limits = self._table, self._file.limits
-        offsets, sizes = table.byte_offset[entries], table.size[entries]
-        if is_in_memory(self._file):
-            places = zip(entries.tolist(), offsets.tolist(), sizes.tolist(), strict=True)
-            for entry, offset, size in places:
-                yield entry, np.frombuffer(self._file.view(offset, size), np.uint8)
-            return
-        reads = coalesce_ranges(
-            offsets, sizes, max_gap_bytes=limits.max_gap_bytes, max_bytes=limits.max_bytes
-        ).tolist()
-        for first, last in pairwise(reads):
-            origin = int(offsets[first])
-            nbytes = int((offsets[first:last] + sizes[first:last]).max()) - origin
-            fetched = scratch.take("fetch", nbytes)
-            self._fetch(origin, [fetched])
-            for at in range(first, last):
-                relative = int(offsets[at]) - origin
-                yield int(entries[at]), fetched[relative : relative + int(sizes[at])]
+        """Give table entries, sorted by offset, with their stored bytes."""
+        offsets, sizes = self._table.byte_offset[entries], self._table.size[entries]
+        pieces = fetch_pieces(self._file, offsets, sizes, scratch, self._stats)
+        return zip(entries.tolist(), pieces, strict=True)
 
     def _decode_rows(
         self,
@@ -411,9 +397,7 @@ class DirectDataset:
         destination.fill(fill, first, rows)
 
     def _fetch(self, offset: int, buffers: Sequence[np.ndarray]) -> None:
-        started = time.perf_counter()
-        nbytes = self._file.read_into(offset, buffers)
-        self._stats.add(fetched_bytes=nbytes, fetch_s=time.perf_counter() - started)
+        read_counted(self._file, offset, buffers, self._stats)
 
     def _damaged(self, entry: int, what: str) -> DecodeError:
         layout, table = self.layout, self._table

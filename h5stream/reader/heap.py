@@ -24,9 +24,11 @@ import numpy as np
 from h5stream.columns import gather
 from h5stream.decode import Scratch
 from h5stream.errors import DecodeError
-from h5stream.fetch import DataFile, coalesce_ranges
+from h5stream.fetch import DataFile
 from h5stream.fields import VlenField
+from h5stream.plan import cut_by_weight
 from h5stream.reader.asking import AskingJob, Job, can_ask
+from h5stream.reader.pieces import fetch_pieces
 from h5stream.reader.stats import Stats
 
 __all__ = ["HeapRows", "heap_jobs"]
@@ -73,8 +75,8 @@ def heap_jobs(
     if not len(rows) or not ends[-1]:
         return
     per_job = max(1, _JOB_BYTES // field.dtype.itemsize)
-    cuts = np.searchsorted(ends, np.arange(per_job, int(ends[-1]), per_job))
-    bounds = np.unique([*range(0, len(rows), _JOB_ROWS), *cuts.tolist(), len(rows)]).tolist()
+    cuts = cut_by_weight(ends, target=per_job)
+    bounds = np.unique([*range(0, len(rows), _JOB_ROWS), *cuts.tolist()]).tolist()
     for first, last in itertools.pairwise(bounds):
         begin = int(ends[first] - lengths[first])
         part = out[begin : int(ends[last - 1])]
@@ -216,21 +218,9 @@ class HeapRows:
         file: DataFile | None = None,
     ) -> None:
         """Read ranges, sorted by offset, to their places in memory."""
-        file = file or self._file
-        limits = file.limits
-        reads = coalesce_ranges(
-            offsets, sizes, max_gap_bytes=limits.max_gap_bytes, max_bytes=limits.max_bytes
-        ).tolist()
-        for first, last in itertools.pairwise(reads):
-            origin = int(offsets[first])
-            nbytes = int((offsets[first:last] + sizes[first:last]).max()) - origin
-            fetched = scratch.take("fetch", nbytes)
-            started = time.perf_counter()
-            moved = file.read_into(origin, [fetched])
-            self._stats.add(fetched_bytes=moved, fetch_s=time.perf_counter() - started)
-            for number in range(first, last):
-                begin, size = int(offsets[number]) - origin, int(sizes[number])
-                memory[int(at[number]) : int(at[number]) + size] = fetched[begin : begin + size]
+        pieces = fetch_pieces(file or self._file, offsets, sizes, scratch, self._stats)
+        for begin, piece in zip(at.tolist(), pieces, strict=True):
+            memory[begin : begin + len(piece)] = piece
 
     def _damaged(self, number: int, what: str) -> NoReturn:
         layout, row = self._field.layout, int(self._rows[number])

@@ -22,7 +22,7 @@ from h5stream.fetch import DataFile
 from h5stream.fetch.buffers import BufferPool
 from h5stream.fields import DenseField, FileFields
 from h5stream.plan import Pieces, expand_spans
-from h5stream.reader.asking import Job, ask_for
+from h5stream.reader.asking import Job, run_all
 from h5stream.reader.assemble import Assembler, Rows, group_names
 from h5stream.reader.catalog import Catalog
 from h5stream.reader.datasets import DatasetReads
@@ -189,9 +189,7 @@ class Reader:
         rows = np.empty((field.n_rows, *field.row_shape), field.dtype)
         whole = (np.array([0]), np.array([field.n_rows]), np.array([0]))
         marks = self.catalog.files[number].fingerprints
-        jobs = self._reads.jobs(marks, whole, Destination([(field, rows)]))
-        for job in [ask_for(job) for job in jobs]:
-            job(scratch)
+        run_all(self._reads.jobs(marks, whole, Destination([(field, rows)])), scratch)
         return rows
 
 

@@ -16,7 +16,7 @@ from h5stream.fetch import Access, DataFile
 from h5stream.fields import DenseField, VlenField
 from h5stream.fields.vlen import checked_descriptors, expected_places
 from h5stream.layout import DatasetLayout, Fingerprint
-from h5stream.reader.asking import ask_for
+from h5stream.reader.asking import run_all
 from h5stream.reader.datasets import DatasetReads
 from h5stream.reader.destination import Destination
 from h5stream.reader.fallback import FallbackFile
@@ -83,9 +83,7 @@ def _read_rows(
     spans = (np.array([0]), np.array([field.n_rows]), np.array([0]))
     reads = DatasetReads({layout.key: route}, access, Stats())
     jobs = reads.jobs(marks, spans, Destination([(field, rows)])) if len(rows) else ()
-    scratch = Scratch()
-    for job in [ask_for(job) for job in jobs]:
-        job(scratch)
+    run_all(jobs, Scratch())
     reads.release_files()
     return rows
 
