@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from h5stream.fetch.waiting import leave_with
 from h5stream.pipes.stage import (
     Count,
     Items,
@@ -19,7 +20,6 @@ from h5stream.pipes.stage import (
     Upstream,
     wait_for,
 )
-from h5stream.reader import Stats
 
 __all__ = ["Prefetch"]
 
@@ -62,26 +62,31 @@ class Prefetch(LaneStage):
         self, lane: Lane, runtime: Runtime, upstream: Upstream, state: State
     ) -> LaneIterator:
         """Start, or go on."""
-        return _Ahead(upstream(state), self.items, runtime.stats)
+        return _Ahead(upstream(state), self.items, runtime)
 
 
 class _Ahead(LaneIterator):
     """Pulls on one thread, so that items keep their order; each brings the state after it."""
 
-    def __init__(self, upstream: LaneIterator, items: int, stats: Stats) -> None:
+    def __init__(self, upstream: LaneIterator, items: int, runtime: Runtime) -> None:
         self._upstream = upstream
         self._items = items
-        self._stats = stats
+        self._runtime = runtime
         self._state = upstream.state()
         self._executor: ThreadPoolExecutor | None = None
         self._pending: deque[Future[tuple[Any, State]]] = deque()
 
     def __next__(self) -> Any:
         if self._executor is None:
-            self._executor = ThreadPoolExecutor(1, thread_name_prefix="h5stream-prefetch")
+            self._executor = ThreadPoolExecutor(
+                1,
+                thread_name_prefix="h5stream-prefetch",
+                initializer=leave_with,
+                initargs=(self._runtime.gone,),
+            )
         while len(self._pending) <= self._items:
             self._pending.append(self._executor.submit(_pull, self._upstream))
-        item, state = wait_for(self._pending.popleft(), self._stats)
+        item, state = wait_for(self._pending.popleft(), self._runtime.stats)
         if item is _END:
             raise StopIteration
         self._state = state

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from h5stream.errors import StateError
+from h5stream.fetch.waiting import leave_with
 from h5stream.pipes.epoch import cut_for, instance_of, plan_lanes, source_of, threads_asked
 from h5stream.pipes.fuse import lane_stages
 from h5stream.pipes.instance import Instance, available_cores
@@ -84,6 +85,7 @@ class StreamIterator(Iterator[Any]):
         self._lanes: list[LaneIterator] | None = None
         self._turn = self._last = 0
         self._alive: list[bool] = []
+        self._gone = threading.Event()
         self._end: weakref.finalize[..., Any] | None = None
         self._closed = self._exhausted = False
 
@@ -163,6 +165,7 @@ class StreamIterator(Iterator[Any]):
     def close(self) -> None:
         """End the threads and let go of files and buffers; more `next` find nothing."""
         self._closed = True
+        self._gone.set()
         for lane in self._lanes or []:
             lane.close()
         if self._end is not None:
@@ -183,16 +186,19 @@ class StreamIterator(Iterator[Any]):
         if self._start is not None:
             self._turn, states = self._start.locate(lanes, links, self._plan)
         threads = threads_asked(self._stages) or available_cores(instance.num_workers)
-        executor = ThreadPoolExecutor(threads, thread_name_prefix=_THREADS)
+        executor = ThreadPoolExecutor(
+            threads, thread_name_prefix=_THREADS, initializer=leave_with, initargs=(self._gone,)
+        )
         readers = self._make_readers()
         hurry_switches()
-        self._end = weakref.finalize(self, _end, executor, readers)
-        runtime = Runtime(readers, readers[0], executor, self._stats)
+        self._end = weakref.finalize(self, _end, self._gone, executor, readers)
+        runtime = Runtime(readers, readers[0], executor, self._stats, self._gone)
         self._alive = [True] * len(lanes)
         return [link(links, lane, runtime, s) for lane, s in zip(lanes, states, strict=True)]
 
 
-def _end(executor: ThreadPoolExecutor, readers: Sequence[Reader]) -> None:
+def _end(gone: threading.Event, executor: ThreadPoolExecutor, readers: Sequence[Reader]) -> None:
+    gone.set()
     in_own_thread = threading.current_thread().name.startswith(
         _THREADS
     )  # garbage is found anywhere

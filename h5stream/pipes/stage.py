@@ -14,6 +14,7 @@ plan alone, and a stage can `seek` it without reading.
 
 from __future__ import annotations
 
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +24,7 @@ from enum import StrEnum
 from functools import partial
 from typing import Any, ClassVar, TypeVar
 
+from h5stream.fetch.waiting import wait_until
 from h5stream.plan import Pieces
 from h5stream.reader import Reader, Stats
 
@@ -83,12 +85,15 @@ class Runtime:
         Threads that read and decode.
     stats : Stats
         Where they count.
+    gone : threading.Event
+        Set once the iterator is closed: none of its threads then waits any more.
     """
 
     readers: tuple[Reader, ...]
     reader: Reader
     executor: ThreadPoolExecutor
     stats: Stats
+    gone: threading.Event
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -130,7 +135,7 @@ def wait_for(future: Future[T], stats: Stats) -> T:
         return future.result()
     started = time.perf_counter()
     try:
-        return future.result()
+        return wait_until(future)
     finally:
         stats.add(wait_s=time.perf_counter() - started)
 

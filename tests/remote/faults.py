@@ -71,6 +71,8 @@ class Proxy:
             return web.Response()
         if kind == "stall":
             await asyncio.sleep(30)
+        if kind == "hang":
+            await asyncio.Event().wait()
         if kind is not None and kind.isdecimal():
             headers = {"Retry-After": "0"} if kind in ("429", "503") else {}
             return web.Response(status=int(kind), headers=headers)

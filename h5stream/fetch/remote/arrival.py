@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 
 import numpy as np
 
 from h5stream.fetch.file import Limits
+from h5stream.fetch.waiting import wait_until
 from h5stream.layout import Extents
 
 __all__ = ["Arrival"]
@@ -115,9 +116,17 @@ class Arrival:
             else:
                 self.arrived.set_exception(error)
 
+    def wait(self) -> None:
+        """Wait until all has arrived, or nobody wants it any more."""
+        try:
+            wait_until(self.arrived)
+        except CancelledError:
+            self.cancel()
+            raise
+
     def settle(self) -> None:
         """Wait until all has arrived; keep it on disk, and read what was there already."""
-        self.arrived.result()
+        self.wait()
         if self._keep is not None:
             self._keep(self)
         if self._cached:

@@ -178,7 +178,7 @@ class RemoteFile:
         """Fetch a range, and forget what is on disk of it."""
         span = (offset, offset + size)
         arrival = self._ask([span])
-        arrival.arrived.result()
+        arrival.wait()
         data = bytes(arrival.view(offset, size))
         if self._store is not None:
             self._store.put(self._digest(span), data)
@@ -194,7 +194,7 @@ class RemoteFile:
         """
         starts, stops = np.array(ranges, np.int64).reshape(-1, 2).T
         arrival = self._ask(join_ranges(starts, stops - starts))
-        arrival.arrived.result()
+        arrival.wait()
         return [bytes(arrival.view(start, stop - start)) for start, stop in ranges]
 
     def read_into(self, offset: int, buffers: Sequence[np.ndarray]) -> int:
@@ -209,7 +209,7 @@ class RemoteFile:
         if not total:
             return 0
         arrival = self._ask([(offset, offset + total)])
-        arrival.arrived.result()
+        arrival.wait()
         arrival.read_into(offset, buffers)
         return total
 
