@@ -19,7 +19,13 @@ from h5stream.plan.lanes import (
     lane_pieces,
 )
 from h5stream.plan.order import permutation, spread_permutation
-from h5stream.plan.reads import Segments, cut_by_weight, split_at_bounds, split_at_chunks
+from h5stream.plan.reads import (
+    Segments,
+    cut_by_weight,
+    join_runs,
+    split_at_bounds,
+    split_at_chunks,
+)
 from h5stream.plan.row_chunks import RowChunk, RowChunks, join_bounds, rows_per_row_chunk
 
 __all__ = [
@@ -39,6 +45,7 @@ __all__ = [
     "even_buckets",
     "expand_spans",
     "join_bounds",
+    "join_runs",
     "lane_batches",
     "lane_pieces",
     "permutation",

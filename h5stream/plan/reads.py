@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 
-__all__ = ["Segments", "cut_by_weight", "split_at_bounds", "split_at_chunks"]
+__all__ = ["Segments", "cut_by_weight", "join_runs", "split_at_bounds", "split_at_chunks"]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -153,3 +153,41 @@ def cut_by_weight(ends: np.ndarray, *, target: int) -> np.ndarray:
     total = int(ends[-1]) if len(ends) else 0
     cuts = np.searchsorted(ends, np.arange(target, total, target))
     return np.unique(np.concatenate([[0], cuts, [len(ends)]]))
+
+
+def join_runs(
+    offset: np.ndarray, dest: np.ndarray, rows: np.ndarray, *, row_nbytes: int, most_bytes: int
+) -> list[tuple[int, int, int]]:
+    """Join rows that follow each other in the file and in the window, while they are short.
+
+    Parameters
+    ----------
+    offset, dest, rows : numpy.ndarray
+        int64: of each segment, its first byte in the file (below zero: nowhere), its first row in
+        the window, and how many rows it has.
+    row_nbytes : int
+        Of one row.
+    most_bytes : int
+        Segments are joined up to about this size.
+
+    Returns
+    -------
+    list of (int, int, int)
+        First byte, first row and number of rows of each run, sorted by first byte.
+
+    Examples
+    --------
+    >>> offset, dest, rows = np.array([500, 100, 140]), np.array([14, 0, 4]), np.array([2, 4, 10])
+    >>> join_runs(offset, dest, rows, row_nbytes=10, most_bytes=1000)
+    [(100, 0, 14), (500, 14, 2)]
+    """
+    order = np.argsort(offset, kind="stable")
+    offset, dest, rows = offset[order], dest[order], rows[order]
+    ends = np.cumsum(rows)
+    starts = ends - rows
+    whole = starts * row_nbytes // most_bytes
+    apart = (offset[1:] != (offset + rows * row_nbytes)[:-1]) | (dest[1:] != (dest + rows)[:-1])
+    begin = np.concatenate([[len(offset) > 0], apart | (whole[1:] != whole[:-1])])
+    at = np.flatnonzero(begin)
+    joined = np.diff(np.append(starts[at], ends[-1:]))
+    return list(zip(offset[at].tolist(), dest[at].tolist(), joined.tolist(), strict=True))

@@ -21,7 +21,7 @@ from h5stream.decode import Pipeline, Scratch
 from h5stream.errors import DecodeError
 from h5stream.fetch import DataFile
 from h5stream.layout import ChunkTable, DatasetLayout
-from h5stream.plan import Segments, split_at_chunks
+from h5stream.plan import Segments, join_runs, split_at_chunks
 from h5stream.reader.asking import AskingJob, Job, can_ask, is_in_memory
 from h5stream.reader.destination import Destination
 from h5stream.reader.pieces import fetch_pieces, read_counted
@@ -34,6 +34,7 @@ Spans = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Row ranges: first row, one past the last row, and number of the first in the window; int64."""
 
 _JOB_BYTES = 4 * 2**20
+_RUN_BYTES = 2**20
 _MOST_READS_AGAIN = 4
 _LONG_ROW_BYTES = 2048
 """From this on, a row is worth an entry of its own in a vectored read."""
@@ -161,9 +162,14 @@ class DirectDataset:
             in_place = in_place and self.layout.row_nbytes >= _LONG_ROW_BYTES
         run: list[np.ndarray] = []
         run_start = run_end = -1
-        for at in np.argsort(offsets, kind="stable").tolist():
-            offset, first = int(offsets[at]), int(segments.dest[at])
-            rows = int(segments.stop[at] - segments.start[at])
+        runs = join_runs(
+            offsets,
+            segments.dest,
+            segments.stop - segments.start,
+            row_nbytes=self.layout.row_nbytes,
+            most_bytes=_RUN_BYTES,
+        )
+        for offset, first, rows in runs:
             if offset < 0:
                 self._fill(destination, first, rows)
             elif not in_place:
