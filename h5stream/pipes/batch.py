@@ -1,9 +1,9 @@
 """batch: cuts the rows of a lane into batches of one size.
 
-Batches are slices of the blocks they come from; only one that reaches into the next block is
-copied. A block's memory is used again once nobody holds one of its batches: so that the last one
-given does not keep a third block in memory, reading goes on when the second of a block is asked
-for.
+Batches are slices of the blocks they come from; only one that reaches into the next block, and the
+last ones before the next block, are copied. A block's memory is used again once nobody holds one
+of its batches, so it is free when the next block is asked for, and the one after that can be read
+into it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from h5stream.block import Block
-from h5stream.pipes.read_chunks import ReadAhead
 from h5stream.pipes.stage import (
     Count,
     Items,
@@ -28,8 +27,8 @@ from h5stream.plan import LaneRows, lane_batches
 
 __all__ = ["Batch"]
 
-_PATIENCE = 8
-"""Batches of a block from which on reading may wait for the second of them."""
+_HELD = 2
+"""Callers may hold so many batches, as one that looks ahead, and still not keep a block."""
 
 
 @dataclass(frozen=True)
@@ -100,19 +99,17 @@ class _Batches(LaneIterator):
         self._pulled = 0
         self._origin, self._origin_row = upstream.state(), 0
         self._block: Block | None = None
-        self._reading = upstream if isinstance(upstream, ReadAhead) else None
-        if self._reading is not None:
-            self._reading.puts_off = True
 
     def __next__(self) -> Block:
         if self._block is None or self._given >= self._pulled:
             self._next_block()
-        elif self._reading is not None:  # the caller has let go of the block before this one
-            self._reading.read_on()
-        if self._pulled - self._given < self._batch_size:
+        left = self._pulled - self._given
+        if left < self._batch_size:
             batch = self._straddling()
         else:
             batch = self._rest().part(0, self._batch_size)
+            if left < (1 + _HELD) * self._batch_size:
+                batch = Block.concat([batch])
         self._given += batch.n_rows
         return batch
 
@@ -165,8 +162,6 @@ class _Batches(LaneIterator):
         self._origin, self._origin_row = origin, origin_row
         self._pulled += block.n_rows
         self._block = block
-        if self._reading is not None and block.n_rows < _PATIENCE * self._batch_size:
-            self._reading.read_on()
         return block
 
     def _stack(self, first: Any) -> Block:

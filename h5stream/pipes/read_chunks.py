@@ -143,12 +143,6 @@ class ReadAhead(LaneIterator):
         Group to start with.
     draw : callable, optional
         Draws the places of a group's rows, on one of the threads; by default they stay in order.
-
-    Attributes
-    ----------
-    puts_off : bool
-        Whether the caller says when to `read_on`, once it needs less memory than when it asks for
-        the next block; by default that is at once.
     """
 
     def __init__(
@@ -171,13 +165,12 @@ class ReadAhead(LaneIterator):
         self._places: dict[int, Future[np.ndarray]] = {}
         self._given = first
         self._pending: deque[_PendingGroup] = deque()
-        self.puts_off = False
 
     def __next__(self) -> Block:
         last = len(self._bounds) - 1
         if self._given >= last:
             raise StopIteration
-        self._start_up_to(self._given + (0 if self.puts_off else self._ahead))
+        self._start_up_to(self._given + self._ahead)
         pending = self._pending.popleft()
         try:
             for job in pending.jobs:
@@ -188,10 +181,6 @@ class ReadAhead(LaneIterator):
         self._runtime.stats.add(rows=pending.reads.n_rows)
         self._given += 1
         return Block(pending.reads.columns)
-
-    def read_on(self) -> None:
-        """Start the groups that are read while the caller works on the one it got last."""
-        self._start_up_to(self._given + self._ahead - 1)
 
     def state(self) -> State:
         """Return the number of the next group."""
