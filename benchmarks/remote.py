@@ -143,24 +143,35 @@ def log_since(server: Nginx, count: int) -> tuple[int, int]:
     return len(rows), sum(nbytes for _status, nbytes, _path in rows)
 
 
+def make_s3_stream(url: str, requests: int | None) -> h5s.H5Stream:
+    """Stream the same file as an object of S3: its folder is the bucket."""
+    host, bucket, key = url.rsplit("/", 2)
+    options = {"key": "AKIAIOSFODNN7EXAMPLE", "secret": "example", "endpoint_url": host}
+    return make_stream(f"s3://{bucket}/{key}", requests, storage_options=options)
+
+
 def compare(
     server: Nginx, url: str, path: Path, requests: int | None, epochs: int, seconds: float
 ) -> None:
     with h5py.File(path) as file:
         chunks, stored = file["x"].id.get_num_chunks(), file["x"].id.get_storage_size()
     stream = make_stream(url, requests)
-    run_epoch(stream)  # depth and buffers
+    s3_stream = make_s3_stream(url, requests)
+    for each in (stream, s3_stream):
+        run_epoch(each)  # depth and buffers
     depth = stream.catalog.access.depth
-    ours, raw, per_epoch = [], [], []
+    ours, raw, s3, per_epoch = [], [], [], []
     for _epoch in range(epochs):
         before = len(server.requests())
         with recorded() as spans:
             ours.append(run_epoch(stream))
         per_epoch.append(log_since(server, before))
         raw.append(asyncio.run(fetch_raw(url, spans, depth)))
+        s3.append(run_epoch(s3_stream))
     slow = {cache: read_h5py(url, cache, seconds) for cache in CACHES}
     best = max(slow, key=slow.__getitem__)
-    rate, limit = chunks / min(ours), chunks / min(raw)  # others only make a run slower
+    # Others only make a run slower.
+    rate, limit, over_s3 = (chunks / min(seconds) for seconds in (ours, raw, s3))
     ratio = rate / limit
     count, nbytes = per_epoch[-1]
     size = stored / chunks
@@ -168,6 +179,7 @@ def compare(
         f"  h5stream {rate:9.0f} chunks/s {rate * size / 1e6:7.1f} MB/s   "
         f"limit {limit:9.0f} chunks/s {limit * size / 1e6:7.1f} MB/s   {ratio:5.2f} of the limit\n"
         f"  h5py     {slow[best]:9.1f} chunks/s ({best})   {rate / slow[best]:.0f} times slower\n"
+        f"  over S3  {over_s3:9.0f} chunks/s   {over_s3 / limit:5.2f} of the limit\n"
         f"  epoch    {count} requests, {depth} in flight, {nbytes / stored:.3f} of the stored bytes"
     )
 
@@ -202,7 +214,7 @@ def main() -> None:
         "--delays", type=float, nargs="+", default=[0.005, 0.03, 0.1], help="seconds"
     )
     parser.add_argument("--chunks", type=int, nargs="+", default=[64 * 2**10, 2**20], help="bytes")
-    parser.add_argument("--total", type=int, default=256 * 2**20, help="bytes")
+    parser.add_argument("--total", type=int, default=2**29, help="bytes")
     parser.add_argument("--gbit", type=float, nargs="+", default=[0.0, 1.0], help="0: no bound")
     parser.add_argument("--requests", type=int, default=None)
     parser.add_argument("--epochs", type=int, default=6, help="the best counts")
@@ -212,15 +224,15 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "files").mkdir()
+        (folder / "files" / "bucket").mkdir(parents=True)
         with nginx(folder / "files", folder / "state") as server:
             for chunk_bytes in arguments.chunks:
-                path = folder / "files" / f"{chunk_bytes}.h5"
+                path = folder / "files" / "bucket" / f"{chunk_bytes}.h5"
                 write_file(path, chunk_bytes, arguments.total, arguments.compression)
                 for gbit in arguments.gbit:
                     for delay_s in arguments.delays:
                         with delayed(server.port, delay_s, gbit * 1e9 / 8) as port:
-                            url = f"http://127.0.0.1:{port}/{path.name}"
+                            url = f"http://127.0.0.1:{port}/bucket/{path.name}"
                             bound = f"{gbit:g} Gbit/s" if gbit else "no bound"
                             print(f"{chunk_bytes // 1024} KiB, {delay_s * 1e3:g} ms, {bound}")
                             compare(

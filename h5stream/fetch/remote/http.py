@@ -12,12 +12,14 @@ from h5stream.fetch.buffers import BufferPool
 from h5stream.fetch.remote.transport import AsyncTransport, Response, fault_of_error
 from h5stream.fetch.retry import Fault, FaultError, fault_of_status
 
-__all__ = ["HttpTransport", "make_client"]
+__all__ = ["BUFFER_BYTES", "TIMEOUT", "HttpTransport", "make_client", "read_range", "version_of"]
 
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
-_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=10, sock_read=20)
-_BUFFER_BYTES = 2**20
+TIMEOUT = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=10, sock_read=20)
+BUFFER_BYTES = 2**20
 _BUFFERS = BufferPool(most_free=128)
+_LONG_BYTES = 2**18
+"""From this on, fresh memory costs more than to look for some that was used before."""
 
 
 async def make_client(**options: Any) -> aiohttp.ClientSession:
@@ -62,12 +64,12 @@ class HttpTransport(AsyncTransport):
         options = dict(filesystem.kwargs)
         headers = {"Accept-Encoding": "identity", **options.pop("headers", {})}
         headers["Range"] = f"bytes={start}-{stop - 1}"
-        options = {"timeout": _TIMEOUT, "read_bufsize": _BUFFER_BYTES, **options}
+        options = {"timeout": TIMEOUT, "read_bufsize": BUFFER_BYTES, **options}
         try:
             session = await filesystem.set_session()
             url = filesystem.encode_url(path)
             async with session.get(url, headers=headers, **options) as answer:
-                return await _read(answer, start, stop, is_head)
+                return await read_range(answer, start, stop, version_of(answer), is_head)
         except FaultError as error:
             fault = error
         except Exception as error:
@@ -81,10 +83,11 @@ def _fault_of_client(error: Exception) -> FaultError:
     return fault_of_error(error)
 
 
-async def _read(answer: aiohttp.ClientResponse, start: int, stop: int, is_head: bool) -> Response:
+async def read_range(
+    answer: aiohttp.ClientResponse, start: int, stop: int, version: str, is_head: bool
+) -> Response:
     """Read the body, unless the answer is none to this request."""
     headers = answer.headers
-    version = _version(headers.get("ETag"), headers.get("Last-Modified"))
     if answer.status == 200:
         size_bytes = answer.content_length
         if start or size_bytes is None or size_bytes > stop:
@@ -108,8 +111,10 @@ async def _read(answer: aiohttp.ClientResponse, start: int, stop: int, is_head: 
     return Response(await _read_body(answer.content, expected), size_bytes, version)
 
 
-async def _read_body(content: aiohttp.StreamReader, expected: int) -> memoryview:
-    """Read a body into memory that is used again; one that is too short stays so."""
+async def _read_body(content: aiohttp.StreamReader, expected: int) -> bytes | memoryview:
+    """Read a body, a long one into memory that is used again; one that is too short stays so."""
+    if expected < _LONG_BYTES:
+        return await _read_short(content, expected)
     body, done = _BUFFERS.array((expected,), np.dtype(np.uint8)).data, 0
     while done < expected and (part := await content.readany()):
         end = min(expected, done + len(part))
@@ -118,7 +123,18 @@ async def _read_body(content: aiohttp.StreamReader, expected: int) -> memoryview
     return body[:done]
 
 
-def _version(etag: str | None, modified: str | None) -> str:
+async def _read_short(content: aiohttp.StreamReader, expected: int) -> bytes:
+    parts, done = [], 0
+    while done < expected and (part := await content.readany()):
+        parts.append(part)
+        done += len(part)
+    body = parts[0] if len(parts) == 1 else b"".join(parts)
+    return body[:expected]
+
+
+def version_of(answer: aiohttp.ClientResponse) -> str:
+    """Return the ETag or the time of modification; empty if there is neither."""
+    etag, modified = answer.headers.get("ETag"), answer.headers.get("Last-Modified")
     if etag:
         return f"etag {etag}"
     return f"modified {modified}" if modified else ""

@@ -1,10 +1,17 @@
-"""Asks S3 for ranges of one version, over the client that s3fs makes out of the storage options."""
+"""Asks S3 for ranges of one version, over the client that s3fs makes out of the storage options.
+
+Rows are asked for with signed URLs, which cost far less of the processor than calls of the client.
+The client has the last word: what a signed URL is refused is asked for with a call, and if that
+succeeds, the bucket gets no other requests.
+"""
 
 from __future__ import annotations
 
 import time
 from typing import Any
 
+from h5stream.fetch.remote.http import read_range, version_of
+from h5stream.fetch.remote.signed import SignedUrls, send_signed
 from h5stream.fetch.remote.transport import AsyncTransport, Response, fault_of_error
 from h5stream.fetch.retry import Fault, FaultError, fault_of_status
 
@@ -21,6 +28,8 @@ CONFIG = {
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired"}
 _SLOW = {"RequestTimeout", "SlowDown", "InternalError", "ServiceUnavailable", "Throttling"}
 _RENEW_S = 60.0
+_ANSWERS = {404, 412, 416, 429}
+"""Besides those of 500 and above: what a call would be answered as well."""
 
 
 class S3Transport(AsyncTransport):
@@ -32,6 +41,8 @@ class S3Transport(AsyncTransport):
         super().__init__(filesystem)
         self._renewed_s = -_RENEW_S
         self._clients: list[Any] = []
+        self._urls = SignedUrls()
+        self._needs_calls: set[str] = set()
 
     async def open(self, path: str, head_bytes: int) -> Response:
         """Ask for the first bytes; the answer says the rest."""
@@ -44,8 +55,15 @@ class S3Transport(AsyncTransport):
 
     async def get(self, path: str, start: int, stop: int, version: str) -> Response:
         """Ask for a range, on condition that the object is still that version."""
-        condition = {"IfMatch": version.removeprefix("etag ")} if version else {}
-        return await self._ask(path, start, stop, **condition)
+        etag = version.removeprefix("etag ")
+        bucket = self.filesystem.split_path(path)[0]
+        if bucket not in self._needs_calls:
+            response = await self._ask_signed(path, start, stop, etag)
+            if response is not None:
+                return response
+        response = await self._ask(path, start, stop, **({"IfMatch": etag} if etag else {}))
+        self._needs_calls.add(bucket)
+        return response
 
     async def stat(self, path: str) -> tuple[int, str]:
         """Ask for the first byte."""
@@ -59,17 +77,34 @@ class S3Transport(AsyncTransport):
         for client in self._clients:
             await client.__aexit__(None, None, None)
 
-    async def _ask(self, path: str, start: int, stop: int, **condition: str) -> Response:
-        filesystem = self.filesystem
-        bucket, key, version_id = filesystem.split_path(path)
-        options = {"Bucket": bucket, "Key": key, "Range": f"bytes={start}-{stop - 1}", **condition}
-        if version_id:
-            options["VersionId"] = version_id
+    async def _ask_signed(self, path: str, start: int, stop: int, etag: str) -> Response | None:
+        """Ask with a signed URL; None if the answer is that something about it is wrong."""
+        headers = {"Range": f"bytes={start}-{stop - 1}"}
+        if etag:
+            headers["If-Match"] = etag
         try:
-            await filesystem.set_session()
-            client = await filesystem.get_s3(bucket)
-            method = client.get_object
-            answer = await method(**filesystem._get_s3_method_kwargs(method, **options))
+            client, parameters = await self._prepare(path)
+            url = await self._urls.find(client, parameters)
+            if url is None:
+                return None
+            async with await send_signed(client, url, headers) as answer:
+                if answer.status in (200, 206):
+                    return await read_range(answer, start, stop, version_of(answer), False)
+                if answer.status not in _ANSWERS and answer.status < 500:
+                    return None
+                fault = fault_of_status(answer.status, answer.headers.get("Retry-After"))
+        except FaultError as error:
+            fault = error
+        except Exception as error:
+            failed = _fault_of(error)
+            fault = FaultError(failed.fault, failed.what.split("?")[0])  # the rest is a signature
+        raise fault
+
+    async def _ask(self, path: str, start: int, stop: int, **condition: str) -> Response:
+        try:
+            client, parameters = await self._prepare(path)
+            wanted = {"Range": f"bytes={start}-{stop - 1}", **condition}
+            answer = await client.get_object(**parameters, **wanted)
             async with answer["Body"] as body:
                 data = await body.read()
         except Exception as error:
@@ -82,11 +117,23 @@ class S3Transport(AsyncTransport):
             fault = await self._renew(fault)
         raise fault
 
+    async def _prepare(self, path: str) -> tuple[Any, dict[str, str]]:
+        """Return the client for an object, and what to ask it for."""
+        filesystem = self.filesystem
+        bucket, key, version_id = filesystem.split_path(path)
+        await filesystem.set_session()
+        client = await filesystem.get_s3(bucket)
+        wanted = {"Bucket": bucket, "Key": key}
+        if version_id:
+            wanted["VersionId"] = version_id
+        return client, filesystem._get_s3_method_kwargs(client.get_object, **wanted)
+
     async def _renew(self, fault: FaultError) -> FaultError:
         """Make a new client, which looks for credentials anew, unless that was just done."""
         if time.monotonic() - self._renewed_s < _RENEW_S:
             return fault
         self._renewed_s = time.monotonic()
+        self._urls.forget()
         self._clients.append(self.filesystem._s3creator)  # requests of others may be under way
         try:
             await self.filesystem.set_session(refresh=True)
