@@ -12,11 +12,11 @@ from h5stream.fetch.buffers import BufferPool
 from h5stream.fetch.remote.transport import AsyncTransport, Response, fault_of_error
 from h5stream.fetch.retry import Fault, FaultError, fault_of_status
 
-__all__ = ["HttpTransport", "make_client"]
+__all__ = ["BUFFER_BYTES", "TIMEOUT", "HttpTransport", "make_client", "read_range", "version_of"]
 
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
-_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=10, sock_read=20)
-_BUFFER_BYTES = 2**20
+TIMEOUT = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=10, sock_read=20)
+BUFFER_BYTES = 2**20
 _BUFFERS = BufferPool(most_free=128)
 
 
@@ -62,12 +62,12 @@ class HttpTransport(AsyncTransport):
         options = dict(filesystem.kwargs)
         headers = {"Accept-Encoding": "identity", **options.pop("headers", {})}
         headers["Range"] = f"bytes={start}-{stop - 1}"
-        options = {"timeout": _TIMEOUT, "read_bufsize": _BUFFER_BYTES, **options}
+        options = {"timeout": TIMEOUT, "read_bufsize": BUFFER_BYTES, **options}
         try:
             session = await filesystem.set_session()
             url = filesystem.encode_url(path)
             async with session.get(url, headers=headers, **options) as answer:
-                return await _read(answer, start, stop, is_head)
+                return await read_range(answer, start, stop, version_of(answer), is_head)
         except FaultError as error:
             fault = error
         except Exception as error:
@@ -81,10 +81,11 @@ def _fault_of_client(error: Exception) -> FaultError:
     return fault_of_error(error)
 
 
-async def _read(answer: aiohttp.ClientResponse, start: int, stop: int, is_head: bool) -> Response:
+async def read_range(
+    answer: aiohttp.ClientResponse, start: int, stop: int, version: str, is_head: bool
+) -> Response:
     """Read the body, unless the answer is none to this request."""
     headers = answer.headers
-    version = _version(headers.get("ETag"), headers.get("Last-Modified"))
     if answer.status == 200:
         size_bytes = answer.content_length
         if start or size_bytes is None or size_bytes > stop:
@@ -118,7 +119,9 @@ async def _read_body(content: aiohttp.StreamReader, expected: int) -> memoryview
     return body[:done]
 
 
-def _version(etag: str | None, modified: str | None) -> str:
+def version_of(answer: aiohttp.ClientResponse) -> str:
+    """Return the ETag or the time of modification; empty if there is neither."""
+    etag, modified = answer.headers.get("ETag"), answer.headers.get("Last-Modified")
     if etag:
         return f"etag {etag}"
     return f"modified {modified}" if modified else ""
