@@ -190,6 +190,22 @@ def test_wrong_credentials_are_told_without_them(s3: S3, folder: Path) -> None:
     assert s3.secret not in str(raised.value)
 
 
+def test_credentials_of_s3_that_expire_while_much_is_asked_for_are_renewed(
+    s3: S3, folder: Path
+) -> None:
+    url = s3.put(folder / "part-1.h5", "expiring.h5")
+    with faulty(f"http://127.0.0.1:{s3.port}") as proxy:
+        options = s3.options(proxy.port)
+        pipe = h5s.open_files(url, ["row", "x"], storage_options=options, layout=False, requests=8)
+        pipe = pipe.list_chunks(1).read_chunks(prefetch=32)
+        len(pipe)
+        proxy.delay_s = 0.2
+        before = proxy.requests
+        proxy.script = lambda number: "403" if number - before < 4 else None
+        assert rows_of(pipe) == list(range(1000, 1000 + N_ROWS))
+        assert proxy.broken == ["403"] * 4
+
+
 @pytest.mark.parametrize("protocol", ["memory", "asyncmemory"])
 def test_a_file_whose_answers_tell_no_version_is_not_mixed_with_another(
     protocol: str, folder: Path

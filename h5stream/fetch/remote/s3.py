@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any
 
@@ -30,6 +31,7 @@ class S3Transport(AsyncTransport):
 
     def __init__(self, filesystem: Any) -> None:
         super().__init__(filesystem)
+        self._renewing = asyncio.Lock()
         self._renewed_s = -_RENEW_S
         self._clients: list[Any] = []
 
@@ -65,8 +67,10 @@ class S3Transport(AsyncTransport):
         options = {"Bucket": bucket, "Key": key, "Range": f"bytes={start}-{stop - 1}", **condition}
         if version_id:
             options["VersionId"] = version_id
+        used = None
         try:
             await filesystem.set_session()
+            used = filesystem._s3
             client = await filesystem.get_s3(bucket)
             method = client.get_object
             answer = await method(**filesystem._get_s3_method_kwargs(method, **options))
@@ -79,19 +83,21 @@ class S3Transport(AsyncTransport):
             size_bytes = int(size) if size.isdecimal() else None
             return Response(data, size_bytes, f"etag {answer.get('ETag', '')}")
         if fault.fault is Fault.REFUSED:
-            fault = await self._renew(fault)
+            fault = await self._renew(fault, used)
         raise fault
 
-    async def _renew(self, fault: FaultError) -> FaultError:
+    async def _renew(self, fault: FaultError, used: Any) -> FaultError:
         """Make a new client, which looks for credentials anew, unless that was just done."""
-        if time.monotonic() - self._renewed_s < _RENEW_S:
-            return fault
-        self._renewed_s = time.monotonic()
-        self._clients.append(self.filesystem._s3creator)  # requests of others may be under way
-        try:
-            await self.filesystem.set_session(refresh=True)
-        except Exception:
-            return fault
+        async with self._renewing:
+            if self.filesystem._s3 is used:
+                if time.monotonic() - self._renewed_s < _RENEW_S:
+                    return fault
+                self._renewed_s = time.monotonic()
+                self._clients.append(self.filesystem._s3creator)  # others may still be using it
+                try:
+                    await self.filesystem.set_session(refresh=True)
+                except Exception:
+                    return fault
         return FaultError(Fault.TRANSIENT, fault.what)
 
 
