@@ -25,6 +25,9 @@ _HARMLESS = {
     "use_ssl",
     "version_aware",
 }
+_WAYS = {"anon", "browser", "cache", "cloud", "google_default"}
+"""What gcsfs takes in place of a token: where to look for one."""
+
 _NESTED = {"client_kwargs", "config_kwargs", "target_options"}
 _SHORTEST_SECRET = 4
 
@@ -61,16 +64,20 @@ def secrets_in(url: str, options: Mapping[str, Any]) -> frozenset[str]:
     for part in url.split("::"):
         query = part.partition("?")[2]
         found |= {query, *(pair.partition("=")[2] for pair in query.split("&"))}
-    found |= set(_texts({k: v for k, v in options.items() if k not in _HARMLESS}))
+    found |= set(_texts(options))
     return frozenset(text for text in found if len(text) >= _SHORTEST_SECRET)
+
+
+def _is_harmless(name: Any, value: Any) -> bool:
+    return name in _HARMLESS or (name == "token" and isinstance(value, str) and value in _WAYS)
 
 
 def _texts(value: Any) -> Iterable[str]:
     if isinstance(value, str):
-        yield value
+        yield from {value, *value.splitlines()}  # a message may write a key's line ends otherwise
     elif isinstance(value, Mapping):
         for key, each in value.items():
-            if key not in _HARMLESS:
+            if not _is_harmless(key, each):
                 yield from _texts(each)
     elif isinstance(value, list | tuple | set):
         for each in value:
@@ -102,7 +109,7 @@ def harmless_options(options: Mapping[str, Any]) -> dict[str, Any]:
     >>> harmless_options({"key": "AKIA", "endpoint_url": "http://minio:9000", "anon": False})
     {'endpoint_url': 'http://minio:9000', 'anon': False}
     """
-    kept = {name: value for name, value in options.items() if name in _HARMLESS}
+    kept = {name: value for name, value in options.items() if _is_harmless(name, value)}
     for name in _NESTED & options.keys():
         if isinstance(options[name], Mapping):
             kept[name] = harmless_options(options[name])

@@ -1,4 +1,4 @@
-"""A file system that works on an event loop and is neither HTTP nor S3, as gcsfs and adlfs are."""
+"""A file system that works on an event loop and has no transport of its own, as adlfs has none."""
 
 from __future__ import annotations
 

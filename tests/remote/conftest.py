@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.remote.faults import Proxy, faulty
+from tests.remote.gcs import Gcs, gcs_server
 from tests.remote.nginx import Nginx, nginx
 from tests.remote.s3 import S3, s3_server
 
@@ -31,4 +32,10 @@ def proxy(server: Nginx) -> Iterator[Proxy]:
 @pytest.fixture(scope="session")
 def s3() -> Iterator[S3]:
     with s3_server() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def gcs() -> Iterator[Gcs]:
+    with gcs_server() as running:
         yield running

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import aiohttp
 from aiohttp import web
+
+from tests.remote.serving import serving
 
 Script = Callable[[int], str | None]
 """Number of a request -> what goes wrong, None if nothing does."""
@@ -28,6 +29,8 @@ TRANSIENT = (
     "corrupted",
 )
 """What another attempt gets over."""
+
+_VERSIONS = ("ETag", "X-Goog-Generation")
 
 
 def at_random(kinds: Sequence[str], rate: float, seed: int = 0) -> Script:
@@ -90,7 +93,7 @@ class Proxy:
         async with self.session.request(
             request.method, url, headers=headers, data=sent or None
         ) as answer:
-            kept = ("ETag", "Last-Modified", "Content-Range", "Content-Type")
+            kept = (*_VERSIONS, "Last-Modified", "Content-Range", "Content-Type")
             found = {name: answer.headers[name] for name in kept if name in answer.headers}
             return answer.status, found, await answer.read()
 
@@ -111,7 +114,7 @@ class Proxy:
             middle = len(body) // 2
             body = body[:middle] + bytes([body[middle] ^ 0xFF]) + body[middle + 1 :]
         elif kind == "replaced":
-            headers["ETag"] = '"another"'
+            headers |= {name: '"another"' for name in _VERSIONS if name in headers}
         elif kind == "grown" and "Content-Range" in headers:
             first, _, total = headers["Content-Range"].rpartition("/")
             headers["Content-Range"] = f"{first}/{int(total) + 1}"
@@ -129,35 +132,11 @@ class Proxy:
 @contextlib.contextmanager
 def faulty(upstream: str) -> Iterator[Proxy]:
     """Run a proxy in front of a server until the block ends."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="proxy", daemon=True)
-    thread.start()
     proxy = Proxy(upstream)
 
-    async def start() -> web.AppRunner:
-        proxy.session = aiohttp.ClientSession(auto_decompress=False)
-        application = web.Application(client_max_size=2**26)
-        application.router.add_route("*", "/{path:.*}", proxy.answer)
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        proxy.port = runner.addresses[0][1]
-        return runner
+    async def session(_application: web.Application) -> AsyncIterator[None]:
+        async with aiohttp.ClientSession(auto_decompress=False) as proxy.session:
+            yield
 
-    async def stop(runner: web.AppRunner) -> None:
-        await runner.cleanup()
-        await proxy.session.close()
-        stalled = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        for task in stalled:
-            task.cancel()
-        await asyncio.gather(*stalled, return_exceptions=True)
-
-    runner = asyncio.run_coroutine_threadsafe(start(), loop).result(10)
-    try:
+    with serving(proxy.answer, session) as proxy.port:
         yield proxy
-    finally:
-        asyncio.run_coroutine_threadsafe(stop(runner), loop).result(10)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
-        loop.close()

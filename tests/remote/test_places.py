@@ -1,4 +1,4 @@
-"""The same rows from wherever a file lies: HTTP, S3, memory, an archive; in whatever process."""
+"""The same rows from wherever a file lies: a server, memory, an archive; in whatever process."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import h5stream as h5s
 from tests.h5files import DIRECT_PIPELINES, H5PY_PIPELINES, Recipe, random_elements, write
 from tests.remote import async_memory  # noqa: F401 - registers a file system
 from tests.remote.faults import faulty
+from tests.remote.gcs import PRIVATE, Gcs
 from tests.remote.nginx import Nginx
 from tests.remote.s3 import S3
 from tests.streams import rows_of, write_rows
@@ -44,7 +45,7 @@ def folder(served: Path) -> Path:
     return made
 
 
-@pytest.fixture(scope="module", params=["http", "s3", "memory", "asyncmemory", "zip"])
+@pytest.fixture(scope="module", params=["http", "s3", "gs", "memory", "asyncmemory", "zip"])
 def place(request: pytest.FixtureRequest, folder: Path, tmp_path_factory: Any) -> Iterator[Place]:
     files = sorted(folder.glob("*.h5"))
     if request.param == "http":
@@ -55,6 +56,11 @@ def place(request: pytest.FixtureRequest, folder: Path, tmp_path_factory: Any) -
         for file in files:
             s3.put(file, f"places/{file.name}")
         yield "s3://bucket/places", s3.options()
+    elif request.param == "gs":
+        gcs: Gcs = request.getfixturevalue("gcs")
+        for file in files:
+            gcs.put(file, f"places/{file.name}")
+        yield "gs://bucket/places", gcs.options()
     elif request.param.endswith("memory"):
         filesystem = fsspec.filesystem("memory")
         for file in files:
@@ -123,11 +129,17 @@ def test_a_file_that_is_not_there_is_told(place: Place) -> None:
 CONTEXTS = pytest.mark.parametrize("context", ["fork", "spawn", "forkserver"])
 
 
-@pytest.fixture(params=["http", "s3"])
+@pytest.fixture(params=["http", "s3", "gs"])
 def reachable(request: pytest.FixtureRequest, folder: Path) -> Place:
     """A place that other processes can reach."""
     if request.param == "http":
         return f"{request.getfixturevalue('server').url}/places", {}
+    if request.param == "gs":
+        gcs: Gcs = request.getfixturevalue("gcs")
+        gcs.tokens.add("t0ken")
+        for file in folder.glob("part-*.h5"):
+            gcs.put(file, f"places/{file.name}", PRIVATE)
+        return f"gs://{PRIVATE}/places", gcs.options(token=gcs.user("t0ken"))
     s3: S3 = request.getfixturevalue("s3")
     for file in folder.glob("part-*.h5"):
         s3.put(file, f"places/{file.name}")
@@ -176,6 +188,22 @@ def test_wrong_credentials_are_told_without_them(s3: S3, folder: Path) -> None:
         with pytest.raises(h5s.FetchError, match="credentials are missing, wrong") as raised:
             len(h5s.open_files(url, storage_options=s3.options(proxy.port), layout=False))
     assert s3.secret not in str(raised.value)
+
+
+def test_credentials_of_s3_that_expire_while_much_is_asked_for_are_renewed(
+    s3: S3, folder: Path
+) -> None:
+    url = s3.put(folder / "part-1.h5", "expiring.h5")
+    with faulty(f"http://127.0.0.1:{s3.port}") as proxy:
+        options = s3.options(proxy.port)
+        pipe = h5s.open_files(url, ["row", "x"], storage_options=options, layout=False, requests=8)
+        pipe = pipe.list_chunks(1).read_chunks(prefetch=32)
+        len(pipe)
+        proxy.delay_s = 0.2
+        before = proxy.requests
+        proxy.script = lambda number: "403" if number - before < 4 else None
+        assert rows_of(pipe) == list(range(1000, 1000 + N_ROWS))
+        assert proxy.broken == ["403"] * 4
 
 
 @pytest.mark.parametrize("protocol", ["memory", "asyncmemory"])

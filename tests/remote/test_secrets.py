@@ -71,6 +71,25 @@ def test_a_pickle_that_was_written_down_needs_its_options_again(proxy: Proxy, si
     assert repr(copied) == "Access({'endpoint_url': 'http://minio:9000'})"
 
 
+def test_all_that_is_in_a_token_is_secret() -> None:
+    key = "-----BEGIN PRIVATE KEY-----\nMIIEabcd\n-----END PRIVATE KEY-----\n"
+    token = {"type": "service_account", "private_key": key, "nested": {"ids": ["1d1d1d"]}}
+    told = redact_text(f"no {token} in /keys/a.json", secrets_in("gs://b/a.h5", {"token": token}))
+    for secret in ("MIIEabcd", "1d1d1d", "service_account"):
+        assert secret not in told
+    for secret_token in (token, "/keys/a.json", "ya29.t0ken"):
+        access = pickle.loads(pickle.dumps(Access({"token": secret_token, "project": "mine"})))
+        assert repr(access) == "Access({'project': 'mine'})"
+
+
+@pytest.mark.parametrize("way", ["anon", "cloud", "google_default"])
+def test_where_to_look_for_a_token_is_not_secret(way: str) -> None:
+    assert secrets_in("gs://b/a.h5", {"token": way}) == frozenset()
+    assert (
+        repr(pickle.loads(pickle.dumps(Access({"token": way})))) == f"Access({{'token': '{way}'}})"
+    )
+
+
 def test_urls_that_differ_in_what_is_secret_stay_apart() -> None:
     access = Access()
     names = [access.name(f"https://host/a.h5?version={n}") for n in (1, 2, 1)]

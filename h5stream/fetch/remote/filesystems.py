@@ -16,7 +16,14 @@ from h5stream.fetch.remote.transport import AsyncTransport, ThreadTransport, Tra
 
 __all__ = ["filesystem_class", "make_transport", "transport_key"]
 
-_IN_EXTRA = {"s3", "s3a", "http", "https"}
+_EXTRAS = {
+    "s3": "remote",
+    "s3a": "remote",
+    "http": "remote",
+    "https": "remote",
+    "gs": "gcs",
+    "gcs": "gcs",
+}
 
 
 def filesystem_class(url: str) -> Any:
@@ -32,8 +39,9 @@ def filesystem_class(url: str) -> Any:
         return fsspec.get_filesystem_class(protocol)
     except ImportError as error:
         known = known_implementations.get(protocol, {}).get("err", str(error))
-        extra = "pip install 'h5stream[remote]'" if protocol in _IN_EXTRA else known
-        message = f"{public_url(url)}: the driver for {protocol}:// is not installed: {extra}"
+        extra = _EXTRAS.get(protocol)
+        advice = f"pip install 'h5stream[{extra}]'" if extra else known
+        message = f"{public_url(url)}: the driver for {protocol}:// is not installed: {advice}"
     except ValueError:
         message = (
             f"{public_url(url)}: the protocol {protocol!r} is not known; use one of fsspec's, like "
@@ -90,4 +98,8 @@ def _async_transport(
 
         config = {**CONFIG, **options.get("config_kwargs", {})}
         return S3Transport(kind(**{**options, "config_kwargs": config, **made}))
+    if kind.__module__.startswith("gcsfs"):
+        from h5stream.fetch.remote.gcs import GCSFileSystem, GcsTransport
+
+        return GcsTransport(GCSFileSystem(**{**options, **made}))
     return AsyncTransport(kind(**options, **made))

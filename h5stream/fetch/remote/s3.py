@@ -1,12 +1,12 @@
 """Asks S3 for ranges of one version, over the client that s3fs makes out of the storage options.
 
 Rows are asked for with signed URLs, which cost far less of the processor than calls of the client.
-The client has the last word: what a signed URL is refused is asked for with a call, and if that
-succeeds, the bucket gets no other requests.
+The client has the last word: what is refused to a signed URL is asked for with a call.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any
 
@@ -39,10 +39,10 @@ class S3Transport(AsyncTransport):
 
     def __init__(self, filesystem: Any) -> None:
         super().__init__(filesystem)
+        self._renewing = asyncio.Lock()
         self._renewed_s = -_RENEW_S
         self._clients: list[Any] = []
         self._urls = SignedUrls()
-        self._needs_calls: set[str] = set()
 
     async def open(self, path: str, head_bytes: int) -> Response:
         """Ask for the first bytes; the answer says the rest."""
@@ -56,13 +56,9 @@ class S3Transport(AsyncTransport):
     async def get(self, path: str, start: int, stop: int, version: str) -> Response:
         """Ask for a range, on condition that the object is still that version."""
         etag = version.removeprefix("etag ")
-        bucket = self.filesystem.split_path(path)[0]
-        if bucket not in self._needs_calls:
-            response = await self._ask_signed(path, start, stop, etag)
-            if response is not None:
-                return response
-        response = await self._ask(path, start, stop, **({"IfMatch": etag} if etag else {}))
-        self._needs_calls.add(bucket)
+        response = await self._ask_signed(path, start, stop, etag)
+        if response is None:
+            response = await self._ask(path, start, stop, **({"IfMatch": etag} if etag else {}))
         return response
 
     async def stat(self, path: str) -> tuple[int, str]:
@@ -89,8 +85,10 @@ class S3Transport(AsyncTransport):
                 return None
             async with await send_signed(client, url, headers) as answer:
                 if answer.status in (200, 206):
+                    self._urls.accept(parameters)
                     return await read_range(answer, start, stop, version_of(answer), False)
                 if answer.status not in _ANSWERS and answer.status < 500:
+                    self._urls.refuse(parameters, url)
                     return None
                 fault = fault_of_status(answer.status, answer.headers.get("Retry-After"))
         except FaultError as error:
@@ -101,8 +99,10 @@ class S3Transport(AsyncTransport):
         raise fault
 
     async def _ask(self, path: str, start: int, stop: int, **condition: str) -> Response:
+        used = None
         try:
             client, parameters = await self._prepare(path)
+            used = self.filesystem._s3
             wanted = {"Range": f"bytes={start}-{stop - 1}", **condition}
             answer = await client.get_object(**parameters, **wanted)
             async with answer["Body"] as body:
@@ -114,7 +114,7 @@ class S3Transport(AsyncTransport):
             size_bytes = int(size) if size.isdecimal() else None
             return Response(data, size_bytes, f"etag {answer.get('ETag', '')}")
         if fault.fault is Fault.REFUSED:
-            fault = await self._renew(fault)
+            fault = await self._renew(fault, used)
         raise fault
 
     async def _prepare(self, path: str) -> tuple[Any, dict[str, str]]:
@@ -128,17 +128,19 @@ class S3Transport(AsyncTransport):
             wanted["VersionId"] = version_id
         return client, filesystem._get_s3_method_kwargs(client.get_object, **wanted)
 
-    async def _renew(self, fault: FaultError) -> FaultError:
+    async def _renew(self, fault: FaultError, used: Any) -> FaultError:
         """Make a new client, which looks for credentials anew, unless that was just done."""
-        if time.monotonic() - self._renewed_s < _RENEW_S:
-            return fault
-        self._renewed_s = time.monotonic()
-        self._urls.forget()
-        self._clients.append(self.filesystem._s3creator)  # requests of others may be under way
-        try:
-            await self.filesystem.set_session(refresh=True)
-        except Exception:
-            return fault
+        async with self._renewing:
+            if self.filesystem._s3 is used:
+                if time.monotonic() - self._renewed_s < _RENEW_S:
+                    return fault
+                self._renewed_s = time.monotonic()
+                self._urls.forget()
+                self._clients.append(self.filesystem._s3creator)  # others may still be using it
+                try:
+                    await self.filesystem.set_session(refresh=True)
+                except Exception:
+                    return fault
         return FaultError(Fault.TRANSIENT, fault.what)
 
 

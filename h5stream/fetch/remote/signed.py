@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -19,18 +20,23 @@ _USED_S = 300.0
 """Shorter than what is left of credentials when botocore renews them."""
 
 _VALID_S = 3600
+_MOST_REFUSALS = 2
 _SIMPLE = {"Bucket", "Key", "VersionId"}
 
 
 class SignedUrls:
-    """Signed URLs of the objects of one file system."""
+    """Signed URLs of the objects of one file system.
+
+    One that is refused may have become too old while the machine slept. If the one made after that
+    is refused as well, its bucket wants none.
+    """
 
     def __init__(self) -> None:
-        self._urls: dict[tuple[tuple[str, str], ...], tuple[float, str]] = {}
+        self._buckets: dict[str, _Bucket] = {}
 
     def forget(self) -> None:
         """Make new ones from now on."""
-        self._urls.clear()
+        self._buckets.clear()
 
     async def find(self, client: Any, parameters: Mapping[str, str]) -> str | None:
         """Return the URL to get an object; None if such a request needs more than a URL.
@@ -42,15 +48,39 @@ class SignedUrls:
         parameters : mapping
             Of `get_object`.
         """
-        if not _SIMPLE.issuperset(parameters):
+        bucket = self._buckets.setdefault(parameters["Bucket"], _Bucket())
+        if bucket.refusals == _MOST_REFUSALS or not _SIMPLE.issuperset(parameters):
             return None
-        key = tuple(sorted(parameters.items()))
-        until_s, url = self._urls.get(key, (0.0, ""))
+        key = _key(parameters)
+        until_s, url = bucket.urls.get(key, (0.0, ""))
         if time.monotonic() >= until_s:
             url = await _sign(client, parameters)
-            self._urls[key] = (time.monotonic() + _USED_S, url)
+            bucket.urls[key] = (time.monotonic() + _USED_S, url)
         signed_headers = parse_qs(urlsplit(url).query).get("X-Amz-SignedHeaders", ["host"])
         return url if signed_headers == ["host"] else None
+
+    def accept(self, parameters: Mapping[str, str]) -> None:
+        """Take note that a URL was good."""
+        self._buckets[parameters["Bucket"]].refusals = 0
+
+    def refuse(self, parameters: Mapping[str, str], url: str) -> None:
+        """Take note that a URL was not good, if it is still in use."""
+        bucket = self._buckets[parameters["Bucket"]]
+        if bucket.urls.get(_key(parameters), (0.0, ""))[1] == url:
+            bucket.urls.clear()
+            bucket.refusals += 1
+
+
+@dataclass(eq=False, slots=True)
+class _Bucket:
+    """URLs of one bucket, until when they are used; and how many were refused one after another."""
+
+    urls: dict[str, tuple[float, str]] = field(default_factory=dict)
+    refusals: int = 0
+
+
+def _key(parameters: Mapping[str, str]) -> str:
+    return f"{parameters['Key']}?{parameters.get('VersionId', '')}"
 
 
 async def _sign(client: Any, parameters: Mapping[str, str]) -> str:

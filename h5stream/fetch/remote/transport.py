@@ -1,8 +1,8 @@
 """What asks a server for one range, once. Each kind of file system has its own way.
 
-Plain HTTP and S3 are asked without fsspec's detours, because their answers say which version of
-the object the bytes are of. Other file systems are asked through fsspec, on the event loop if they
-can, else in threads; which version they gave is then looked up before and after.
+HTTP, S3 and Google Cloud Storage are asked without fsspec's detours, because their answers say
+which version of the object the bytes are of. Other file systems are asked through fsspec, on the
+event loop if they can, else in threads; which version they gave is then looked up before and after.
 """
 
 from __future__ import annotations
