@@ -15,7 +15,7 @@ from dataclasses import replace
 from h5stream.conventions import Choice, Wanted
 from h5stream.errors import ConfigError, LayoutError
 from h5stream.fetch import Access
-from h5stream.layout import DatasetLayout, FileLayout, Source, Storage, scan_file
+from h5stream.layout import DatasetLayout, FileLayout, Source, SparseSource, Storage, scan_file
 from h5stream.layout.kerchunk import References
 from h5stream.layout.names import find_named
 from h5stream.layout.tables import check_inside
@@ -67,6 +67,8 @@ def scan_referenced(
     arrays = {each: located[array.path[1:]] for each, array in said.items()}
     layout = _ask_file(arrays, what, source)
     check_row_size(layout)
+    if isinstance(source, SparseSource):
+        source.whole_indexes = False  # the check of a few chunks looks up no others
     return ScannedFile(layout, choose_routes(layout, source), choice)
 
 
@@ -86,7 +88,7 @@ def _is_same(file: str, name: str, access: Access) -> bool:
 
 def _ask_file(arrays: Mapping[str, DatasetLayout], what: str, source: Source) -> FileLayout:
     """Put together what the references and the file say."""
-    seen = scan_file(source.name, list(arrays), tables=False, source=source)
+    seen = scan_file(source.name, list(arrays), tables=False, sizes=False, source=source)
     held: dict[str, DatasetLayout] = {}
     for name, array in arrays.items():
         dataset = seen.datasets[name]

@@ -303,6 +303,7 @@ def test_wrong_columns_are_damage(kind: str) -> None:
 
 LYING = {
     "too many rows": records(table(), 1),
+    "too few rows": records(table(), 3, shape=[6]),
     "more chunks than there are": records(table(path=["a.h5", "a.h5"]), chunks=[4]),
     "no Parquet": records(b"rubbish"),
     "truncated": records(table()[:-20]),
@@ -339,6 +340,16 @@ def test_text_that_is_repeated_many_times_is_not_unpacked() -> None:
     data = table(path=paths, offset=places, size=places + 1, raw=paths)
     facts = records(data, rows, shape=[2 * rows])
     assert "in the references" in str(folder(facts).locate(["x"])["x"].indirect)
+
+
+def test_files_of_several_parts_are_read() -> None:
+    data = pq.read_table(pa.BufferReader(table(path=["a.h5", "a.h5"], offset=[5, 9], size=[1, 2])))
+    sink = pa.BufferOutputStream()
+    pq.write_table(data, sink, row_group_size=1)
+    found = folder(records(sink.getvalue().to_pybytes())).locate(["x"])["x"]
+    assert found.table is not None
+    assert found.table.index.tolist() == [0, 1]
+    assert found.table.byte_offset.tolist() == [5, 9]
 
 
 @given(st.integers(0, 2000), st.integers(1, 255), st.integers(0, 60))

@@ -6,9 +6,10 @@ the last one of an array; a chunk that was never written has a row without path 
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -36,6 +37,7 @@ _MOST_ROWS = 2**24
 """Of one file."""
 
 _MOST_ROWS_OF_ARRAY = 2**28
+_MOST_PARTS = 1000
 _MOST_UNPACKED_BYTES = 2**30
 _AT_ONCE = 64
 
@@ -130,10 +132,10 @@ def _pack_record(pyarrow: Any, file: str, columns: np.ndarray, missing: np.ndarr
 
 
 @dataclass(frozen=True, eq=False)
-class _Record:
-    """The stored chunks of one file: rows, ranges, paths, and whether it holds some itself."""
+class _Rows:
+    """Stored chunks: rows, ranges, paths, and whether some are in the references themselves."""
 
-    rows: np.ndarray
+    index: np.ndarray
     byte_offset: np.ndarray
     size: np.ndarray
     files: frozenset[str]
@@ -189,29 +191,32 @@ class ParquetReferences:
         layout = self.arrays[name]
         if layout.indirect or layout.refused:
             return layout
-        records: list[_Record] = []
-        for data in self._records(name, layout):
+        found: list[_Rows] = []
+        chunks, stored = math.prod(layout.grid), 0
+        for number, data in enumerate(self._records(name, chunks)):
             if data is None:
                 return replace(layout, indirect="some of its references are not there")
-            records.append(_read_record(pyarrow, data, self._record_rows))
-            if records[-1].inlined:
-                return replace(layout, indirect="its chunks are in the references themselves")
-            if sum(len(record.rows) for record in records) > _MOST_ROWS_OF_ARRAY:
+            first = number * self._record_rows
+            least = min(self._record_rows, chunks - first)
+            for rows in _read_record(pyarrow, data, first, (least, self._record_rows)):
+                if rows.inlined:
+                    return replace(layout, indirect="its chunks are in the references themselves")
+                found.append(rows)
+                stored += len(rows.index)
+            if stored > _MOST_ROWS_OF_ARRAY:
                 raise ValueError(f"{name!r} has more than {_MOST_ROWS_OF_ARRAY} chunks")
-        none = np.empty(0, np.int64)
-        firsts = (number * self._record_rows for number in range(len(records)))
-        index = [first + record.rows for first, record in zip(firsts, records, strict=True)]
+        files = {file for rows in found for file in rows.files}
         return with_places(
             layout,
-            set().union(*(record.files for record in records)),
-            np.concatenate([none, *index]),
-            np.concatenate([none, *(record.byte_offset for record in records)]),
-            np.concatenate([none, *(record.size for record in records)]),
+            files,
+            _join(rows.index for rows in found),
+            _join(rows.byte_offset for rows in found),
+            _join(rows.size for rows in found),
         )
 
-    def _records(self, name: str, layout: DatasetLayout) -> Iterator[bytes | None]:
+    def _records(self, name: str, chunks: int) -> Iterator[bytes | None]:
         """Read the files of an array, many at once."""
-        count = -(-math.prod(layout.grid) // self._record_rows)
+        count = -(-chunks // self._record_rows)
         if count > _MOST_RECORDS:
             raise ValueError(f"{name!r} has {count} files, expected at most {_MOST_RECORDS}")
         files = [f"{name}/refs.{number}.parq" for number in range(count)]
@@ -219,12 +224,28 @@ class ParquetReferences:
             yield from self._read(files[first : first + _AT_ONCE])
 
 
-def _read_record(pyarrow: Any, data: bytes, most_rows: int) -> _Record:
-    """Read one file; paths stay numbers of a dictionary, however often they are repeated."""
+def _join(columns: Iterable[np.ndarray]) -> np.ndarray:
+    return np.concatenate([np.empty(0, np.int64), *columns])
+
+
+def _read_record(pyarrow: Any, data: bytes, first: int, rows: tuple[int, int]) -> list[_Rows]:
+    """Read one file; paths stay numbers of a dictionary, however often they are repeated.
+
+    Parameters
+    ----------
+    pyarrow : module
+        The library.
+    data : bytes
+        The file.
+    first : int
+        Place in the grid of its first row.
+    rows : (int, int)
+        How many it has at least, and at most: fewer would leave chunks out.
+    """
     try:
         source = pyarrow.BufferReader(data)
         said = pyarrow.parquet.read_metadata(source)
-        _check_size(said, min(most_rows, _MOST_ROWS))
+        firsts = _check_size(said, *rows)
         known = [said.schema.column(at).path for at in range(said.num_columns)]
         wanted = [name for name in ("path", "offset", "size", "raw") if name in known]
         file = pyarrow.parquet.ParquetFile(
@@ -234,38 +255,47 @@ def _read_record(pyarrow: Any, data: bytes, most_rows: int) -> _Record:
             pre_buffer=False,
             page_checksum_verification=True,
         )
-        table = file.read(columns=wanted, use_threads=False)
-        return _unpack(pyarrow, {name: table[name].combine_chunks() for name in wanted})
+        found = []
+        for number, before in enumerate(firsts):  # one at a time: each may unpack much
+            table = file.read_row_group(number, columns=wanted, use_threads=False)
+            columns = {name: table[name].combine_chunks() for name in wanted}
+            found.append(_unpack(pyarrow, columns, first + before))
+        return found
     except (pyarrow.ArrowException, MemoryError) as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
-def _check_size(said: Any, most_rows: int) -> None:
-    """Bound what reading may take in memory, before it is read."""
-    if not 0 <= said.num_rows <= most_rows:
-        raise ValueError(f"there are {said.num_rows} rows, expected at most {most_rows}")
-    groups = [said.row_group(number) for number in range(said.num_row_groups)]
-    columns = [group.column(at) for group in groups for at in range(group.num_columns)]
-    if sum(group.num_rows for group in groups) != said.num_rows:
+def _check_size(said: Any, least_rows: int, most_rows: int) -> list[int]:
+    """Bound what reading may take in memory; return how many rows lie before each part.
+
+    What is said of single columns is not looked at: where it is damaged, pyarrow ends the process.
+    """
+    if not least_rows <= said.num_rows <= min(most_rows, _MOST_ROWS):
+        raise ValueError(f"there are {said.num_rows} rows, expected {least_rows} to {most_rows}")
+    if said.num_row_groups > _MOST_PARTS:
+        raise ValueError(f"there are {said.num_row_groups} parts, expected at most {_MOST_PARTS}")
+    parts = [said.row_group(number) for number in range(said.num_row_groups)]
+    if any(not 0 <= part.total_byte_size <= _MOST_UNPACKED_BYTES for part in parts):
+        raise ValueError(f"more than {_MOST_UNPACKED_BYTES} bytes are to be unpacked at once")
+    rows = [part.num_rows for part in parts]
+    if min(rows, default=0) < 0 or sum(rows) != said.num_rows:
         raise ValueError("the rows of its parts do not add up")
-    sizes = [column.total_uncompressed_size for column in columns]
-    if any(size < 0 for size in sizes) or sum(sizes) > _MOST_UNPACKED_BYTES:
-        raise ValueError(f"more than {_MOST_UNPACKED_BYTES} bytes are to be unpacked")
+    return list(itertools.accumulate(rows[:-1], initial=0)) if rows else []
 
 
-def _unpack(pyarrow: Any, columns: dict[str, Any]) -> _Record:
-    """Take what is stored out of the columns that are there."""
+def _unpack(pyarrow: Any, columns: dict[str, Any], first: int) -> _Rows:
+    """Take what is stored out of the columns that are there; row numbers begin at `first`."""
     raw, path = columns.get("raw"), columns.get("path")
     inlined = raw is not None and not _is_null(pyarrow, raw).all()
     if path is None or pyarrow.types.is_null(path.type):
         none = np.empty(0, np.int64)
-        return _Record(none, none, none, frozenset(), inlined)
+        return _Rows(none, none, none, frozenset(), inlined)
     if not (pyarrow.types.is_dictionary(path.type) and _is_text(pyarrow, path.type.value_type)):
         raise ValueError(f"paths are {path.type}")
     rows = np.flatnonzero(~_is_null(pyarrow, path))
     offset, size = (_numbers(pyarrow, columns[name])[rows] for name in ("offset", "size"))
     used = path.dictionary.take(path.indices.drop_null().unique())
-    return _Record(rows, offset, size, frozenset(map(str, used.to_pylist())), inlined)
+    return _Rows(rows + first, offset, size, frozenset(map(str, used.to_pylist())), inlined)
 
 
 def _is_null(pyarrow: Any, column: Any) -> np.ndarray:
