@@ -23,7 +23,7 @@ from h5stream.layout import ChunkTable, DatasetLayout, FileLayout, FilterSpec, S
 from h5stream.layout.kerchunk import JsonReferences, ParquetReferences, pack_json, pack_parquet
 from tests.h5files import DIRECT_PIPELINES, Recipe, random_elements, write
 
-GOLDEN = Path(__file__).parent.parent / "golden" / "kerchunk"
+GOLDEN = Path(__file__).parent / "references"
 """What kerchunk and fsspec wrote themselves."""
 
 
