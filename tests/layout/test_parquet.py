@@ -292,6 +292,7 @@ WRONG = {
     "negative": {"offset": [-1, 0]},
     "too large": {"offset": pa.array([2**63, 0], pa.uint64())},
     "no offsets": {"offset": None},
+    "no paths": {"path": None},
 }
 
 

@@ -287,6 +287,8 @@ def _unpack(pyarrow: Any, columns: dict[str, Any], first: int) -> _Rows:
     """Take what is stored out of the columns that are there; row numbers begin at `first`."""
     raw, path = columns.get("raw"), columns.get("path")
     inlined = raw is not None and not _is_null(pyarrow, raw).all()
+    if path is None and not inlined:
+        raise ValueError("there are neither paths nor data")
     if path is None or pyarrow.types.is_null(path.type):
         none = np.empty(0, np.int64)
         return _Rows(none, none, none, frozenset(), inlined)
