@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import re
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from h5stream.errors import ConfigError, LayoutError
-from h5stream.fetch import Access
-from h5stream.layout import scan_file
-from h5stream.layout.kerchunk import pack_references
+from h5stream.fetch import Access, is_url
+from h5stream.layout import FileLayout, scan_file
+from h5stream.layout.kerchunk import FOLDER_INDEX, pack_json, pack_parquet
 from h5stream.reader.catalog import Sources, expand_sources
 from h5stream.reader.layouts import save_scanned
 from h5stream.reader.scanned import ScannedFile, map_files, scan_names
 
-__all__ = ["index_files", "scan_sources", "write_file"]
+__all__ = ["index_files", "scan_sources", "write_file", "write_folder"]
+
+_FOLDERS = (".parq", ".parquet")
+_RECORD = re.compile(r"refs\.\d+\.parq")
 
 
 def index_files(
@@ -37,7 +42,8 @@ def index_files(
         A file, a URL, a glob pattern, or a list of them; as they will be streamed.
     output : path
         The file to write; replaced at once if it is there. With the suffix ``.json`` it gets
-        kerchunk references, which hold one file and not everything that HDF5 has.
+        kerchunk references, which hold one file and not everything that HDF5 has; with ``.parq``
+        or ``.parquet`` a folder gets them (needs ``h5stream[kerchunk]``).
     fields : sequence of str, optional
         Dataset paths; by default all that can be streamed.
     storage_options : mapping, optional
@@ -52,6 +58,8 @@ def index_files(
     ------
     UnsupportedError
         If references cannot hold a dataset: where chunks skip filters, for one.
+    ConfigError
+        If the output is a URL, or something else is where a folder of references should be.
 
     Examples
     --------
@@ -63,24 +71,28 @@ def index_files(
     >>> len(stream)
     700
     """
+    if is_url(os.fspath(output)):
+        raise ConfigError(f"{output}: layouts are written to local paths; copy them to a store")
     suffix = Path(output).suffix
-    if suffix in (".parq", ".parquet"):
-        raise ConfigError(f"{output}: references are written as .json, not as {suffix}")
+    if suffix in _FOLDERS:
+        _require_replaceable(Path(output))
     files = scan_sources(sources, fields=fields, access=Access(storage_options))
-    if suffix == ".json":
-        write_file(output, _references(files))
+    if suffix in _FOLDERS:
+        write_folder(output, pack_parquet(_only(files)))
+    elif suffix == ".json":
+        write_file(output, pack_json(_only(files)))
     else:
         write_file(output, save_scanned(files))
     return len(files)
 
 
-def _references(files: Sequence[ScannedFile]) -> bytes:
+def _only(files: Sequence[ScannedFile]) -> FileLayout:
     if len(files) != 1:
         raise ConfigError(
             f"kerchunk references are for one file, not for {len(files)}; write one for each, or a "
-            "layout of h5stream (any suffix but .json)"
+            "layout of h5stream (any other suffix, like .npz)"
         )
-    return pack_references(files[0].layout)
+    return files[0].layout
 
 
 def scan_sources(
@@ -111,3 +123,41 @@ def write_file(output: str | os.PathLike[str], data: bytes) -> None:
     except OSError as error:
         part.unlink(missing_ok=True)
         raise LayoutError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def write_folder(output: str | os.PathLike[str], files: Iterable[tuple[str, bytes]]) -> None:
+    """Write the files of a folder of references, or leave what was there."""
+    path = Path(output)
+    part, old = (path.with_name(f"{path.name}.{os.getpid()}.{end}") for end in ("part", "old"))
+    try:
+        part.mkdir()
+        for name, data in files:
+            inside = part / name
+            inside.parent.mkdir(parents=True, exist_ok=True)
+            inside.write_bytes(data)
+        _require_replaceable(path)
+        if path.exists():
+            path.rename(old)
+        part.rename(path)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        if old.exists() and not path.exists():
+            old.rename(path)
+        raise LayoutError(f"{path}: cannot be written ({error.strerror})") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _require_replaceable(path: Path) -> None:
+    """Refuse to replace anything but references: nothing else may be lost."""
+    if not path.exists():
+        return
+    if not path.is_dir() or path.is_symlink():
+        raise ConfigError(f"{path}: is there and no folder; remove it, or name another output")
+    inside = [file for file in path.rglob("*") if not file.is_dir()]
+    other = [file for file in inside if not _RECORD.fullmatch(file.name)]
+    if inside and other != [path / FOLDER_INDEX]:
+        raise ConfigError(
+            f"{path}: is there and holds more than references, or something else; remove it, or "
+            "name another output"
+        )

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.context import get_spawning_popen
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from h5stream.errors import FetchError
+from h5stream.errors import FetchError, LayoutError
 from h5stream.fetch.file import DataFile
-from h5stream.fetch.local import LocalFile
-from h5stream.fetch.redact import harmless_options, is_url, public_url
+from h5stream.fetch.local import LocalFile, read_small
+from h5stream.fetch.redact import harmless_options, is_url, join_url, public_url
 from h5stream.fetch.store import PieceStore
 from h5stream.layout import Fingerprint, LocalSource, Source, SparseSource
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Access"]
 
+_AT_ONCE = 16
 _CONNECTING = threading.RLock()
 
 
@@ -131,11 +134,36 @@ class Access:
         FetchError
             If it does not arrive, or has more than `most_bytes`.
         """
-        source = self.source(name)
+        return self._read_url(name, self._urls[name], most_bytes)
+
+    def _read_url(self, name: str, url: str, most_bytes: int) -> bytes:
+        source = self._connect().source(name, url)
         size_bytes = source.fingerprint(name).size_bytes
         if size_bytes > most_bytes:
             raise FetchError(f"{name}: has {size_bytes} bytes, expected at most {most_bytes}")
         return source.read(name, 0, size_bytes)
+
+    def read_inside(
+        self, folder: str, files: Sequence[str], *, most_bytes: int
+    ) -> list[bytes | None]:
+        """Read files of a folder, several at once if it is remote; None for one that is not there.
+
+        Raises
+        ------
+        FetchError
+            If one does not arrive, or has more than `most_bytes`.
+        """
+        if not self.is_remote(folder):
+            return [read_small(Path(folder) / file, most_bytes) for file in files]
+        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="h5stream-scan") as threads:
+            return list(threads.map(lambda file: self._inside(folder, file, most_bytes), files))
+
+    def _inside(self, folder: str, file: str, most_bytes: int) -> bytes | None:
+        url = join_url(self._urls[folder], file)
+        try:
+            return self._read_url(public_url(url), url, most_bytes)
+        except LayoutError:
+            return None
 
     def reopen(self, name: str, fingerprint: Fingerprint) -> SparseSource | None:
         """Look again at a version of a remote file, for which nothing is asked; None if local."""

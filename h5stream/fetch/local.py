@@ -10,6 +10,7 @@ import os
 import threading
 import weakref
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from h5stream.errors import FetchError
 from h5stream.fetch.file import Limits
 from h5stream.layout import Fingerprint
 
-__all__ = ["LocalFile"]
+__all__ = ["LocalFile", "read_small"]
 
 _LIMITS = Limits(max_gap_bytes=16 * 2**10, max_bytes=256 * 2**10)
 
@@ -118,6 +119,26 @@ class LocalFile:
             url=self.path,
             byte_range=(offset, offset + total),
         )
+
+
+def read_small(path: Path, most_bytes: int) -> bytes | None:
+    """Read a file that is not HDF5; None if it is not there.
+
+    Raises
+    ------
+    FetchError
+        If it cannot be read, or has more than `most_bytes`.
+    """
+    try:
+        if not path.is_file():
+            return None
+        with path.open("rb") as raw:
+            data = raw.read(most_bytes + 1)
+    except OSError as error:
+        raise FetchError(f"{path}: cannot be read ({error.strerror})", url=str(path)) from error
+    if len(data) > most_bytes:
+        raise FetchError(f"{path}: has more than {most_bytes} bytes", url=str(path))
+    return data
 
 
 def _rest_of(buffers: Sequence[np.ndarray], done: int) -> list[Any]:

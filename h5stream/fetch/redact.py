@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
+from urllib.parse import quote
 
-__all__ = ["harmless_options", "is_url", "public_url", "redact_text", "secrets_in"]
+__all__ = ["harmless_options", "is_url", "join_url", "public_url", "redact_text", "secrets_in"]
 
 _USERINFO = re.compile(r"(?<=://)[^/?#@]*@")
 _HARMLESS = {
@@ -55,6 +56,23 @@ def public_url(url: str) -> str:
     """
     shown = (_USERINFO.sub("", part).split("#")[0].split("?")[0] for part in url.split("::"))
     return "::".join(shown)
+
+
+def join_url(folder: str, file: str) -> str:
+    """Return the URL of a file in a folder.
+
+    Examples
+    --------
+    >>> join_url("https://host/refs.parq/?sig=1", "x/refs.0.parq")
+    'https://host/refs.parq/x/refs.0.parq?sig=1'
+    >>> join_url("zip://refs.parq::s3://bucket/a.zip", ".zmetadata")
+    'zip://refs.parq/.zmetadata::s3://bucket/a.zip'
+    """
+    first, chain, rest = folder.partition("::")
+    path, mark, query = first.partition("?")
+    if first.startswith(("http://", "https://")):
+        file = quote(file)
+    return f"{path.rstrip('/')}/{file}{mark}{query}{chain}{rest}"
 
 
 def secrets_in(url: str, options: Mapping[str, Any]) -> frozenset[str]:

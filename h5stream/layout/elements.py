@@ -21,8 +21,11 @@ _BFLOAT16_FIELDS = (15, 7, 8, 0, 7)
 """Sign position, exponent position and size, mantissa position and size, in bits."""
 
 
-def describe(dataset: h5py.Dataset) -> DatasetLayout:
-    """Read everything about a dataset but its chunk table."""
+def describe(dataset: h5py.Dataset, *, sizes: bool = True) -> DatasetLayout:
+    """Read everything about a dataset but its chunk table.
+
+    How much is stored in chunks is left out without `sizes`: HDF5 walks through their index for it.
+    """
     identifier = dataset.id
     plist = identifier.get_create_plist()
     dtype, element_shape, indirect, refused = read_element_type(identifier)
@@ -42,7 +45,8 @@ def describe(dataset: h5py.Dataset) -> DatasetLayout:
         fill = None if refused or indirect else _fill_of(plist, dtype, element_shape)
     if fill is None and not refused:
         indirect = indirect or "its fill value cannot be read directly"
-    stored_bytes = identifier.get_storage_size()
+    counted = sizes or storage is not Storage.CHUNKED
+    stored_bytes = identifier.get_storage_size() if counted else 0
     # Without this, HDF5 gives "nowhere" plus the size of the user block.
     written = storage is Storage.CONTIGUOUS and stored_bytes > 0
     enum = h5py.check_enum_dtype(dataset.dtype) if dtype.kind in "iu" else None

@@ -38,7 +38,12 @@ Names = Sequence[str] | Callable[[Any], Sequence[str]] | None
 
 
 def scan_file(
-    path: str, names: Names = None, *, tables: bool = True, source: Source | None = None
+    path: str,
+    names: Names = None,
+    *,
+    tables: bool = True,
+    sizes: bool = True,
+    source: Source | None = None,
 ) -> FileLayout:
     """Scan datasets of one file.
 
@@ -51,6 +56,9 @@ def scan_file(
         None for every dataset of the file.
     tables : bool
         Also list the chunks. Without, `stored_bytes` is known but `table` is None.
+    sizes : bool
+        Without tables and sizes, `stored_bytes` of chunked datasets is 0, and HDF5 does not walk
+        through the index of their chunks.
     source : Source, optional
         How to look at the file; by default it is a local one.
 
@@ -63,7 +71,7 @@ def scan_file(
     """
     source = source or LocalSource(path)
     before = source.fingerprint(path)
-    layout = source.run(partial(_scan, source, names, tables=tables))
+    layout = source.run(partial(_scan, source, names, tables=tables, sizes=sizes))
     for holder, found in {path: before, **layout.fingerprints}.items():
         if source.fingerprint(holder) != found:
             raise LayoutError(
@@ -72,7 +80,9 @@ def scan_file(
     return replace(layout, fingerprints={**layout.fingerprints, path: before})
 
 
-def _scan(source: Source, names: Names, file: h5py.File, *, tables: bool) -> FileLayout:
+def _scan(
+    source: Source, names: Names, file: h5py.File, *, tables: bool, sizes: bool
+) -> FileLayout:
     fingerprints: dict[str, Fingerprint] = {}
     with _refuse_damage(source.name):
         if callable(names):
@@ -84,15 +94,15 @@ def _scan(source: Source, names: Names, file: h5py.File, *, tables: bool) -> Fil
         scanned: dict[h5py.Dataset, DatasetLayout] = {}
         for dataset in found.values():
             if dataset not in scanned:
-                layout = _describe(dataset, source)
+                layout = _describe(dataset, source, sizes=sizes)
                 fingerprints.setdefault(layout.file, source.fingerprint(layout.file))
                 scanned[dataset] = with_table(dataset, layout, source) if tables else layout
         datasets = {name: scanned[dataset] for name, dataset in found.items()}
     return FileLayout(source.name, datasets, fingerprints)
 
 
-def _describe(dataset: h5py.Dataset, source: Source) -> DatasetLayout:
-    layout = describe(dataset)
+def _describe(dataset: h5py.Dataset, source: Source, *, sizes: bool) -> DatasetLayout:
+    layout = describe(dataset, sizes=sizes)
     if not source.alone:
         return layout
     return replace(layout, file=source.name, refused=layout.refused or refuse_others(dataset))

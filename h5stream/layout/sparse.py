@@ -50,6 +50,11 @@ class SparseSource:
         The version of it that may be read.
     fetch : callable
         Fetches ranges of that version.
+
+    Attributes
+    ----------
+    whole_indexes : bool
+        Fetch all of an index of chunks once HDF5 looks into it; False where few are looked up.
     """
 
     alone: ClassVar[bool] = True
@@ -57,6 +62,7 @@ class SparseSource:
     def __init__(self, name: str, fingerprint: Fingerprint, fetch: Fetch) -> None:
         self.name = name
         self._fingerprint = fingerprint
+        self.whole_indexes = True
         self._fetch = fetch
         self._extents = Extents()
         self._ahead_bytes = _LEAST_AHEAD_BYTES
@@ -155,6 +161,8 @@ class SparseSource:
 
     def _load_trees(self, roots: Mapping[int, int]) -> None:
         """Fetch indexes of chunks that HDF5 has begun to walk, each level of all at once."""
+        if not self.whole_indexes:
+            return
         level = {place: size for place, size in roots.items() if place not in self._walked}
         while level and len(self._walked) < _MOST_NODES:
             self._walked.update(level)

@@ -1,8 +1,8 @@
 """Finds layouts: in a sidecar that was written for these files, in the cache, or by a scan.
 
-1. With a sidecar nothing is asked of the files, unless it is of kerchunk, which knows no versions.
-   What is read from remote ones later must be of the versions that were indexed; local ones are
-   looked at here.
+1. With a sidecar nothing is asked of the files, unless it is of kerchunk (`references`). What is
+   read from remote ones later must be of the versions that were indexed; local ones are looked at
+   here.
 2. Without one, the first request to a remote file tells its version. What is known of that
    version from earlier is taken from the cache; what is missing is scanned, and kept there.
 """
@@ -19,20 +19,18 @@ from h5stream.errors import ConfigError, LayoutError
 from h5stream.fetch import Access
 from h5stream.fetch.store import PieceStore, digest_of
 from h5stream.layout import (
-    FileLayout,
     SavedFile,
     Source,
     SparseSource,
     pack_layouts,
     unpack_layouts,
 )
-from h5stream.layout.kerchunk import unpack_references
+from h5stream.layout.kerchunk import JsonReferences, ParquetReferences, References
 from h5stream.layout.names import find_named
-from h5stream.layout.tables import check_inside
+from h5stream.reader.references import scan_referenced
 from h5stream.reader.routes import Route
 from h5stream.reader.scanned import (
     ScannedFile,
-    choose_routes,
     map_files,
     names_in,
     scan_chosen,
@@ -42,6 +40,10 @@ from h5stream.reader.scanned import (
 __all__ = ["LayoutFinder", "Sidecar", "save_scanned"]
 
 _MOST_SIDECAR_BYTES = 2**31
+_MOST_RECORD_BYTES = 2**28
+"""Of one file of references in parquet."""
+
+_OF_FOLDERS = (".parq", ".parquet", "/")
 
 
 class Sidecar:
@@ -57,12 +59,17 @@ class Sidecar:
 
     def __init__(self, source: str, access: Access) -> None:
         self.name = access.name(source)
+        self._files: dict[str, SavedFile] = {}
+        self._references: References | None = None
+        if _is_folder(source, self.name, access):
+            inside = partial(access.read_inside, self.name, most_bytes=_MOST_RECORD_BYTES)
+            self._references = ParquetReferences(inside, self.name)
+            return
         data = self._read(access)
         if data[:1] in (b"{", b" ", b"\n"):
-            files = [_ask_version(unpack_references(data, self.name), access)]
+            self._references = JsonReferences(data, self.name)
         else:
-            files = unpack_layouts(data, self.name)
-        self._files = {file.layout.path: file for file in files}
+            self._files = {file.layout.path: file for file in unpack_layouts(data, self.name)}
 
     def _read(self, access: Access) -> bytes:
         if access.is_remote(self.name):
@@ -83,8 +90,10 @@ class Sidecar:
         ConfigError
             If the file, or a dataset of it, was not indexed.
         LayoutError
-            If it is a local file that has changed since.
+            If it is a local file that has changed since, or references do not fit it.
         """
+        if self._references is not None:
+            return scan_referenced(self._references, self.name, name, wanted, access)
         saved = self._find(name, access)
         known = saved.layout.datasets
         choice = wanted.choose_saved(known, saved.convention, complete=True)
@@ -175,17 +184,11 @@ class LayoutFinder:
         return saved if saved.layout.path == path else None
 
 
-def _ask_version(layout: FileLayout, access: Access) -> SavedFile:
-    """Make references a saved layout: of the version that is there now, and held to h5py."""
-    name = access.name(layout.path)
-    source = access.source(name)
-    mark = source.fingerprint(name)
-    datasets = {key: replace(each, file=name) for key, each in layout.datasets.items()}
-    for each in datasets.values():
-        if each.table is not None:
-            check_inside(each, each.table.byte_offset, each.table.size, mark.size_bytes)
-    whole = FileLayout(name, datasets, {name: mark})
-    return _as_saved(ScannedFile(whole, choose_routes(whole, source), Choice({})))
+def _is_folder(source: str, name: str, access: Access) -> bool:
+    """Tell a folder of references; of remote ones by the name, as fsspec does."""
+    if access.is_remote(name):
+        return name.partition("::")[0].endswith(_OF_FOLDERS)
+    return Path(source).is_dir()
 
 
 def _has_version(source: Source) -> bool:

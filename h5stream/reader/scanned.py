@@ -17,6 +17,7 @@ from h5stream.reader.routes import Route, choose_route
 
 __all__ = [
     "ScannedFile",
+    "check_row_size",
     "choose_routes",
     "map_files",
     "names_in",
@@ -70,7 +71,7 @@ def scan_chosen(source: Source, choose: Callable[[Any], Choice]) -> ScannedFile:
         return names_in(chosen[-1][0])
 
     layout = scan_file(source.name, names, source=source)
-    _check_row_size(layout)
+    check_row_size(layout)
     return ScannedFile(layout, choose_routes(layout, source), *chosen[-1])
 
 
@@ -83,7 +84,7 @@ def scan_names(source: Source, names: Sequence[str]) -> ScannedFile:
         return names
 
     layout = scan_file(source.name, same, source=source)
-    _check_row_size(layout)
+    check_row_size(layout)
     return ScannedFile(layout, choose_routes(layout, source), Choice({}), shown[-1])
 
 
@@ -123,7 +124,7 @@ def _to_check(layouts: Sequence[DatasetLayout]) -> set[tuple[str, str]]:
     }
 
 
-def _check_row_size(layout: FileLayout) -> None:
+def check_row_size(layout: FileLayout) -> None:
     """Refuse rows that cannot fit in memory before anything is allocated for them."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for name, dataset in layout.datasets.items():

@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import h5stream as h5s
-from h5stream.layout.kerchunk import pack_references, unpack_references
+from h5stream.layout import DatasetLayout, scan_file
+from h5stream.layout.kerchunk import JsonReferences, pack_json
 from tests.h5files import DIRECT_PIPELINES, DTYPES, Recipe, random_elements, write
 
 FITTING = ["none", "gzip", "shuffle gzip", "fletcher32", "shuffle gzip fletcher32", "bzip2"]
@@ -113,42 +114,93 @@ def references(**changes: Any) -> bytes:
     return json.dumps({"version": 1, "refs": {**refs, **changes}}).encode()
 
 
+def array_of(**facts: Any) -> str:
+    said = {"shape": [4], "chunks": [2], "dtype": "<i4", "filters": None, "compressor": None}
+    return json.dumps({**said, **facts})
+
+
+def locate(data: bytes) -> DatasetLayout:
+    return JsonReferences(data, "it").locate(["x"])["x"]
+
+
 def test_good_references_are_read() -> None:
-    layout = unpack_references(references(), "it").datasets["x"]
+    layout = locate(references())
+    assert layout.file == "a.h5"
     assert layout.table is not None
     assert layout.table.byte_offset.tolist() == [100, 108]
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"x/0": "base64:" + base64.b64encode(bytes(8)).decode()},
-        {"x/0": ["b.h5", 100, 8]},
-        {"x/2": ["a.h5", 100, 8]},
-        {"x/0": ["a.h5", 100]},
-        {"x/.zarray": "{}"},
-        {"x/.zarray": "nonsense"},
-        {"x/0": ["a.h5", 2**70, 8]},
-    ],
-    ids=["inline", "two files", "outside", "no size", "empty", "no JSON", "too far"],
-)
-def test_damaged_references_are_refused(changes: dict[str, Any]) -> None:
+def test_the_places_of_chunks_may_be_written_with_slashes() -> None:
+    facts = {"shape": [4, 4], "chunks": [2, 2], "dimension_separator": "/"}
+    changes = {"x/0/1": ["a.h5", 1, 16], "x/1/0": ["a.h5", 17, 16]}
+    said = json.loads(references(**{"x/.zarray": array_of(**facts), **changes}))["refs"]
+    layout = locate(json.dumps({k: v for k, v in said.items() if k not in ("x/0", "x/1")}).encode())
+    assert layout.table is not None
+    assert layout.table.index.tolist() == [1, 2]
+
+
+UNUSABLE = {
+    "inline": {"x/0": "base64:" + base64.b64encode(bytes(8)).decode()},
+    "whole files": {"x/0": ["a.h5"], "x/1": ["a.h5"]},
+    "codec": {"x/.zarray": array_of(compressor={"id": "lzma"})},
+    "order": {"x/.zarray": array_of(order="F")},
+    "objects": {"x/.zarray": array_of(dtype="|O", filters=[{"id": "vlen-utf8"}])},
+    "compound": {"x/.zarray": array_of(dtype=[["a", "<i4"]])},
+}
+
+
+@pytest.mark.parametrize("kind", UNUSABLE)
+def test_what_the_file_must_be_asked_for_is_said(kind: str) -> None:
+    layout = locate(references(**UNUSABLE[kind]))
+    assert layout.indirect
+    assert layout.table is None
+
+
+DAMAGED = {
+    "outside": {"x/2": ["a.h5", 100, 8]},
+    "two numbers": {"x/0": ["a.h5", 100]},
+    "empty": {"x/.zarray": "{}"},
+    "no JSON": {"x/.zarray": "nonsense"},
+    "too far": {"x/0": ["a.h5", 2**70, 8]},
+    "negative": {"x/0": ["a.h5", -1, 8]},
+    "twice": {"x/00": ["a.h5", 100, 8]},
+    "many axes": {"x/.zarray": array_of(shape=[1] * 99, chunks=[1] * 99)},
+    "no chunks": {"x/.zarray": array_of(chunks=[0])},
+    "many chunks": {"x/.zarray": array_of(shape=[2**60])},
+    "half a row": {"x/.zarray": array_of(shape=[4.5])},
+    "no type": {"x/.zarray": array_of(dtype="nonsense")},
+    "traversal": {"../x/.zarray": array_of()},
+    "neither text nor a range": {"x/0": {"a": 1}},
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGED)
+def test_damaged_references_are_refused(kind: str) -> None:
     with pytest.raises(h5s.LayoutError, match="no kerchunk references"):
-        unpack_references(references(**changes), "it")
+        locate(references(**DAMAGED[kind]))
+
+
+def test_templates_are_refused() -> None:
+    said = {**json.loads(references()), "templates": {"u": "a.h5"}}
+    with pytest.raises(h5s.LayoutError, match="templates"):
+        locate(json.dumps(said).encode())
+
+
+def test_references_of_several_files_are_refused() -> None:
+    with pytest.raises(h5s.LayoutError, match="lead to 2 files"):
+        locate(references(**{"x/0": ["b.h5", 100, 8]}))
 
 
 @given(st.recursive(st.none() | st.integers() | st.text(), st.lists, max_leaves=5))
 def test_any_json_is_references_or_an_error(value: Any) -> None:
     for data in (json.dumps(value).encode(), references(**{"x/.zarray": value, "x/1": value})):
-        with pytest.raises(h5s.H5StreamError):
-            unpack_references(data, "it")
+        with pytest.raises(h5s.LayoutError):
+            locate(data)
 
 
 def test_packing_needs_no_chunk_tables_of_empty_datasets(tmp_path: Path) -> None:
-    from h5stream.layout import scan_file
-
     with h5py.File(tmp_path / "file.h5", "w") as file:
         file.create_dataset("x", (10, 2), "f4", chunks=(5, 2), fillvalue=np.nan)
-    refs = json.loads(pack_references(scan_file(str(tmp_path / "file.h5"))))["refs"]
+    refs = json.loads(pack_json(scan_file(str(tmp_path / "file.h5"))))["refs"]
     assert json.loads(refs["x/.zarray"])["fill_value"] == "NaN"
     assert "x/0.0" not in refs
