@@ -7,6 +7,7 @@ import contextlib
 import random
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import aiohttp
 from aiohttp import web
@@ -42,6 +43,9 @@ def at_random(kinds: Sequence[str], rate: float, seed: int = 0) -> Script:
         return kinds[int(drawn / rate)] if drawn < rate * len(kinds) else None
 
     return script
+
+
+P = TypeVar("P", bound="Proxy")
 
 
 @dataclass
@@ -130,9 +134,9 @@ class Proxy:
 
 
 @contextlib.contextmanager
-def faulty(upstream: str) -> Iterator[Proxy]:
+def faulty(upstream: str, make: Callable[[str], P] = Proxy) -> Iterator[P]:
     """Run a proxy in front of a server until the block ends."""
-    proxy = Proxy(upstream)
+    proxy = make(upstream)
 
     async def session(_application: web.Application) -> AsyncIterator[None]:
         async with aiohttp.ClientSession(auto_decompress=False) as proxy.session:

@@ -34,7 +34,7 @@ class S3:
             "client_kwargs": {"region_name": self.region},
         }
 
-    def put(self, path: str | Path, name: str) -> str:
+    def put(self, path: str | Path, name: str, acl: Any = "private") -> str:
         """Upload a file; return its URL."""
         client = boto3.client(
             "s3",
@@ -45,7 +45,7 @@ class S3:
         )
         if BUCKET not in [bucket["Name"] for bucket in client.list_buckets()["Buckets"]]:
             client.create_bucket(Bucket=BUCKET)
-        client.put_object(Bucket=BUCKET, Key=name, Body=Path(path).read_bytes())
+        client.put_object(Bucket=BUCKET, Key=name, Body=Path(path).read_bytes(), ACL=acl)
         client.close()
         return f"s3://{BUCKET}/{name}"
 

@@ -7,6 +7,7 @@ takes. A signed URL is made once and serves every range of its object for minute
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,7 +33,7 @@ class SignedUrls:
     """
 
     def __init__(self) -> None:
-        self._buckets: dict[str, _Bucket] = {}
+        self._buckets: defaultdict[str, _Bucket] = defaultdict(_Bucket)
 
     def forget(self) -> None:
         """Make new ones from now on."""
@@ -48,7 +49,7 @@ class SignedUrls:
         parameters : mapping
             Of `get_object`.
         """
-        bucket = self._buckets.setdefault(parameters["Bucket"], _Bucket())
+        bucket = self._buckets[parameters["Bucket"]]
         if bucket.refusals == _MOST_REFUSALS or not _SIMPLE.issuperset(parameters):
             return None
         key = _key(parameters)
@@ -95,8 +96,7 @@ async def _sign(client: Any, parameters: Mapping[str, str]) -> str:
 
 def _keep_version_4(signature_version: Any, **_about: Any) -> Any:
     """Answer botocore, which would go back to version 2 for URLs; new buckets know only 4."""
-    version_4 = isinstance(signature_version, str) and signature_version.startswith("s3v4")
-    return signature_version if version_4 else None
+    return "s3v4-query" if signature_version in ("v4-query", "s3v4-query") else None
 
 
 async def send_signed(client: Any, url: str, headers: Mapping[str, str]) -> Any:
