@@ -26,6 +26,7 @@ import numpy as np
 
 from h5stream.conventions.nodes import choose, find, read_texts, refuse
 from h5stream.fields import FieldSpec, Given, Grouped
+from h5stream.layout.contents import identity, list_paths
 from h5stream.layout.names import natural_key
 
 __all__ = ["default_fields", "field_names", "recognise"]
@@ -117,22 +118,19 @@ def _are_samples(datasets: Sequence[Any]) -> bool:
 
 def _leaves(group: Any) -> list[str]:
     """List the datasets below a group by their paths; hard links, each object once."""
-    found: list[str] = []
-
-    def visit(name: str, node: Any) -> None:
+    found: dict[Any, str] = {}
+    for path in list_paths(group):
+        node = find(group, path)
         if isinstance(node, h5py.Dataset):
-            found.append(name)
-
-    group.visititems(visit)
-    return sorted(found, key=natural_key)
+            found.setdefault(identity(node), path)
+    return sorted(found.values(), key=natural_key)
 
 
 def _common_leaves(samples: _Samples) -> list[str]:
     """List the datasets that all samples have; only the first one's are opened."""
     leaves = _leaves(samples.nodes[0])
     for node in samples.nodes[1:]:
-        has: set[str] = set()
-        node.visit(has.add)
+        has = set(list_paths(node))
         leaves = [name for name in leaves if name in has]
     return leaves
 

@@ -13,7 +13,10 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
-__all__ = ["Depth", "Flow", "Ticket"]
+__all__ = ["SMALL_BYTES", "Depth", "Flow", "Ticket"]
+
+SMALL_BYTES = 64 * 2**10
+"""What a request brings at most whose time is nothing but waiting."""
 
 _FIRST_DEPTH = 32
 _MOST_DEPTH = 128
@@ -49,6 +52,18 @@ class Depth:
         self._began_s: float | None = None
         self._throttled_s: float | None = None
         self._count = self._nbytes = 0
+
+    @property
+    def small_requests(self) -> int:
+        """How many small requests to have in flight: from the beginning the most that may be.
+
+        Examples
+        --------
+        >>> Depth().small_requests, Depth(4).small_requests
+        (128, 4)
+        """
+        free = not self._fixed and self._throttled_s is None
+        return _MOST_DEPTH if free else self.requests
 
     def note(self, now_s: float, nbytes: int) -> None:
         """Count a range that arrived while more were waiting to be asked for."""
@@ -103,11 +118,14 @@ class Ticket:
         Does it; never raises.
     wanted : callable
         Whether anybody still wants it.
+    small : bool
+        Whether it is one of many that bring little; they tell nothing about the network's rate.
     """
 
     nbytes: int
     work: Callable[[], Awaitable[None]]
     wanted: Callable[[], bool]
+    small: bool = False
 
 
 class Flow:
@@ -140,7 +158,8 @@ class Flow:
                 self._waiting.popleft()
                 continue
             full = self._nbytes + first.nbytes > self._most_bytes
-            if self._tasks and (full or len(self._tasks) >= self.depth.requests):
+            most = self.depth.small_requests if first.small else self.depth.requests
+            if self._tasks and (full or len(self._tasks) >= most):
                 return
             self._waiting.popleft()
             self._nbytes += first.nbytes
@@ -155,8 +174,8 @@ class Flow:
             task = asyncio.current_task()
             assert task is not None, "runs as a task"
             self._tasks.discard(task)
-            if self._waiting:
+            if self._waiting and not ticket.small:
                 self.depth.note(time.monotonic(), ticket.nbytes)
-            else:
+            elif not self._waiting:
                 self.depth.note_idle()
             self._start_more()

@@ -18,7 +18,9 @@ __all__ = [
     "Kind",
     "expand_pattern",
     "find_node",
+    "identity",
     "kind_of",
+    "list_paths",
     "matrix_width",
     "read_attribute",
     "some",
@@ -54,21 +56,33 @@ def find_node(file: Any, name: str) -> Any:
     try:
         return file[path]
     except (KeyError, ValueError) as error:
-        known = _names(file)
+        known = list_paths(file, _MOST_NAMES)
         close = difflib.get_close_matches(name.strip("/"), known, n=3, cutoff=0.5)
         hint = f"did you mean {', '.join(close)}?" if close else f"it has {some(known)}"
         raise ConfigError(f"{file.filename}: there is no dataset {name!r}; {hint}") from error
 
 
-def _names(file: Any) -> list[str]:
-    known: list[str] = []
+def list_paths(group: Any, most: int | None = None) -> list[str]:
+    """List the paths below a group that hard links make, in order of their names.
 
-    def visit(name: str) -> bool | None:
-        known.append(name)
-        return True if len(known) >= _MOST_NAMES else None
+    HDF5's own visit of objects also measures their indexes; a read that fails in there kills the
+    process, and of a remote file reads do fail.
+    """
+    paths: list[str] = []
 
-    file.visit(visit)
-    return known
+    def visit(path: str, link: Any) -> bool | None:
+        if isinstance(link, h5py.HardLink):
+            paths.append(path)
+        return True if most is not None and len(paths) >= most else None
+
+    group.visititems_links(visit)
+    return paths
+
+
+def identity(node: Any) -> tuple[Any, ...]:
+    """Return what tells an object from all others, by whatever path it is found."""
+    info = h5py.h5g.get_objinfo(node.id)  # `h5o.get_info` measures indexes, too
+    return (info.fileno, info.objno)
 
 
 def some(names: list[str]) -> str:

@@ -22,7 +22,7 @@ from typing import Any
 import h5py
 
 from h5stream.errors import ConfigError, H5StreamError, LayoutError
-from h5stream.layout.contents import find_node, some
+from h5stream.layout.contents import find_node, identity, some
 from h5stream.layout.elements import describe
 from h5stream.layout.links import leads_outside, refuse_others
 from h5stream.layout.model import DatasetLayout, FileLayout, Fingerprint
@@ -137,13 +137,13 @@ def _refuse_damage(path: str) -> Iterator[None]:
 
 def _walk(file: h5py.File, *, alone: bool = False) -> Iterator[tuple[str, h5py.Dataset]]:
     """Yield each dataset once, hard links before soft and external ones; dangling links end."""
-    seen: set[tuple[str, int]] = set()
+    seen: set[tuple[Any, ...]] = set()
     datasets: dict[str, h5py.Dataset] = {}
     pending: list[tuple[str, h5py.Group]] = [("", file)]
     linked: list[tuple[str, h5py.Group, str]] = []
 
     def visit(name: str, node: Any) -> None:
-        key = (node.file.filename, h5py.h5o.get_info(node.id).addr)
+        key = identity(node)
         if key in seen:
             return
         seen.add(key)

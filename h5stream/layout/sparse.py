@@ -4,8 +4,8 @@
 2. The action that failed is dropped, what it missed is fetched, and it runs again: nothing is
    ever waited for while HDF5's lock is held, so no thread, no event loop and no garbage
    collection can wait for it in turn.
-3. A miss fetches some bytes ahead, more where misses follow each other. Where HDF5 has begun to
-   walk the index of a dataset's chunks, all nodes below are fetched too, a whole level at once.
+3. A miss fetches some bytes ahead, more where misses follow each other, and the blocks that those
+   which HDF5 has read point to, as far as they will be wanted (`hints`).
 
 How bytes are fetched is the caller's business.
 """
@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, TypeVar
 
 from h5stream.errors import H5StreamError, LayoutError
-from h5stream.layout.btree import TREE_SIGNATURE, TreeLevels, chunk_node_children
 from h5stream.layout.extents import Extents
+from h5stream.layout.hints import TREE_SIGNATURE, Ahead, Guide, TreeLevels
 from h5stream.layout.model import Fingerprint
 from h5stream.layout.opening import explain_open_failure, open_image
 
@@ -30,13 +31,14 @@ T = TypeVar("T")
 Fetch = Callable[[Sequence[tuple[int, int]]], Sequence[bytes]]
 """Ranges (first byte, one past the last) -> their bytes; all at once."""
 
-_LEAST_AHEAD_BYTES = 32 * 2**10
-_MOST_AHEAD_BYTES = 2 * 2**20
-_ALIGNMENT_BYTES = 4096
+_MOST_PAGE_BYTES = 2**20
+_AHEAD = Ahead()
+_MOST_REQUEST_BYTES = 2**20
 _MOST_BYTES = 2**30
+_MOST_HINTED_BYTES = 2**29
 _KEPT_BYTES = 2**26
 _MOST_TURNS = 4096
-_MOST_NODES = 2**20
+_MOST_LEVELS = 16
 
 
 class SparseSource:
@@ -50,26 +52,30 @@ class SparseSource:
         The version of it that may be read.
     fetch : callable
         Fetches ranges of that version.
-
-    Attributes
-    ----------
-    whole_indexes : bool
-        Fetch all of an index of chunks once HDF5 looks into it; False where few are looked up.
+    ahead : Ahead
+        How much to fetch that was not asked for.
     """
 
     alone: ClassVar[bool] = True
 
-    def __init__(self, name: str, fingerprint: Fingerprint, fetch: Fetch) -> None:
+    def __init__(
+        self, name: str, fingerprint: Fingerprint, fetch: Fetch, ahead: Ahead = _AHEAD
+    ) -> None:
         self.name = name
         self._fingerprint = fingerprint
-        self.whole_indexes = True
         self._fetch = fetch
         self._extents = Extents()
-        self._ahead_bytes = _LEAST_AHEAD_BYTES
+        self._ahead = ahead
+        self._ahead_bytes = ahead.least_bytes
         self._last_stop = -1
-        self._walked: set[int] = set()
+        self._guide = self._make_guide()
         self._levels = TreeLevels()
         self._turns = threading.Lock()
+
+    def look_up_few(self) -> None:
+        """Fetch no index of chunks whole from now on: few chunks will be looked up."""
+        self._ahead = replace(self._ahead, nodes=0, whole_indexes=False)
+        self._guide.ahead = self._ahead
 
     def keep(self, offset: int, data: bytes) -> None:
         """Take bytes that came without being asked for here."""
@@ -77,7 +83,7 @@ class SparseSource:
 
     def load(self, ranges: Sequence[tuple[int, int]]) -> None:
         """Fetch what is missing of some ranges, all at once."""
-        missing = sorted({gap for span in ranges for gap in self._extents.missing(*span)})
+        missing = self._gaps(ranges)
         if self._extents.nbytes + sum(stop - start for start, stop in missing) > _MOST_BYTES:
             raise LayoutError(
                 f"{self.name}: its description takes more than {_MOST_BYTES} bytes; the file is "
@@ -87,12 +93,23 @@ class SparseSource:
             for (start, _stop), data in zip(missing, self._fetch(missing), strict=True):
                 self._extents.add(start, data)
 
+    def _gaps(self, ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+        """List what is missing of some ranges, joined where it overlaps or touches."""
+        gaps: list[tuple[int, int]] = []
+        for start, stop in sorted({gap for span in ranges for gap in self._extents.missing(*span)}):
+            begin, reached = gaps[-1] if gaps else (0, -1)
+            if start < reached or (start == reached and stop - begin <= _MOST_REQUEST_BYTES):
+                gaps[-1] = (begin, max(reached, stop))
+            else:
+                gaps.append((start, stop))
+        return gaps
+
     def forget(self) -> None:
         """Drop all bytes, if they have become many."""
         with self._turns:
             if self._extents.nbytes > _KEPT_BYTES:
                 self._extents = Extents()
-                self._walked.clear()
+                self._guide = self._make_guide()
 
     def run(self, action: Callable[[Any], T], beside: Extents | None = None) -> T:
         """Open the file in memory and call `action`, again after each miss.
@@ -112,18 +129,24 @@ class SparseSource:
         with self._turns:
             for _turn in range(_MOST_TURNS):
                 parts = [self._extents, *([] if beside is None else [beside])]
-                image = _Image(self.name, parts, self._fingerprint.size_bytes, self._levels)
+                image = _Image(self.name, parts, self._fingerprint.size_bytes, self._fits)
                 try:
                     return self._try(action, image)
                 except Exception:
                     if image.missed is None:
                         raise
-                self._load_trees(image.trees)
+                self._guide.note(image.reads)
                 self._load_missed(*image.missed)
         raise LayoutError(
             f"{self.name}: HDF5 found no end in {_MOST_TURNS} reads; the file is damaged, copy it "
             "again"
         )
+
+    def _fits(self, place: int, node: bytes) -> bool:
+        """Tell whether a node of an index is on the level where its parent says."""
+        base_bytes = self._guide.base_bytes
+        size_bytes = self._fingerprint.size_bytes - base_bytes
+        return self._levels.fits(place - base_bytes, node, size_bytes)
 
     def _try(self, action: Callable[[Any], T], image: _Image) -> T:
         try:
@@ -159,33 +182,41 @@ class SparseSource:
             at = max(512, 2 * at)
         return False
 
-    def _load_trees(self, roots: Mapping[int, int]) -> None:
-        """Fetch indexes of chunks that HDF5 has begun to walk, each level of all at once."""
-        if not self.whole_indexes:
-            return
-        level = {place: size for place, size in roots.items() if place not in self._walked}
-        while level and len(self._walked) < _MOST_NODES:
-            self._walked.update(level)
-            below: dict[int, int] = {}
-            for place, size in level.items():
-                node = self._extents.read(place, size) or b""
-                children = chunk_node_children(node, self._fingerprint.size_bytes)
-                below |= {child: size for child in children if child not in self._walked}
-            self.load([(child, child + size) for child, size in below.items()])
-            level = below
+    def _make_guide(self) -> Guide:
+        return Guide(
+            self._fingerprint.size_bytes,
+            lambda at, size: self._extents.read(at, size),
+            self._ahead,
+        )
 
     def _load_missed(self, offset: int, size: int) -> None:
-        if not self._extents.missing(offset, offset + size):
-            return
-        follows = self._last_stop - _ALIGNMENT_BYTES <= offset <= self._last_stop
+        gaps = self._extents.missing(offset, offset + size)
+        spans = [self._span_ahead(gaps[0][0], offset + size)] if gaps else []
+        level = self._guide.beside(offset)
+        for _level in range(_MOST_LEVELS):
+            hints = [self._align(each.place, each.nbytes) for each in level]
+            nbytes = self._extents.nbytes + sum(stop - start for start, stop in self._gaps(hints))
+            self.load([*spans, *(hints if nbytes <= _MOST_HINTED_BYTES else [])])
+            level, spans = self._guide.below(level), []
+            if not level:
+                return
+
+    def _span_ahead(self, start: int, stop: int) -> tuple[int, int]:
+        follows = self._last_stop <= start <= self._last_stop + self._ahead.align_bytes
         self._ahead_bytes = (
-            min(2 * self._ahead_bytes, _MOST_AHEAD_BYTES) if follows else _LEAST_AHEAD_BYTES
+            min(2 * self._ahead_bytes, self._ahead.most_bytes)
+            if follows
+            else self._ahead.least_bytes
         )
-        start = offset // _ALIGNMENT_BYTES * _ALIGNMENT_BYTES
-        stop = max(offset + size, start + self._ahead_bytes)
-        self._last_stop = min(stop, self._fingerprint.size_bytes)
-        self.load([(start, self._last_stop)])
-        self._load_trees({offset: size})
+        start, stop = self._align(start, stop - start)
+        self._last_stop = min(max(stop, start + self._ahead_bytes), self._fingerprint.size_bytes)
+        return start, self._last_stop
+
+    def _align(self, offset: int, size: int) -> tuple[int, int]:
+        """Round a range to whole pages."""
+        page = min(max(self._guide.page_bytes, self._ahead.align_bytes), _MOST_PAGE_BYTES)
+        start, stop = offset // page * page, -(-(offset + size) // page) * page
+        return start, min(stop, self._fingerprint.size_bytes)
 
 
 class _MissError(H5StreamError):
@@ -196,16 +227,20 @@ class _Image(io.RawIOBase):
     """The file object that HDF5 reads from."""
 
     def __init__(
-        self, name: str, parts: Sequence[Extents], size_bytes: int, levels: TreeLevels
+        self,
+        name: str,
+        parts: Sequence[Extents],
+        size_bytes: int,
+        fits: Callable[[int, bytes], bool],
     ) -> None:
         super().__init__()
-        self._levels = levels
+        self._fits = fits
         self._name = name
         self._parts = parts
         self._size_bytes = size_bytes
         self._at = 0
         self.missed: tuple[int, int] | None = None
-        self.trees: dict[int, int] = {}
+        self.reads: dict[int, int] = {}
 
     def __repr__(self) -> str:
         return self._name
@@ -234,10 +269,9 @@ class _Image(io.RawIOBase):
             if self.missed is None:
                 self.missed = (self._at, size)
             raise OSError("not in memory")
-        if data[:4] == TREE_SIGNATURE:
-            self.trees[self._at] = size
-            if not self._levels.fits(self._at, data, self._size_bytes):
-                raise OSError("an index of chunks leads back into itself")
+        self.reads[self._at] = max(size, self.reads.get(self._at, 0))
+        if data[:4] == TREE_SIGNATURE and not self._fits(self._at, data):
+            raise OSError("an index of chunks leads back into itself")
         wanted[:size] = data
         self._at += size
         return size

@@ -68,7 +68,7 @@ def scan_referenced(
     layout = _ask_file(arrays, what, source)
     check_row_size(layout)
     if isinstance(source, SparseSource):
-        source.whole_indexes = False  # the check of a few chunks looks up no others
+        source.look_up_few()  # the check of a few chunks looks up no others
     return ScannedFile(layout, choose_routes(layout, source), choice)
 
 

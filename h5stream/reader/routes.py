@@ -26,7 +26,7 @@ from h5stream.reader.peek import PeekedFile
 from h5stream.reader.ranges import ranges_of_rows
 from h5stream.reader.stats import Stats
 
-__all__ = ["Route", "choose_route", "reason_against"]
+__all__ = ["Route", "choose_route", "load_checked", "reason_against"]
 
 _MOST_CHECKED_BYTES = 64 * 2**20
 _MOST_FETCHED_BYTES = 16 * 2**20
@@ -79,9 +79,26 @@ def choose_route(
     if reason is not None:
         _require_filters(layout)
         return Route(reason)
-    if fingerprint is not None and layout.n_rows and layout.vlen is None:
+    if fingerprint is not None and _is_checked(layout):
         return Route(_check(layout, fingerprint, source))
     return Route()
+
+
+def load_checked(layouts: Sequence[DatasetLayout], source: SparseSource) -> None:
+    """Fetch what the self-checks of some datasets of a remote file will read, all at once."""
+    file = PeekedFile(source)
+    file.load(
+        [
+            ranges_of_rows(layout, *sample)
+            for layout in layouts
+            if _is_checked(layout)
+            for sample in _affordable(layout, _rows_to_check(layout))
+        ]
+    )
+
+
+def _is_checked(layout: DatasetLayout) -> bool:
+    return reason_against(layout) is None and bool(layout.n_rows) and layout.vlen is None
 
 
 def reason_against(layout: DatasetLayout) -> str | None:
@@ -109,12 +126,11 @@ def _check(
     layout: DatasetLayout, fingerprint: Fingerprint, source: SparseSource | None
 ) -> str | None:
     """Read a sample of rows both ways; return why not to trust the direct way."""
-    samples = _rows_to_check(layout)
     file: DataFile = LocalFile(layout.file, fingerprint)
+    samples = _rows_to_check(layout)
     if source is not None:
-        samples = _affordable(layout, samples)
-        file = PeekedFile(source)
-        file.load([ranges_of_rows(layout, *sample) for sample in samples])
+        file, samples = PeekedFile(source), _affordable(layout, samples)
+        load_checked([layout], source)
     direct = DirectDataset(layout, file, Stats())
     fallback = FallbackFile(layout.file, source)
     try:

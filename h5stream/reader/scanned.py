@@ -13,7 +13,7 @@ from h5stream.errors import LayoutError
 from h5stream.fetch import Access
 from h5stream.fields import names_of
 from h5stream.layout import DatasetLayout, FileLayout, Source, SparseSource, scan_file
-from h5stream.reader.routes import Route, choose_route
+from h5stream.reader.routes import Route, choose_route, load_checked
 
 __all__ = [
     "ScannedFile",
@@ -104,6 +104,8 @@ def choose_routes(layout: FileLayout, source: Source) -> dict[tuple[str, str], R
     sparse = source if isinstance(source, SparseSource) else None
     readable = [each for each in layout.datasets.values() if not each.refused and each.shape]
     checked = _to_check(readable)
+    if sparse is not None:
+        load_checked([each for each in readable if each.key in checked], sparse)
     for dataset in readable:
         if dataset.key not in routes:
             mark = layout.fingerprints[dataset.file] if dataset.key in checked else None

@@ -55,6 +55,36 @@ def test_what_nobody_wants_any_more_is_not_asked_for() -> None:
     assert asyncio.run(run()) == [0, 2]
 
 
+def test_small_requests_need_no_trying_unless_the_server_is_busy() -> None:
+    depth = Depth()
+    assert (depth.requests, depth.small_requests) == (32, 128)
+    depth.note_throttled(0.0)
+    assert (depth.requests, depth.small_requests) == (16, 16)
+    assert Depth(4).small_requests == 4
+
+
+def test_many_small_requests_are_in_flight_and_tell_nothing_about_the_rate() -> None:
+    async def run() -> tuple[int, int]:
+        depth, flying, most, done = Depth(), set(), 0, 0
+        flow = Flow(depth, 2**20)
+
+        async def work(number: int) -> None:
+            nonlocal most, done
+            flying.add(number)
+            most = max(most, len(flying))
+            await asyncio.sleep(0.001)
+            flying.discard(number)
+            done += 1
+
+        tickets = [Ticket(1, lambda n=n: work(n), lambda: True, small=True) for n in range(600)]
+        flow.put(tickets)
+        while done < 600:
+            await asyncio.sleep(0.001)
+        return most, depth.requests
+
+    assert asyncio.run(run()) == (128, 32)
+
+
 def rounds(depth: Depth, rate_of: dict[int, float], count: int) -> list[int]:
     """Let ranges of one byte arrive at a rate that depends on the depth; list the depths."""
     now_s, seen = 0.0, [depth.requests]

@@ -21,7 +21,7 @@ import numpy as np
 from h5stream.errors import FetchError, H5StreamError, LayoutError
 from h5stream.fetch.coalesce import REMOTE_GAP_BYTES, REMOTE_READ_BYTES, join_ranges
 from h5stream.fetch.file import Limits
-from h5stream.fetch.flow import Flow, Ticket
+from h5stream.fetch.flow import SMALL_BYTES, Flow, Ticket
 from h5stream.fetch.loop import LoopThread
 from h5stream.fetch.redact import redact_text
 from h5stream.fetch.remote.arrival import Arrival
@@ -143,6 +143,8 @@ class RemoteFile:
         spans: Sequence[Span],
         cached: Sequence[Span] = (),
         keep: Callable[[Arrival], None] | None = None,
+        *,
+        scan: bool = False,
     ) -> Arrival:
         arrival = Arrival(
             spans, self._read_kept, self._read_anew, self.check_unchanged, cached, keep
@@ -152,6 +154,7 @@ class RemoteFile:
                 stop - start,
                 partial(self._bring, arrival, number, start, stop),
                 lambda: arrival.wanted,
+                small=scan and stop - start <= SMALL_BYTES,
             )
             for number, (start, stop) in enumerate(spans)
         ]
@@ -185,7 +188,7 @@ class RemoteFile:
         return data
 
     def fetch(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
-        """Return the bytes of ranges, all fetched at once.
+        """Return the bytes of ranges of a scan, all fetched at once.
 
         Raises
         ------
@@ -193,7 +196,7 @@ class RemoteFile:
             If some of them do not arrive.
         """
         starts, stops = np.array(ranges, np.int64).reshape(-1, 2).T
-        arrival = self._ask(join_ranges(starts, stops - starts))
+        arrival = self._ask(join_ranges(starts, stops - starts), scan=True)
         arrival.wait()
         return [bytes(arrival.view(start, stop - start)) for start, stop in ranges]
 
