@@ -70,7 +70,8 @@ class Proxy:
             request.transport.abort()
             return web.Response()
         if kind == "stall":
-            await asyncio.sleep(30)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.ended.wait(), 30)
         if kind is not None and kind.isdecimal():
             headers = {"Retry-After": "0"} if kind in ("429", "503") else {}
             return web.Response(status=int(kind), headers=headers)
@@ -133,6 +134,7 @@ def faulty(upstream: str) -> Iterator[Proxy]:
     proxy = Proxy(upstream)
 
     async def start() -> web.AppRunner:
+        proxy.ended = asyncio.Event()
         proxy.session = aiohttp.ClientSession(auto_decompress=False)
         application = web.Application(client_max_size=2**26)
         application.router.add_route("*", "/{path:.*}", proxy.answer)
@@ -144,12 +146,13 @@ def faulty(upstream: str) -> Iterator[Proxy]:
         return runner
 
     async def stop(runner: web.AppRunner) -> None:
+        proxy.ended.set()
+        for site in list(runner.sites):
+            await site.stop()
+        await asyncio.sleep(0.1)  # until all is accepted that clients had asked for
         await runner.cleanup()
         await proxy.session.close()
-        stalled = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        for task in stalled:
-            task.cancel()
-        await asyncio.gather(*stalled, return_exceptions=True)
+        await asyncio.sleep(0.1)  # until all is closed
 
     runner = asyncio.run_coroutine_threadsafe(start(), loop).result(10)
     try:

@@ -123,20 +123,6 @@ def test_workers_get_over_all_faults_at_once(
     assert len(proxy.broken) > 5
 
 
-def test_the_error_of_a_worker_is_that_of_the_range(
-    faulty_place: tuple[Proxy, str, dict[str, Any]],
-) -> None:
-    proxy, url, options = faulty_place
-    pipe = stream_of(url, lanes=1, **options)
-    pipe.catalog  # noqa: B018
-    proxy.script = lambda number: "403"
-    with pytest.raises(h5s.FetchError, match=r"bytes \d+ to \d+ are missing after") as raised:
-        list(h5s.Loader(pipe, num_workers=1, multiprocessing_context="spawn"))
-    assert raised.value.url == url
-    assert raised.value.byte_range is not None
-    assert raised.value.attempts is not None
-
-
 @pytest.mark.parametrize(
     ("kind", "says"),
     [
