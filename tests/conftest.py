@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import hdf5plugin  # noqa: F401 - registers the filters that files of these tests are written with
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.places import PLACES, Place, placed
 
 settings.register_profile(
     "quick",
@@ -26,3 +29,10 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="module", params=PLACES)
+def place(request: pytest.FixtureRequest) -> Iterator[Place]:
+    """Run a module's laws over files on disk, and over the same files as remote ones."""
+    with ExitStack() as until_the_end:
+        yield lambda path: until_the_end.enter_context(placed(path, request.param))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import h5stream as h5s
 from h5stream.explain import Explanation, FieldReport, explain, format_bytes
+from tests.places import Place
 from tests.streams import blocks_of, write_columns, write_rows
 
 
@@ -40,6 +41,7 @@ def slow_amplification(
 )
 def test_amplification_is_what_counting_gives(
     tmp_path_factory: pytest.TempPathFactory,
+    place: Place,
     n_rows: int,
     chunk_rows: int,
     other_chunk_rows: int,
@@ -59,7 +61,8 @@ def test_amplification_is_what_counting_gives(
                 compression="gzip",
                 maxshape=(None, width),
             )
-    stream = h5s.H5Stream(path, ["a", "b"], shuffle=True, seed=seed, buffer_size=buffer_size)
+    fields = ["a", "b"]
+    stream = h5s.H5Stream(place(path), fields, shuffle=True, seed=seed, buffer_size=buffer_size)
     first, second = explain(stream).fields
     if "memory" in second.route:
         assert second.amplification == 1

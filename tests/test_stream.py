@@ -12,45 +12,44 @@ from hypothesis import strategies as st
 
 import h5stream as h5s
 from h5stream.pipes import Pipe
+from tests.places import Place
 from tests.streams import rows_of, threads, write_columns, write_rows
 
 SIZES = (17, 0, 30, 5)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write ``part-0.h5`` to ``part-3.h5``, chunked in different ways; rows count on."""
+def files(tmp_path_factory: pytest.TempPathFactory, place: Place) -> list[str]:
+    """Write four files, chunked in different ways; rows count on."""
     folder = tmp_path_factory.mktemp("stream")
+    written: list[str] = []
     first = 0
     for number, (size, chunk_rows) in enumerate(zip(SIZES, (4, 3, None, 7), strict=True)):
-        write_rows(folder / f"part-{number}.h5", size, first=first, chunk_rows=chunk_rows)
+        path = folder / f"part-{number}.h5"
+        written.append(place(write_rows(path, size, first=first, chunk_rows=chunk_rows)))
         first += size
-    return folder
-
-
-def parts(folder: Path, files: int) -> list[Path]:
-    return [folder / f"part-{number}.h5" for number in range(files)]
+    return written
 
 
 @given(
     seed=st.integers(0, 2**64 - 1),
     buffer_size=st.none() | st.integers(1, 70),
     batch_size=st.none() | st.integers(1, 60),
-    files=st.integers(1, 4),
+    n_files=st.integers(1, 4),
     lanes=st.none() | st.integers(1, 3),
     epoch=st.integers(0, 3),
 )
 def test_an_epoch_has_every_row_exactly_once(
-    folder: Path,
+    files: list[str],
     seed: int,
     buffer_size: int | None,
     batch_size: int | None,
-    files: int,
+    n_files: int,
     lanes: int | None,
     epoch: int,
 ) -> None:
     stream = h5s.H5Stream(
-        parts(folder, files),
+        files[:n_files],
         ["row", "x"],
         batch_size=batch_size,
         shuffle=True,
@@ -62,46 +61,46 @@ def test_an_epoch_has_every_row_exactly_once(
     expected_items = len(stream)
     items = list(stream)
     assert len(items) == expected_items
-    assert sorted(rows_of(items)) == list(range(sum(SIZES[:files])))
+    assert sorted(rows_of(items)) == list(range(sum(SIZES[:n_files])))
     assert all(bool((item["x"][..., 0] == item["row"]).all()) for item in items)
 
 
-@given(files=st.integers(1, 4), batch_size=st.integers(1, 60), drop_last=st.booleans())
+@given(n_files=st.integers(1, 4), batch_size=st.integers(1, 60), drop_last=st.booleans())
 def test_without_shuffling_rows_come_in_the_order_of_files(
-    folder: Path, files: int, batch_size: int, drop_last: bool
+    files: list[str], n_files: int, batch_size: int, drop_last: bool
 ) -> None:
-    stream = h5s.H5Stream(parts(folder, files), batch_size=batch_size, drop_last=drop_last)
+    stream = h5s.H5Stream(files[:n_files], batch_size=batch_size, drop_last=drop_last)
     batches = list(stream)
-    n_rows = sum(SIZES[:files])
+    n_rows = sum(SIZES[:n_files])
     kept = n_rows // batch_size * batch_size if drop_last else n_rows
     assert rows_of(batches) == list(range(kept))
     assert len(batches) == len(stream)
 
 
-def shuffled(folder: Path, **options: Any) -> h5s.H5Stream:
+def shuffled(files: list[str], **options: Any) -> h5s.H5Stream:
     options = {"batch_size": 8, "shuffle": True, "buffer_size": 12, **options}
-    return h5s.H5Stream(parts(folder, 4), ["row"], **options)
+    return h5s.H5Stream(files, ["row"], **options)
 
 
-def test_the_same_seed_gives_the_same_order_whatever_runs_it(folder: Path) -> None:
-    expected = rows_of(shuffled(folder, seed=4))
+def test_the_same_seed_gives_the_same_order_whatever_runs_it(files: list[str]) -> None:
+    expected = rows_of(shuffled(files, seed=4))
     for options in ({"threads": 1}, {"threads": 5}, {"prefetch": 1}, {"prefetch": 50}):
-        assert rows_of(shuffled(folder, seed=4, **options)) == expected
+        assert rows_of(shuffled(files, seed=4, **options)) == expected
 
 
-def test_another_seed_and_another_epoch_give_another_order(folder: Path) -> None:
-    stream = shuffled(folder, seed=4)
+def test_another_seed_and_another_epoch_give_another_order(files: list[str]) -> None:
+    stream = shuffled(files, seed=4)
     orders = [rows_of(stream) for _ in range(3)]
-    orders.append(rows_of(shuffled(folder, seed=5)))
+    orders.append(rows_of(shuffled(files, seed=5)))
     assert len({tuple(order) for order in orders}) == 4
     stream.set_epoch(1)
     assert rows_of(stream) == orders[1]
 
 
-def test_a_stream_is_the_chain_with_defaults(folder: Path) -> None:
-    stream = shuffled(folder, seed=7, drop_last=True)
+def test_a_stream_is_the_chain_with_defaults(files: list[str]) -> None:
+    stream = shuffled(files, seed=7, drop_last=True)
     pipe = (
-        h5s.open_files(parts(folder, 4), ["row"])
+        h5s.open_files(files, ["row"])
         .list_chunks()
         .shuffle_chunks(7)
         .shard()
@@ -115,8 +114,8 @@ def test_a_stream_is_the_chain_with_defaults(folder: Path) -> None:
     assert rows_of(stream) == rows_of(pipe)
 
 
-def test_methods_of_pipes_work_on_a_stream(folder: Path) -> None:
-    stream = h5s.H5Stream(parts(folder, 1), ["row"], batch_size=8)
+def test_methods_of_pipes_work_on_a_stream(files: list[str]) -> None:
+    stream = h5s.H5Stream(files[:1], ["row"], batch_size=8)
     assert list(stream.map(lambda batch: len(batch["row"])).prefetch(1)) == [8, 8, 1]
 
 
@@ -149,8 +148,8 @@ def test_wrong_arguments_are_refused_at_once(options: dict[str, Any], message: s
         h5s.H5Stream("missing.h5", **options)
 
 
-def test_numpy_integers_are_integers(folder: Path) -> None:
-    stream = h5s.H5Stream(parts(folder, 1), ["row"], batch_size=np.int64(8), seed=np.uint8(3))
+def test_numpy_integers_are_integers(files: list[str]) -> None:
+    stream = h5s.H5Stream(files[:1], ["row"], batch_size=np.int64(8), seed=np.uint8(3))
     assert len(rows_of(stream)) == 17
 
 
@@ -165,8 +164,8 @@ def test_numpy_integers_are_integers(folder: Path) -> None:
     ],
     ids=["list", "tuple", "one", "mapping", "None"],
 )
-def test_fields_name_the_keys_of_a_batch(folder: Path, fields: Any, keys: list[str]) -> None:
-    batch = next(iter(h5s.H5Stream(folder / "part-0.h5", fields, batch_size=8)))
+def test_fields_name_the_keys_of_a_batch(files: list[str], fields: Any, keys: list[str]) -> None:
+    batch = next(iter(h5s.H5Stream(files[0], fields, batch_size=8)))
     assert list(batch) == keys
 
 
@@ -189,27 +188,27 @@ def test_members_of_a_compound_are_fields_of_their_own(tmp_path: Path) -> None:
     assert batch["whole"]["inner"]["b"].shape == (6, 2)
 
 
-def test_batches_are_tensors_of_the_stored_types(folder: Path) -> None:
-    batch = next(iter(h5s.H5Stream(folder / "part-0.h5", batch_size=8)))
+def test_batches_are_tensors_of_the_stored_types(files: list[str]) -> None:
+    batch = next(iter(h5s.H5Stream(files[0], batch_size=8)))
     assert (batch["row"].dtype, batch["row"].shape) == (torch.int64, (8,))
     assert (batch["x"].dtype, batch["x"].shape) == (torch.float32, (8, 3))
 
 
-def test_numpy_output_gives_arrays(folder: Path) -> None:
-    batch = next(iter(h5s.H5Stream(folder / "part-0.h5", batch_size=8, output="numpy")))
+def test_numpy_output_gives_arrays(files: list[str]) -> None:
+    batch = next(iter(h5s.H5Stream(files[0], batch_size=8, output="numpy")))
     assert type(batch) is dict
     assert type(batch["x"]) is np.ndarray
 
 
-def test_without_a_batch_size_samples_come_one_by_one(folder: Path) -> None:
-    stream = h5s.H5Stream(parts(folder, 2), shuffle=True)
+def test_without_a_batch_size_samples_come_one_by_one(files: list[str]) -> None:
+    stream = h5s.H5Stream(files[:2], shuffle=True)
     samples = list(stream)
     assert len(samples) == len(stream) == 17
     assert (samples[0]["row"].shape, samples[0]["x"].shape) == ((), (3,))
 
 
-def test_a_function_collates(folder: Path) -> None:
-    stream = h5s.H5Stream(parts(folder, 1), batch_size=8, collate=lambda columns: set(columns))
+def test_a_function_collates(files: list[str]) -> None:
+    stream = h5s.H5Stream(files[:1], batch_size=8, collate=lambda columns: set(columns))
     assert next(iter(stream)) == {"row", "x"}
 
 
@@ -220,9 +219,9 @@ def test_matches_of_a_pattern_come_in_natural_order(tmp_path: Path) -> None:
     assert rows_of(stream) == [10, 11, 20, 21, 100, 101]
 
 
-def test_a_list_keeps_its_order_and_may_repeat_a_file(folder: Path) -> None:
-    path = str(folder / "part-3.h5")
-    rows = rows_of(h5s.H5Stream([path, folder / "part-0.h5", path], ["row"], batch_size=10))
+def test_a_list_keeps_its_order_and_may_repeat_a_file(files: list[str]) -> None:
+    path = files[3]
+    rows = rows_of(h5s.H5Stream([path, files[0], path], ["row"], batch_size=10))
     assert rows == [*range(47, 52), *range(17), *range(47, 52)]
 
 
@@ -261,39 +260,39 @@ def test_a_pattern_without_matches_is_refused(tmp_path: Path) -> None:
         len(h5s.H5Stream(tmp_path / "*.h5"))
 
 
-def test_ranks_share_an_epoch_equally(folder: Path) -> None:
-    ranks = [shuffled(folder, rank=rank, world_size=3) for rank in range(3)]
+def test_ranks_share_an_epoch_equally(files: list[str]) -> None:
+    ranks = [shuffled(files, rank=rank, world_size=3) for rank in range(3)]
     rows = [rows_of(rank) for rank in ranks]
     assert {len(part) for part in rows} == {sum(SIZES) // 3}
     assert len({row for part in rows for row in part}) == sum(SIZES) // 3 * 3
     assert len({len(rank) for rank in ranks}) == 1
 
 
-def test_lanes_fix_the_order_for_every_number_of_ranks(folder: Path) -> None:
-    alone = [b["row"].tolist() for b in shuffled(folder, lanes=4, uneven="pad")]
+def test_lanes_fix_the_order_for_every_number_of_ranks(files: list[str]) -> None:
+    alone = [b["row"].tolist() for b in shuffled(files, lanes=4, uneven="pad")]
     for world_size in (2, 4):
         ranks = [
-            shuffled(folder, lanes=4, uneven="pad", rank=rank, world_size=world_size)
+            shuffled(files, lanes=4, uneven="pad", rank=rank, world_size=world_size)
             for rank in range(world_size)
         ]
         turns = zip(*ranks, strict=True)
         assert [batch["row"].tolist() for turn in turns for batch in turn] == alone
 
 
-def test_evaluation_on_several_ranks_sees_every_row_once(folder: Path) -> None:
-    ranks = [shuffled(folder, uneven="keep", rank=rank, world_size=3) for rank in range(3)]
+def test_evaluation_on_several_ranks_sees_every_row_once(files: list[str]) -> None:
+    ranks = [shuffled(files, uneven="keep", rank=rank, world_size=3) for rank in range(3)]
     assert sorted(row for rank in ranks for row in rows_of(rank)) == list(range(sum(SIZES)))
 
 
-def test_rank_comes_from_the_environment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rank_comes_from_the_environment(files: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "2")
-    expected = rows_of(shuffled(folder, rank=1, world_size=2))
-    assert rows_of(shuffled(folder)) == expected
+    expected = rows_of(shuffled(files, rank=1, world_size=2))
+    assert rows_of(shuffled(files)) == expected
 
 
-def test_streaming_leaves_no_thread(folder: Path) -> None:
-    list(shuffled(folder))
+def test_streaming_leaves_no_thread(files: list[str]) -> None:
+    list(shuffled(files))
     assert threads() == []
 
 

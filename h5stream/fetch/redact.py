@@ -11,9 +11,18 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
 
-__all__ = ["harmless_options", "is_url", "join_url", "public_url", "redact_text", "secrets_in"]
+__all__ = [
+    "harmless_options",
+    "is_url",
+    "join_url",
+    "links_of",
+    "public_url",
+    "redact_text",
+    "secrets_in",
+]
 
 _USERINFO = re.compile(r"(?<=://)[^/?#@]*@")
+_LINK = re.compile(r"::(?=[a-z][a-z0-9+_-]*(?:://|::))")
 _HARMLESS = {
     "anon",
     "default_block_size",
@@ -44,6 +53,19 @@ def is_url(source: str) -> bool:
     return "://" in source
 
 
+def links_of(url: str) -> list[str]:
+    """Cut a chain of URLs; other colons are of a name, or of an IPv6 address.
+
+    Examples
+    --------
+    >>> links_of("zip://a.h5::simplecache::s3://bucket/b.zip")
+    ['zip://a.h5', 'simplecache', 's3://bucket/b.zip']
+    >>> links_of("http://[::1]:8000/a.h5")
+    ['http://[::1]:8000/a.h5']
+    """
+    return _LINK.split(url)
+
+
 def public_url(url: str) -> str:
     """Leave out what may be secret: user, password, query and fragment.
 
@@ -54,7 +76,7 @@ def public_url(url: str) -> str:
     >>> public_url("zip://x.h5::https://host/a.zip?sig=1")
     'zip://x.h5::https://host/a.zip'
     """
-    shown = (_USERINFO.sub("", part).split("#")[0].split("?")[0] for part in url.split("::"))
+    shown = (_USERINFO.sub("", part).split("#")[0].split("?")[0] for part in links_of(url))
     return "::".join(shown)
 
 
@@ -79,7 +101,7 @@ def secrets_in(url: str, options: Mapping[str, Any]) -> frozenset[str]:
     """Collect the texts that no message may repeat."""
     found = {match.rstrip("@") for match in _USERINFO.findall(url)}
     found |= {part for each in found for part in each.split(":")}
-    for part in url.split("::"):
+    for part in links_of(url):
         query = part.partition("?")[2]
         found |= {query, *(pair.partition("=")[2] for pair in query.split("&"))}
     found |= set(_texts(options))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import glob
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -78,6 +79,10 @@ class Catalog:
         return {name: field.column for name, field in self.files[0].fields.items()}
 
 
+_ADDRESS = re.compile(r"(?<=[/@])\[[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*\]")
+"""An IPv6 address, which is no pattern."""
+
+
 def expand_sources(sources: Sources, access: Access | None = None) -> list[str]:
     """Turn paths, URLs and glob patterns into a list of names of files.
 
@@ -115,7 +120,7 @@ def expand_sources(sources: Sources, access: Access | None = None) -> list[str]:
 
 def _expand_url(url: str, access: Access) -> list[str]:
     """Name a remote file, or those that match; in a URL of the web `?` begins the query."""
-    if not any(mark in url.partition("?")[0] for mark in "*["):
+    if not any(mark in _ADDRESS.sub("", url.partition("?")[0]) for mark in "*["):
         return [access.name(url)]
     found = sorted(access.expand(url), key=natural_key)
     if not found:

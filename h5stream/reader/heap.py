@@ -281,7 +281,7 @@ def _walk(memory: np.ndarray, bases: np.ndarray, sizes: np.ndarray) -> _Objects:
         nbytes = words[word + 1].astype(np.int64)
         data = at + _HEADER
         good = (index > 0) & (nbytes >= 0) & (nbytes <= ends - data)
-        free = (index == 0) & (nbytes >= _HEADER) & (nbytes <= ends - at)
+        free = (index == 0) & (nbytes == ends - at)  # HDF5 goes on behind it
         sound = sound and bool((good | free).all())
         found = np.stack([collection << 32 | index, data, nbytes])
         steps.append(found if good.all() else found[:, good])

@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 
 import h5stream as h5s
+from tests.places import PLACES
 
 __all__ = ["KINDS", "Kind", "same_row"]
 
@@ -42,12 +43,15 @@ class Kind:
         What to ask for.
     rows : list
         What row i should be.
+    places : tuple of str
+        Where it can be: remote files lead to no others.
     """
 
     name: str
     write: Callable[[h5py.File], None]
     field: Any
     rows: list[Any]
+    places: tuple[str, ...] = PLACES
 
     def make(self, folder: Path) -> Path:
         """Write a file, with row numbers beside the field."""
@@ -187,7 +191,13 @@ KINDS = [
         h5s.Grouped("demo_*/x", dtype="f4"),
         TRAJECTORIES,
     ),
-    Kind("grouped, in several files", _linked, h5s.Grouped("demo_*/x"), TRAJECTORIES),
+    Kind(
+        "grouped, in several files",
+        _linked,
+        h5s.Grouped("demo_*/x"),
+        TRAJECTORIES,
+        places=("disk",),
+    ),
     Kind(
         "slices",
         _signal,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,25 @@ from hypothesis import strategies as st
 
 import h5stream as h5s
 from tests.contracts.kinds import KINDS, Kind, same_row
+from tests.places import PLACES, placed
 
-every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+CASES = [
+    pytest.param(kind, where, id=f"{kind.name}, {where}")
+    for kind in KINDS
+    for where in PLACES
+    if where in kind.places
+]
+every_kind = pytest.mark.parametrize(("kind", "where"), CASES)
 
 
-def stream_of(path: Path, kind: Kind, **options: Any) -> h5s.H5Stream:
+@pytest.fixture
+def path(kind: Kind, where: str, tmp_path: Path) -> Iterator[str]:
+    """A file of one kind of field: on disk, or read as remote files are."""
+    with placed(kind.make(tmp_path), where) as path:
+        yield path
+
+
+def stream_of(path: str, kind: Kind, **options: Any) -> h5s.H5Stream:
     return h5s.H5Stream(path, kind.fields, output="numpy", **{"batch_size": 4, **options})
 
 
@@ -33,22 +48,21 @@ def numbers_of(batches: Any, kind: Kind) -> list[int]:
 
 
 @every_kind
-def test_rows_in_order_are_those_of_the_file(kind: Kind, tmp_path: Path) -> None:
-    stream = stream_of(kind.make(tmp_path), kind)
+def test_rows_in_order_are_those_of_the_file(kind: Kind, path: str) -> None:
+    stream = stream_of(path, kind)
     assert numbers_of(stream, kind) == list(range(len(kind.rows)))
 
 
 @every_kind
-def test_a_shuffled_epoch_has_each_row_once(kind: Kind, tmp_path: Path) -> None:
-    stream = stream_of(kind.make(tmp_path), kind, shuffle=True, buffer_size=9)
+def test_a_shuffled_epoch_has_each_row_once(kind: Kind, path: str) -> None:
+    stream = stream_of(path, kind, shuffle=True, buffer_size=9)
     first, second = numbers_of(stream, kind), numbers_of(stream, kind)
     assert sorted(first) == sorted(second) == list(range(len(kind.rows)))
     assert first != second
 
 
 @every_kind
-def test_ranks_share_the_rows(kind: Kind, tmp_path: Path) -> None:
-    path = kind.make(tmp_path)
+def test_ranks_share_the_rows(kind: Kind, path: str) -> None:
     found: list[int] = []
     for rank in range(3):
         options = {"rank": rank, "world_size": 3, "uneven": "keep"}
@@ -57,8 +71,7 @@ def test_ranks_share_the_rows(kind: Kind, tmp_path: Path) -> None:
 
 
 @every_kind
-def test_a_stop_anywhere_changes_nothing(kind: Kind, tmp_path: Path) -> None:
-    path = kind.make(tmp_path)
+def test_a_stop_anywhere_changes_nothing(kind: Kind, path: str) -> None:
     whole = numbers_of(stream_of(path, kind, shuffle=True, buffer_size=9), kind)
     length = len(stream_of(path, kind))
     for stop in range(0, length + 1, 3):
@@ -71,52 +84,52 @@ def test_a_stop_anywhere_changes_nothing(kind: Kind, tmp_path: Path) -> None:
 
 
 @every_kind
-def test_a_pickled_stream_gives_the_same(kind: Kind, tmp_path: Path) -> None:
-    stream = stream_of(kind.make(tmp_path), kind, shuffle=True)
+def test_a_pickled_stream_gives_the_same(kind: Kind, path: str) -> None:
+    stream = stream_of(path, kind, shuffle=True)
     copy = pickle.loads(pickle.dumps(stream))
     assert numbers_of(stream, kind) == numbers_of(copy, kind)
 
 
 @every_kind
-def test_workers_give_each_row_once(kind: Kind, tmp_path: Path) -> None:
-    stream = stream_of(kind.make(tmp_path), kind, shuffle=True, buffer_size=9)
+def test_workers_give_each_row_once(kind: Kind, path: str) -> None:
+    stream = stream_of(path, kind, shuffle=True, buffer_size=9)
     loader = h5s.Loader(stream, num_workers=2)
     assert sorted(numbers_of(loader, kind)) == list(range(len(kind.rows)))
 
 
 @every_kind
-def test_files_follow_each_other(kind: Kind, tmp_path: Path) -> None:
-    paths = []
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        paths.append(kind.make(tmp_path / name))
-    stream = h5s.H5Stream(paths, kind.fields, output="numpy", batch_size=7, shuffle=True)
-    numbers = numbers_of(stream, kind)
+def test_files_follow_each_other(kind: Kind, where: str, path: str, tmp_path: Path) -> None:
+    (tmp_path / "another").mkdir()
+    with placed(kind.make(tmp_path / "another"), where) as another:
+        stream = h5s.H5Stream(
+            [path, another], kind.fields, output="numpy", batch_size=7, shuffle=True
+        )
+        numbers = numbers_of(stream, kind)
     assert sorted(numbers) == sorted([*range(len(kind.rows))] * 2)
 
 
 @every_kind
-def test_a_subset_keeps_its_order(kind: Kind, tmp_path: Path) -> None:
+def test_a_subset_keeps_its_order(kind: Kind, path: str) -> None:
     rows = [41, 3, 3, 17, 58 % len(kind.rows), 0, 4, 5, 6]
-    stream = stream_of(kind.make(tmp_path), kind, subset=rows)
+    stream = stream_of(path, kind, subset=rows)
     assert numbers_of(stream, kind) == rows
-    shuffled = stream_of(kind.make(tmp_path), kind, subset=rows, shuffle=True)
+    shuffled = stream_of(path, kind, subset=rows, shuffle=True)
     assert sorted(numbers_of(shuffled, kind)) == sorted(rows)
 
 
 @every_kind
-def test_tensors_are_made_of_every_kind(kind: Kind, tmp_path: Path) -> None:
-    stream = h5s.H5Stream(kind.make(tmp_path), kind.fields, batch_size=8)
+def test_tensors_are_made_of_every_kind(kind: Kind, path: str) -> None:
+    stream = h5s.H5Stream(path, kind.fields, batch_size=8)
     batch = next(iter(stream))
     assert isinstance(batch["x"], torch.Tensor | list)
     assert len(batch["x"]) == 8
-    sample = next(iter(h5s.H5Stream(kind.make(tmp_path), kind.fields)))
+    sample = next(iter(h5s.H5Stream(path, kind.fields)))
     assert isinstance(sample["x"], torch.Tensor | str)
 
 
 @every_kind
-def test_random_access_gives_the_same_rows(kind: Kind, tmp_path: Path) -> None:
-    dataset = h5s.Dataset(kind.make(tmp_path), kind.fields, collate=dict)
+def test_random_access_gives_the_same_rows(kind: Kind, path: str) -> None:
+    dataset = h5s.Dataset(path, kind.fields, collate=dict)
     rows = [7, 3, 40, 3, len(dataset) - 1]
     assert numbers_of([dataset.batch(rows)], kind) == rows
     for row in rows:
@@ -124,16 +137,15 @@ def test_random_access_gives_the_same_rows(kind: Kind, tmp_path: Path) -> None:
 
 
 @every_kind
-def test_explain_says_how_it_is_read(kind: Kind, tmp_path: Path) -> None:
-    text = str(stream_of(kind.make(tmp_path), kind).explain())
+def test_explain_says_how_it_is_read(kind: Kind, path: str) -> None:
+    text = str(stream_of(path, kind).explain())
     assert "direct" in text or "through h5py" in text
 
 
-@every_kind
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_each_row_once_under_any_cut(kind: Kind, tmp_path: Path, data: st.DataObject) -> None:
-    path = kind.make(tmp_path)
     world = data.draw(st.integers(1, 5))
     options = {
         "batch_size": data.draw(st.integers(1, 9)),
@@ -142,8 +154,9 @@ def test_each_row_once_under_any_cut(kind: Kind, tmp_path: Path, data: st.DataOb
         "uneven": "keep",
         "world_size": world,
     }
-    found = [
-        numbers_of(stream_of(path, kind, shuffle=True, rank=rank, **options), kind)
-        for rank in range(world)
-    ]
+    with placed(kind.make(tmp_path), data.draw(st.sampled_from(kind.places))) as path:
+        found = [
+            numbers_of(stream_of(path, kind, shuffle=True, rank=rank, **options), kind)
+            for rank in range(world)
+        ]
     assert sorted(np.concatenate(found).astype(int).tolist()) == list(range(len(kind.rows)))

@@ -26,6 +26,7 @@ from tests.conventions.test_golden import (
     unflatten,
 )
 from tests.golden import GOLDEN, same
+from tests.places import Place
 
 OPTIONS: dict[str, list[dict[str, Any]]] = {
     "h5torch": [{}, {"sampling": 1}, {"sampling": "coo"}, {"window_size": 3, "overlap": 1}],
@@ -70,9 +71,11 @@ def test_most_ways_to_ask_fit() -> None:
 
 
 @pytest.mark.parametrize(("path", "options"), FITTING, ids=case_id)
-def test_streamed_samples_are_those_of_the_oracle(path: Path, options: dict[str, Any]) -> None:
+def test_streamed_samples_are_those_of_the_oracle(
+    place: Place, path: Path, options: dict[str, Any]
+) -> None:
     expected = oracle(path, options)
-    found = list(h5s.H5Stream(path, output="numpy", convention_options=options))
+    found = list(h5s.H5Stream(place(path), output="numpy", convention_options=options))
     assert len(found) == len(expected)
     for mine, theirs in zip(found, expected, strict=True):
         assert same(mine, theirs)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import h5stream as h5s
 from h5stream.fields import window_rows
 from h5stream.reader import Catalog, Stats, open_catalog
+from tests.places import Place
 from tests.windows import read_pieces
 
 reads_files = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -81,7 +82,12 @@ def assert_same(found: list[list[np.ndarray]], expected: list[list[np.ndarray]])
 @pytest.mark.parametrize("base", BASES)
 @given(sizes=lengths, specs=st.lists(options, min_size=1, max_size=3), data=st.data())
 def test_slices_of_several_fields_are_cut_side_by_side(
-    tmp_path: Path, base: str, sizes: list[int], specs: list[dict[str, int]], data: st.DataObject
+    tmp_path: Path,
+    place: Place,
+    base: str,
+    sizes: list[int],
+    specs: list[dict[str, int]],
+    data: st.DataObject,
 ) -> None:
     path, rows = write(tmp_path / "file.h5", sizes)
     stride = data.draw(st.integers(1, 4))
@@ -91,9 +97,9 @@ def test_slices_of_several_fields_are_cut_side_by_side(
     }
     if not expected:
         with pytest.raises(h5s.H5StreamError):
-            open_catalog(str(path), fields)
+            open_catalog(place(path), fields)
         return
-    catalog = open_catalog(str(path), fields)
+    catalog = open_catalog(place(path), fields)
     assert catalog.n_rows == len(expected)
     some = data.draw(st.lists(st.integers(0, len(expected) - 1), min_size=1, max_size=9))
     assert_same(read_rows(catalog, some), [expected[row] for row in some])
@@ -113,7 +119,13 @@ def pad_one_by_one(
 @pytest.mark.parametrize("base", BASES)
 @given(sizes=st.lists(st.integers(1, 9), min_size=1, max_size=4), spec=options, data=st.data())
 def test_centred_slices_are_padded_as_numpy_does(
-    tmp_path: Path, base: str, padding: Any, sizes: list[int], spec: Any, data: st.DataObject
+    tmp_path: Path,
+    place: Place,
+    base: str,
+    padding: Any,
+    sizes: list[int],
+    spec: Any,
+    data: st.DataObject,
 ) -> None:
     path, rows = write(tmp_path / "file.h5", sizes)
     stride = data.draw(st.integers(1, 4))
@@ -124,7 +136,7 @@ def test_centred_slices_are_padded_as_numpy_does(
         for sequence in sequences_of(base, rows)
         for start in range(0, len(sequence), stride)
     ]
-    catalog = open_catalog(str(path), {"x": asked})
+    catalog = open_catalog(place(path), {"x": asked})
     assert catalog.n_rows == len(expected)
     some = data.draw(st.lists(st.integers(0, len(expected) - 1), min_size=1, max_size=9))
     assert_same(read_rows(catalog, some), [expected[row] for row in some])
@@ -133,14 +145,14 @@ def test_centred_slices_are_padded_as_numpy_does(
 @reads_files
 @given(data=st.data(), shift=st.integers(0, 2))
 def test_slices_between_bounds_are_those_of_numpy(
-    tmp_path: Path, data: st.DataObject, shift: int
+    tmp_path: Path, place: Place, data: st.DataObject, shift: int
 ) -> None:
     path, (values,) = write(tmp_path / "file.h5", [30])
     pair = st.tuples(st.integers(0, 28), st.integers(0, 28)).map(sorted)
     pairs = data.draw(st.lists(pair, min_size=1, max_size=9))
     starts, stops = (list(bounds) for bounds in zip(*pairs, strict=True))
     asked = h5s.Slices("values", starts=starts, stops=stops, shift=shift)
-    columns = read_pieces(open_catalog(str(path), {"x": asked}), [(0, 0, len(pairs))])
+    columns = read_pieces(open_catalog(place(path), {"x": asked}), [(0, 0, len(pairs))])
     for row, (start, stop) in zip(columns["x"], pairs, strict=True):
         assert row.tolist() == values[start + shift : stop + shift].tolist()
 

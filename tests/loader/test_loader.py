@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 import h5stream as h5s
 from h5stream.plan.lanes import Uneven
+from tests.places import Place
 from tests.streams import write_rows
 
 N_ROWS = 46
@@ -33,8 +34,8 @@ KEPT = {"num_workers": 2, "persistent_workers": True}
 
 
 @pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return write_rows(tmp_path_factory.mktemp("loader") / "a.h5", N_ROWS)
+def path(tmp_path_factory: pytest.TempPathFactory, place: Place) -> str:
+    return place(write_rows(tmp_path_factory.mktemp("loader") / "a.h5", N_ROWS))
 
 
 def make(path: str, rank: int = 0, world_size: int = 1, **options: Any) -> h5s.H5Stream:

@@ -11,6 +11,7 @@ import pytest
 import h5stream as h5s
 from h5stream.data import _FILES
 from tests.h5files import assert_same_bits, native
+from tests.places import Place
 
 
 def streamable_datasets() -> list[tuple[str, str]]:
@@ -44,19 +45,22 @@ def test_the_examples_have_many_datasets() -> None:
 
 @pytest.mark.parametrize(("example", "name"), DATASETS)
 @pytest.mark.parametrize("target_bytes", [1, 2**20], ids=["chunk by chunk", "joined"])
-def test_a_stream_is_what_h5py_reads(example: str, name: str, target_bytes: int) -> None:
+def test_a_stream_is_what_h5py_reads(
+    place: Place, example: str, name: str, target_bytes: int
+) -> None:
     path = h5s.example_file(example)
     with h5py.File(path, "r") as file:
         expected = native(file[name][...])
-    pipe = h5s.open_files(path, {"x": name}).list_chunks(target_bytes).read_chunks().batch(37)
+    source = place(path)
+    pipe = h5s.open_files(source, {"x": name}).list_chunks(target_bytes).read_chunks().batch(37)
     assert_same_bits(np.concatenate([block["x"] for block in pipe]), expected)
-    assert pipe.catalog.routes[path, f"/{name}"].direct
+    assert pipe.catalog.routes[source, f"/{name}"].direct
 
 
 @pytest.mark.parametrize("example", _FILES)
-def test_the_default_fields_are_what_h5py_reads(example: str) -> None:
+def test_the_default_fields_are_what_h5py_reads(place: Place, example: str) -> None:
     path = h5s.example_file(example)
-    pipe = h5s.open_files(path, convention=None).list_chunks().read_chunks().batch(64)
+    pipe = h5s.open_files(place(path), convention=None).list_chunks().read_chunks().batch(64)
     batches = list(pipe)
     with h5py.File(path, "r") as file:
         for name in pipe.catalog.columns:
@@ -64,13 +68,13 @@ def test_the_default_fields_are_what_h5py_reads(example: str) -> None:
             assert_same_bits(found, native(file[name][...]))
 
 
-def test_members_of_a_table_are_what_h5py_reads() -> None:
+def test_members_of_a_table_are_what_h5py_reads(place: Place) -> None:
     path = h5s.example_file("cells")
     with h5py.File(path, "r") as file:
         table = file["obs"][...]
     members = [name for name in table.dtype.names if table.dtype[name].kind in "iufb"]
     fields = {name: f"obs[{name}]" for name in members}
-    batches = list(h5s.open_files(path, fields).list_chunks().read_chunks().batch(100))
+    batches = list(h5s.open_files(place(path), fields).list_chunks().read_chunks().batch(100))
     for name in members:
         found = np.concatenate([batch[name] for batch in batches])
         assert_same_bits(found, native(np.ascontiguousarray(table[name])))

@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 
 import h5stream as h5s
 from h5stream.fetch.buffers import BufferPool
+from tests.places import Place
 from tests.streams import blocks_of, rows_of, write_columns, write_rows
 
 
 @pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return write_rows(tmp_path_factory.mktemp("batch") / "a.h5", 31)
+def path(tmp_path_factory: pytest.TempPathFactory, place: Place) -> str:
+    return place(write_rows(tmp_path_factory.mktemp("batch") / "a.h5", 31))
 
 
 @given(st.integers(1, 40), st.booleans(), st.booleans(), st.integers(1, 40))

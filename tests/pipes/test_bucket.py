@@ -11,12 +11,13 @@ from torch.utils.data import DataLoader
 
 import h5stream as h5s
 from h5stream.pipes import Pipe
+from tests.places import Place
 from tests.streams import as_ragged, blocks_of, rows_of, write_columns, write_rows
 
 
 @pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return write_rows(tmp_path_factory.mktemp("bucket") / "a.h5", 50)
+def path(tmp_path_factory: pytest.TempPathFactory, place: Place) -> str:
+    return place(write_rows(tmp_path_factory.mktemp("bucket") / "a.h5", 50))
 
 
 def length(columns: dict[str, Any]) -> Any:

@@ -14,16 +14,17 @@ import pytest
 import h5stream as h5s
 from h5stream.explain import explain
 from h5stream.plan.draws import StopCriteria
+from tests.places import Place
 from tests.streams import write_rows
 
 EVERY: list[StopCriteria] = ["first_exhausted", "all_exhausted", "cycle"]
 
 
 @pytest.fixture(scope="module")
-def paths(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def paths(tmp_path_factory: pytest.TempPathFactory, place: Place) -> list[str]:
     folder = tmp_path_factory.mktemp("mix")
     sizes = [(0, 30), (100, 12), (200, 21)]
-    return [write_rows(folder / f"{first}.h5", n, first=first) for first, n in sizes]
+    return [place(write_rows(folder / f"{first}.h5", n, first=first)) for first, n in sizes]
 
 
 def make(paths: list[str], stop: StopCriteria = "all_exhausted", **options: Any) -> h5s.Pipe:

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 
 import h5stream as h5s
 from h5stream.pipes import Pipe
+from tests.places import Place
 from tests.streams import as_ragged, write_rows
 
 
@@ -74,8 +75,8 @@ CHAINS: dict[str, Chain] = {
 
 
 @pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return write_rows(tmp_path_factory.mktemp("resume") / "a.h5", 26)
+def path(tmp_path_factory: pytest.TempPathFactory, place: Place) -> str:
+    return place(write_rows(tmp_path_factory.mktemp("resume") / "a.h5", 26))
 
 
 def make(path: str, chain: Chain, lanes: int) -> Pipe:

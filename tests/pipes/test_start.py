@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
+from functools import cache
 from typing import Any
 
 import pytest
@@ -19,6 +19,7 @@ from h5stream.pipes.stage import Seek, State
 from h5stream.pipes.start import AfterBatches, AfterLane
 from h5stream.plan import Cut
 from tests.pipes.test_resume import CHAINS, rows, seventh
+from tests.places import Place
 from tests.streams import write_rows
 
 EPOCH = 2
@@ -47,9 +48,20 @@ UNKNOWN = [
 ]
 
 
+Written = Callable[[int, int], str]
+"""Number of rows, and how many of them are in a chunk -> a file of them."""
+
+
 @pytest.fixture(scope="module")
-def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("start")
+def written(tmp_path_factory: pytest.TempPathFactory, place: Place) -> Written:
+    folder = tmp_path_factory.mktemp("start")
+
+    @cache
+    def write(n_rows: int, chunk_rows: int) -> str:
+        path = folder / f"{n_rows} of {chunk_rows}.h5"
+        return place(write_rows(path, n_rows, chunk_rows=chunk_rows))
+
+    return write
 
 
 @st.composite
@@ -58,11 +70,8 @@ def cuts(draw: st.DrawFn) -> Cut:
     return Cut(groups * draw(st.sampled_from([1, 2, 3])), groups, "keep")
 
 
-def make(directory: Path, n_rows: int, chunk_rows: int) -> Pipe:
-    path = directory / f"{n_rows} of {chunk_rows}.h5"
-    if not path.exists():
-        write_rows(path, n_rows, chunk_rows=chunk_rows)
-    return h5s.open_files(str(path), ["row"]).list_chunks(target_bytes=1).shuffle_chunks(1).shard()
+def make(path: str) -> Pipe:
+    return h5s.open_files(path, ["row"]).list_chunks(target_bytes=1).shuffle_chunks(1).shard()
 
 
 def run(pipe: Pipe, cut: Cut, **options: Any) -> Any:
@@ -93,9 +102,9 @@ def batches_in_turn(pipe: Pipe, cut: Cut) -> int:
     cuts(),
 )
 def test_after_any_number_of_batches_the_rest_comes(
-    directory: Path, chain: Known, n_rows: int, chunk_rows: int, batch_size: int, cut: Cut
+    written: Written, chain: Known, n_rows: int, chunk_rows: int, batch_size: int, cut: Cut
 ) -> None:
-    pipe = chain(make(directory, n_rows, chunk_rows), batch_size)
+    pipe = chain(make(written(n_rows, chunk_rows)), batch_size)
     if n_rows < cut.groups:
         return
     whole = [rows(item) for item in run(pipe, cut)]
@@ -106,10 +115,10 @@ def test_after_any_number_of_batches_the_rest_comes(
 
 @pytest.mark.parametrize("name", [name for name in CHAINS if name not in UNKNOWN])
 def test_the_state_after_some_items_is_the_one_that_a_run_reaches(
-    directory: Path, name: str
+    written: Written, name: str
 ) -> None:
     cut = Cut(1, 1, "keep")
-    pipe = CHAINS[name](make(directory, 26, 4))
+    pipe = CHAINS[name](make(written(26, 4)))
     whole = [rows(item) for item in run(pipe, cut)]
     (seek,) = seeks(pipe, cut)
     if seek.items(0) is None:
@@ -121,9 +130,9 @@ def test_the_state_after_some_items_is_the_one_that_a_run_reaches(
 
 
 @pytest.mark.parametrize("name", UNKNOWN)
-def test_what_only_a_run_can_tell_is_not_sought(directory: Path, name: str) -> None:
+def test_what_only_a_run_can_tell_is_not_sought(written: Written, name: str) -> None:
     cut = Cut(2, 1, "keep")
-    pipe = CHAINS[name](make(directory, 26, 4))
+    pipe = CHAINS[name](make(written(26, 4)))
     assert [seek.items(1) for seek in seeks(pipe, cut)] == [None, None]
     with pytest.raises(StateError, match="only a run can tell where batch 3"):
         next(run(pipe, cut, start=AfterBatches(3)))
@@ -132,10 +141,10 @@ def test_what_only_a_run_can_tell_is_not_sought(directory: Path, name: str) -> N
 @pytest.mark.parametrize("lanes", [1, 2, 3])
 @pytest.mark.parametrize("chain", CHAINS.values(), ids=CHAINS)
 def test_after_any_lanes_turn_the_rest_comes(
-    directory: Path, chain: Callable[[Pipe], Pipe], lanes: int
+    written: Written, chain: Callable[[Pipe], Pipe], lanes: int
 ) -> None:
     cut = Cut(lanes, lanes, "keep")
-    pipe = chain(make(directory, 26, 4))
+    pipe = chain(make(written(26, 4)))
     running = run(pipe, cut, gaps=True)
     items: list[list[int]] = []
     places: list[tuple[int, int, dict[int, State]]] = []

@@ -8,12 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import h5stream as h5s
+from tests.places import Place
 from tests.streams import blocks_of, rows_of, write_rows
 
 
 @pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return write_rows(tmp_path_factory.mktemp("where") / "a.h5", 23)
+def path(tmp_path_factory: pytest.TempPathFactory, place: Place) -> str:
+    return place(write_rows(tmp_path_factory.mktemp("where") / "a.h5", 23))
 
 
 def is_even(item: dict[str, Any]) -> Any:

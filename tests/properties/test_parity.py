@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -10,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import h5py
 import numpy as np
 import pytest
@@ -36,6 +34,7 @@ from tests.h5files import (
     read_with_h5py,
     write,
 )
+from tests.places import PLACES, placed
 from tests.windows import read_pieces
 
 ANY = list(DTYPES.values())
@@ -118,25 +117,7 @@ def written(recipe: Recipe, contents: dict[str, Any], kind: dict[str, Any]) -> I
         yield path
 
 
-WHERE = pytest.mark.parametrize("where", ["disk", "memory"])
-
-
-@contextmanager
-def placed(path: str, where: str) -> Iterator[str]:
-    """Give the file's path, or the URL of a copy that is read as remote files are."""
-    if where == "disk":
-        yield path
-        return
-    filesystem = fsspec.filesystem("memory")
-    url = f"memory://parity/{next(_NUMBERS)}.h5"
-    filesystem.pipe(url, Path(path).read_bytes())
-    try:
-        yield url
-    finally:
-        filesystem.rm(url)
-
-
-_NUMBERS = itertools.count()
+everywhere = pytest.mark.parametrize("where", PLACES)
 
 
 def expected_rows(path: str, recipe: Recipe) -> np.ndarray:
@@ -159,7 +140,7 @@ def check_stream(path: str, where: str, recipe: Recipe, target_bytes: int, batch
 TARGETS = st.sampled_from([1, 64, 1000, 2**20])
 
 
-@WHERE
+@everywhere
 @pytest.mark.parametrize("pipeline", PIPELINES)
 @given(data=st.data(), contents=CONTENTS, kind=FILE_KINDS, target=TARGETS)
 def test_a_stream_of_chunks_is_what_h5py_reads(
@@ -171,7 +152,7 @@ def test_a_stream_of_chunks_is_what_h5py_reads(
     assert direct == (pipeline in DIRECT_PIPELINES)
 
 
-@WHERE
+@everywhere
 @given(
     recipe=contiguous_recipes(),
     contents=CONTENTS,
@@ -220,7 +201,7 @@ def check_window(
     assert_same_bits(found if places is None else found[places], expected)
 
 
-@WHERE
+@everywhere
 @pytest.mark.parametrize("pipeline", READER_PIPELINES)
 @given(data=st.data(), contents=CONTENTS, kind=FILE_KINDS)
 def test_a_window_of_any_pieces_is_what_h5py_reads(
@@ -230,7 +211,7 @@ def test_a_window_of_any_pieces_is_what_h5py_reads(
     check_window(where, recipe, data, contents, kind)
 
 
-@WHERE
+@everywhere
 @given(recipe=contiguous_recipes().filter(lambda r: r.shape[0]), data=st.data(), contents=CONTENTS)
 def test_a_window_of_contiguous_pieces_is_what_h5py_reads(
     where: str, recipe: Recipe, data: st.DataObject, contents: dict
@@ -238,7 +219,7 @@ def test_a_window_of_contiguous_pieces_is_what_h5py_reads(
     check_window(where, recipe, data, contents, {})
 
 
-@WHERE
+@everywhere
 @given(data=st.data(), seed=st.integers(0, 99))
 def test_a_window_over_files_and_fields_is_what_h5py_reads(
     where: str, data: st.DataObject, seed: int

@@ -54,11 +54,11 @@ class Nginx:
 
 
 @contextlib.contextmanager
-def nginx(folder: Path, state: Path) -> Iterator[Nginx]:
+def nginx(folder: Path, state: Path, port: int | None = None) -> Iterator[Nginx]:
     """Serve a folder; `state` holds what the server writes."""
     program = shutil.which("nginx") or "/usr/sbin/nginx"
     state.mkdir(parents=True, exist_ok=True)
-    port = free_port()
+    port = port or free_port()
     config = state / "nginx.conf"
     config.write_text(_CONFIG.format(state=state, folder=folder, port=port))
     command = [program, "-p", str(state), "-e", str(state / "error.log"), "-c", str(config)]

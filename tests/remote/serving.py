@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from aiohttp import web
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_SETTLE_S = 0.1
 Context = Callable[[web.Application], AsyncIterator[None]]
 
 
@@ -32,10 +33,11 @@ def serving(answer: Answer, *contexts: Context) -> Iterator[int]:
     async def stop(runner: web.AppRunner) -> None:
         server = runner.server
         assert server is not None
+        for site in list(runner.sites):
+            await site.stop()
+        await asyncio.sleep(_SETTLE_S)  # until what was accepted last is a connection
         open_ones = list(server.connections)
         await runner.cleanup()
-        await asyncio.sleep(0)  # what was accepted last becomes a connection
-        open_ones += server.connections
         stalled = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
         for task in stalled:
             task.cancel()
@@ -43,7 +45,7 @@ def serving(answer: Answer, *contexts: Context) -> Iterator[int]:
         for connection in open_ones:
             if connection.transport is not None:
                 connection.transport.abort()
-        await asyncio.sleep(0)
+        await asyncio.sleep(_SETTLE_S)  # until all is closed
 
     runner = asyncio.run_coroutine_threadsafe(start(), loop).result(10)
     try:

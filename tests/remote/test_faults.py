@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import h5py
 import numpy as np
 import pytest
 
 import h5stream as h5s
-from tests.remote.faults import TRANSIENT, Proxy, at_random
+from tests.remote.faults import TRANSIENT, Proxy, at_random, faulty
 from tests.remote.nginx import Nginx
+from tests.remote.s3 import S3
 from tests.streams import write_columns
 
 N_ROWS = 300
@@ -20,6 +23,7 @@ QUICK: dict[str, Any] = {
     "storage_options": {"timeout": aiohttp.ClientTimeout(sock_connect=2, sock_read=0.2)},
     "layout": False,
 }
+FIELDS: dict[str, Any] = {"row": "row", "x": "x", "tokens": h5s.Ragged("tokens", "offsets")}
 
 
 @pytest.fixture(scope="module")
@@ -30,19 +34,47 @@ def rows(served: Path) -> dict[str, np.ndarray]:
         "row": np.arange(N_ROWS),
         "x": generator.integers(0, 256, (N_ROWS, 500), np.uint8),
     }
-    write_columns(served / "rows.h5", columns, chunk_rows=5)
+    path = write_columns(served / "rows.h5", columns, chunk_rows=5)
+    lengths = columns["row"] % 5
+    with h5py.File(path, "a") as file:
+        tokens = columns["row"].repeat(lengths)
+        file.create_dataset("tokens", data=tokens, chunks=(8,), compression="gzip", shuffle=True)
+        file["offsets"] = np.concatenate([[0], np.cumsum(lengths)])
     return columns
+
+
+@pytest.fixture(params=["http", "s3"])
+def faulty_place(
+    request: pytest.FixtureRequest, served: Path, rows: dict[str, np.ndarray]
+) -> Iterator[tuple[Proxy, str, dict[str, Any]]]:
+    """A proxy, what lies behind it, and the options for that."""
+    if request.param == "http":
+        proxy: Proxy = request.getfixturevalue("proxy")
+        yield proxy, f"{proxy.url}/rows.h5", QUICK
+        return
+    s3: S3 = request.getfixturevalue("s3")
+    url = s3.put(served / "rows.h5", "rows.h5")
+    with faulty(f"http://127.0.0.1:{s3.port}") as proxy:
+        options = {**s3.options(proxy.port), "config_kwargs": {"read_timeout": 0.5}}
+        yield proxy, url, {"storage_options": options, "layout": False}
+
+
+def stream_of(url: str, *, target_bytes: int = 15_000, lanes: int = 1, **options: Any) -> h5s.Pipe:
+    sources = h5s.open_files(url, FIELDS, **options)
+    chunks = sources.list_chunks(target_bytes).shuffle_chunks(0).shard(lanes=lanes)
+    return chunks.read_chunks().shuffle_rows(150).batch(20)
 
 
 def stream(proxy: Proxy, **options: Any) -> h5s.Pipe:
     """Stream row chunks of one chunk each, so that there are many requests."""
-    sources = h5s.open_files(f"{proxy.url}/rows.h5", ["row", "x"], **{**QUICK, **options})
-    chunks = sources.list_chunks(target_bytes=1).shuffle_chunks(0)
-    return chunks.read_chunks().shuffle_rows(150).batch(20)
+    return stream_of(f"{proxy.url}/rows.h5", target_bytes=1, **{**QUICK, **options})
 
 
 def joined(pipe: h5s.Pipe) -> dict[str, np.ndarray]:
     batches = list(pipe)
+    for batch in batches:
+        for row, tokens in zip(batch["row"].tolist(), batch["tokens"], strict=True):
+            assert tokens.tolist() == [row] * (row % 5)
     return {name: np.concatenate([batch[name] for batch in batches]) for name in ("row", "x")}
 
 
@@ -65,10 +97,11 @@ def test_each_fault_that_passes_is_got_over(
 
 
 def test_ten_epochs_with_all_faults_at_once_give_the_rows_of_a_quiet_run(
-    proxy: Proxy, rows: dict[str, np.ndarray]
+    faulty_place: tuple[Proxy, str, dict[str, Any]], served: Path
 ) -> None:
-    quiet, noisy = stream(proxy), stream(proxy)
-    quiet.catalog, noisy.catalog  # noqa: B018
+    proxy, url, options = faulty_place
+    quiet, noisy = stream_of(str(served / "rows.h5")), stream_of(url, **options)
+    noisy.catalog  # noqa: B018
     expected = [joined(quiet) for _epoch in range(10)]
     proxy.script = at_random(TRANSIENT, 0.05)
     for epoch in range(10):
@@ -76,6 +109,18 @@ def test_ten_epochs_with_all_faults_at_once_give_the_rows_of_a_quiet_run(
         assert found["row"].tolist() == expected[epoch]["row"].tolist()
         assert (found["x"] == expected[epoch]["x"]).all()
     assert set(proxy.broken) == set(TRANSIENT)
+
+
+def test_workers_get_over_all_faults_at_once(
+    faulty_place: tuple[Proxy, str, dict[str, Any]], rows: dict[str, np.ndarray]
+) -> None:
+    proxy, url, options = faulty_place
+    pipe = stream_of(url, lanes=2, **options)
+    pipe.catalog  # noqa: B018
+    proxy.script = at_random(TRANSIENT, 0.05)
+    # A forked worker would hold the sockets of the proxy, which is of this process, open.
+    check_rows(joined(h5s.Loader(pipe, num_workers=2, multiprocessing_context="spawn")), rows)
+    assert len(proxy.broken) > 5
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,10 @@ def folder(served: Path) -> Path:
     made = served / "places"
     made.mkdir()
     for number in (1, 2, 10):
-        write_rows(made / f"part-{number}.h5", N_ROWS, first=number * 1000)
+        with h5py.File(
+            write_rows(made / f"part-{number}.h5", N_ROWS, first=number * 1000), "a"
+        ) as f:
+            fields_of_all_kinds(f)
     with h5py.File(made / "kinds.h5", "w", userblock_size=512) as file:
         for name, filters in (DIRECT_PIPELINES | H5PY_PIPELINES).items():
             recipe = Recipe(np.dtype("<i4"), (40, 6), (7, 6), filters)
@@ -144,6 +147,79 @@ def reachable(request: pytest.FixtureRequest, folder: Path) -> Place:
     for file in folder.glob("part-*.h5"):
         s3.put(file, f"places/{file.name}")
     return "s3://bucket/places", s3.options()
+
+
+def fields_of_all_kinds(file: h5py.File) -> None:
+    """Add ragged and sparse rows, compressed, that are told by the number of the row."""
+    row = file["row"][...]
+    lengths = row % 5
+    tokens = row.repeat(lengths)
+    file.create_dataset("tokens", data=tokens, chunks=(9,), compression="gzip", fletcher32=True)
+    file["offsets"] = np.concatenate([[0], np.cumsum(lengths)])
+    matrix = file.create_group("matrix")
+    matrix.create_dataset("data", data=tokens.astype("f4"), chunks=(11,), compression="lzf")
+    matrix["indices"] = np.concatenate([np.arange(n) for n in lengths])
+    matrix["indptr"] = file["offsets"]
+    matrix.attrs["shape"] = (len(row), 5)
+
+
+FIELDS: dict[str, Any] = {
+    "row": "row",
+    "x": "x",
+    "tokens": h5s.Ragged("tokens", "offsets"),
+    "matrix": h5s.Sparse("matrix", dense=True),
+}
+
+
+def checked_rows(batches: Any) -> list[int]:
+    """Return the numbers of rows, after a look at all that is told by them."""
+    numbers: list[int] = []
+    for batch in batches:
+        for at, row in enumerate(np.asarray(batch["row"]).tolist()):
+            assert batch["x"][at][0] == row
+            assert list(batch["tokens"][at]) == [row] * (row % 5)
+            assert batch["matrix"][at].tolist() == [row] * (row % 5) + [0] * (5 - row % 5)
+            numbers.append(row)
+    return numbers
+
+
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_two_workers_stop_and_go_on_as_if_nothing_had_been(
+    reachable: Place, folder: Path, context: str, tmp_path: Path
+) -> None:
+    options: dict[str, Any] = {
+        "fields": FIELDS,
+        "shuffle": True,
+        "buffer_size": 30,
+        "lanes": 2,
+        "output": "numpy",
+    }
+    local = h5s.H5Stream(str(folder / "part-*.h5"), batch_size=7, **options)
+    expected = checked_rows(local)
+
+    def loader() -> h5s.Loader:
+        pipe = stream(reachable, "part-*.h5", cache_dir=tmp_path / "cache", **options)
+        len(pipe)  # the parent reads before its workers do
+        return h5s.Loader(pipe, num_workers=2, multiprocessing_context=context)
+
+    stopped = loader()
+    batches = iter(stopped)
+    before = checked_rows(next(batches) for _ in range(9))
+    state = stopped.state_dict()
+    del batches, stopped
+    resumed = loader()
+    resumed.load_state_dict(state)
+    assert before + checked_rows(resumed) == expected
+    assert list((tmp_path / "cache" / "chunks").rglob("*"))
+
+
+def test_ranks_with_workers_share_the_rows(reachable: Place) -> None:
+    found: list[int] = []
+    for rank in range(2):
+        options: dict[str, Any] = {"rank": rank, "world_size": 2, "uneven": "keep"}
+        pipe = stream(reachable, "part-*.h5", fields=FIELDS, output="numpy", **options)
+        found += checked_rows(h5s.Loader(pipe, num_workers=2, multiprocessing_context="fork"))
+    assert sorted(found) == [n * 1000 + row for n in (1, 2, 10) for row in range(N_ROWS)]
 
 
 @CONTEXTS

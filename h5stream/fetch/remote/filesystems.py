@@ -11,7 +11,7 @@ from fsspec.asyn import AsyncFileSystem
 from fsspec.registry import known_implementations
 
 from h5stream.errors import ConfigError, H5StreamError, LayoutError
-from h5stream.fetch.redact import public_url, redact_text, secrets_in
+from h5stream.fetch.redact import links_of, public_url, redact_text, secrets_in
 from h5stream.fetch.remote.transport import AsyncTransport, ThreadTransport, Transport
 
 __all__ = ["filesystem_class", "make_transport", "transport_key"]
@@ -34,7 +34,7 @@ def filesystem_class(url: str) -> Any:
     ConfigError
         If no such protocol is known, or its driver is not installed.
     """
-    protocol = url.split("::")[0].split("://")[0]
+    protocol = links_of(url)[0].split("://")[0]
     try:
         return fsspec.get_filesystem_class(protocol)
     except ImportError as error:
@@ -52,7 +52,7 @@ def filesystem_class(url: str) -> Any:
 
 def transport_key(url: str) -> str:
     """Say which URLs can share a file system: those of one protocol, host and account."""
-    if "::" in url:
+    if len(links_of(url)) > 1:
         return url
     kwargs = filesystem_class(url)._get_kwargs_from_urls(url)
     return f"{url.split('://')[0]} {sorted(kwargs.items(), key=str)}"
@@ -72,7 +72,7 @@ def make_transport(
     """
     kind = filesystem_class(url)
     try:
-        if "::" in url or not (issubclass(kind, AsyncFileSystem) and kind.async_impl):
+        if len(links_of(url)) > 1 or not (issubclass(kind, AsyncFileSystem) and kind.async_impl):
             return ThreadTransport(fsspec.core.url_to_fs(url, **options)[0])
         return _async_transport(kind, {**kind._get_kwargs_from_urls(url), **options}, loop)
     except FileNotFoundError:

@@ -80,6 +80,8 @@ class HttpTransport(AsyncTransport):
 def _fault_of_client(error: Exception) -> FaultError:
     if isinstance(error, aiohttp.InvalidURL):
         return FaultError(Fault.PERMANENT, "this is no valid URL")
+    if isinstance(error, aiohttp.TooManyRedirects):
+        return FaultError(Fault.PERMANENT, "the server redirects without end")
     return fault_of_error(error)
 
 
@@ -89,6 +91,11 @@ async def read_range(
     """Read the body, unless the answer is none to this request."""
     headers = answer.headers
     if answer.status == 200:
+        if headers.get("Content-Encoding", "identity") != "identity":
+            answer.close()
+            raise FaultError(
+                Fault.PERMANENT, "the server compresses the file on the way; turn that off for it"
+            )
         size_bytes = answer.content_length
         if start or size_bytes is None or size_bytes > stop:
             answer.close()  # the rest of the body is not wanted

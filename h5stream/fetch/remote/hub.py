@@ -9,7 +9,7 @@ from typing import Any
 
 from h5stream.fetch.flow import Depth, Flow
 from h5stream.fetch.loop import LoopThread, loop_of_this_process
-from h5stream.fetch.redact import public_url, secrets_in
+from h5stream.fetch.redact import links_of, public_url, secrets_in
 from h5stream.fetch.remote.file import Connection, RemoteFile
 from h5stream.fetch.remote.filesystems import filesystem_class, make_transport, transport_key
 from h5stream.fetch.remote.transport import Transport
@@ -88,18 +88,17 @@ class Hub:
     ) -> RemoteFile:
         transport = self._transport(url)
         connection = Connection(loop_of_this_process(), transport, self._flow, policy, self)
-        path = url if "::" not in url else url.split("::")[0]
-        path = filesystem_class(url)._strip_protocol(path)
+        path = filesystem_class(url)._strip_protocol(links_of(url)[0])
         store = self._store if fingerprint.version else None  # others cannot be told apart
         secrets = secrets_in(url, self._options)
         return RemoteFile(name, path, connection, fingerprint, secrets, store)
 
     def find(self, pattern: str) -> list[str]:
         """List the URLs that match a pattern."""
-        first, chain, rest = pattern.partition("::")
+        first, *others = links_of(pattern)
         name = public_url(pattern)
         file = self._file(name, pattern, Fingerprint(0), self._policy)
-        return [found + chain + rest for found in file.find(first)]
+        return ["::".join([found, *others]) for found in file.find(first)]
 
     def _transport(self, url: str) -> Transport:
         key = transport_key(url)

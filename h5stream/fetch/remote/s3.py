@@ -110,7 +110,9 @@ class S3Transport(AsyncTransport):
         except Exception as error:
             fault = _fault_of(error)
         else:
-            _unit, _, size = answer.get("ContentRange", "").rpartition("/")
+            place, _, size = answer.get("ContentRange", "").rpartition("/")
+            if place and not place.startswith(f"bytes {start}-"):
+                raise FaultError(Fault.TRANSIENT, f"the answer is for {place!r}")
             size_bytes = int(size) if size.isdecimal() else None
             return Response(data, size_bytes, f"etag {answer.get('ETag', '')}")
         if fault.fault is Fault.REFUSED:
