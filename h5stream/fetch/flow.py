@@ -143,13 +143,19 @@ class Flow:
         self.depth = depth
         self._most_bytes = most_bytes
         self._waiting: deque[Ticket] = deque()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._running: dict[asyncio.Task[None], Ticket] = {}
         self._nbytes = 0
 
     def put(self, tickets: Iterable[Ticket]) -> None:
         """Line up requests behind all others."""
         self._waiting.extend(tickets)
         self._start_more()
+
+    def cancel_unwanted(self) -> None:
+        """End requests that nobody wants any more."""
+        for task, ticket in self._running.items():
+            if not ticket.wanted():
+                task.cancel()
 
     def _start_more(self) -> None:
         while self._waiting:
@@ -159,23 +165,23 @@ class Flow:
                 continue
             full = self._nbytes + first.nbytes > self._most_bytes
             most = self.depth.small_requests if first.small else self.depth.requests
-            if self._tasks and (full or len(self._tasks) >= most):
+            if self._running and (full or len(self._running) >= most):
                 return
             self._waiting.popleft()
             self._nbytes += first.nbytes
-            task = asyncio.get_running_loop().create_task(self._run(first))
-            self._tasks.add(task)
+            task = asyncio.get_running_loop().create_task(_run(first.work))
+            self._running[task] = first
+            task.add_done_callback(self._end)
 
-    async def _run(self, ticket: Ticket) -> None:
-        try:
-            await ticket.work()
-        finally:
-            self._nbytes -= ticket.nbytes
-            task = asyncio.current_task()
-            assert task is not None, "runs as a task"
-            self._tasks.discard(task)
-            if self._waiting and not ticket.small:
-                self.depth.note(time.monotonic(), ticket.nbytes)
-            elif not self._waiting:
-                self.depth.note_idle()
-            self._start_more()
+    def _end(self, task: asyncio.Task[None]) -> None:
+        ticket = self._running.pop(task)
+        self._nbytes -= ticket.nbytes
+        if self._waiting and not ticket.small and not task.cancelled():
+            self.depth.note(time.monotonic(), ticket.nbytes)
+        elif not self._waiting:
+            self.depth.note_idle()
+        self._start_more()
+
+
+async def _run(work: Callable[[], Awaitable[None]]) -> None:
+    await work()

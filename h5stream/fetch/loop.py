@@ -48,13 +48,18 @@ class LoopThread:
         """Call a function on the loop, soon."""
         self.loop.call_soon_threadsafe(function, *arguments)
 
+    def call_if_running(self, function: Callable[..., object]) -> None:
+        """Call a function on the loop, soon, unless the loop has ended or is that of a parent."""
+        if self._is_running():
+            self.call(function)
+
     def keep(self, connection: Closable) -> None:
         """Hold a connection until it is released or the process ends."""
         self._kept.add(connection)
 
     def release(self, connections: Iterable[Closable]) -> None:
         """Close connections soon; those of a parent process are left alone."""
-        if os.getpid() == self._process and not self.loop.is_closed():
+        if self._is_running():
             for connection in connections:
                 if connection in self._kept:
                     self.submit(self._close(connection))
@@ -65,6 +70,9 @@ class LoopThread:
             self.submit(self._close_all()).result(_STOP_S)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(_STOP_S)
+
+    def _is_running(self) -> bool:
+        return os.getpid() == self._process and not self.loop.is_closed()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)

@@ -19,6 +19,10 @@ __all__ = ["Failed", "Fault", "FaultError", "RetryPolicy", "fault_of_status", "r
 T = TypeVar("T")
 
 
+_DICE = random.SystemRandom()
+"""Of nobody else, so that it changes nothing for those who seed theirs; and not shared by forks."""
+
+
 class Fault(StrEnum):
     """What a failure says about another attempt."""
 
@@ -115,7 +119,7 @@ async def retried(
     *,
     sleep: Callable[[float], Awaitable[None]],
     clock: Callable[[], float] = time.monotonic,
-    draw: Callable[[], float] = random.random,
+    draw: Callable[[], float] = _DICE.random,
     on_fault: Callable[[FaultError], None] = lambda fault: None,
 ) -> T:
     """Call `attempt` until it succeeds, fails for good, or the policy's patience ends.

@@ -175,6 +175,9 @@ class ReadAhead(LaneIterator):
         try:
             for job in pending.jobs:
                 wait_for(job, self._runtime.stats)
+        except BaseException:
+            pending.cancel()
+            raise
         finally:  # a file that changed explains any other error, so that is said first
             pending.reads.check_unchanged()
         pending.reads.check_values()
@@ -189,8 +192,7 @@ class ReadAhead(LaneIterator):
     def close(self) -> None:
         """Drop what was read ahead."""
         while self._pending:
-            for job in self._pending.popleft().jobs:
-                job.cancel()
+            self._pending.popleft().cancel()
 
     def _start_up_to(self, group: int) -> None:
         most = min(group + 1, len(self._bounds) - 1) - self._given
@@ -225,3 +227,8 @@ class _PendingGroup:
 
     reads: WindowReads
     jobs: Sequence[Future[None]]
+
+    def cancel(self) -> None:
+        """Drop what has not been read yet."""
+        for job in self.jobs:
+            job.cancel()

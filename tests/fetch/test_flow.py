@@ -55,6 +55,27 @@ def test_what_nobody_wants_any_more_is_not_asked_for() -> None:
     assert asyncio.run(run()) == [0, 2]
 
 
+def test_what_nobody_wants_any_more_is_ended_while_it_runs() -> None:
+    async def run() -> tuple[list[int], list[int]]:
+        flow, started, done = Flow(Depth(2), 100), [], []
+        wanted = set(range(5))
+
+        async def work(number: int) -> None:
+            started.append(number)
+            await asyncio.sleep(3600 if number < 3 else 0)
+            done.append(number)
+
+        flow.put([Ticket(50, lambda n=n: work(n), lambda n=n: n in wanted) for n in range(5)])
+        await asyncio.sleep(0)
+        wanted -= {0, 1, 2}
+        flow.cancel_unwanted()
+        while len(done) < 2:
+            await asyncio.sleep(0.001)
+        return started, done
+
+    assert asyncio.run(run()) == ([0, 1, 3, 4], [3, 4])
+
+
 def test_small_requests_need_no_trying_unless_the_server_is_busy() -> None:
     depth = Depth()
     assert (depth.requests, depth.small_requests) == (32, 128)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import threading
 import time
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 import h5stream as h5s
+from h5stream.fetch.loop import loop_of_this_process
 from tests.remote.faults import Proxy
 from tests.streams import write_columns
 
@@ -39,6 +41,12 @@ def file(served: Path) -> str:
 def threads_of_streams() -> list[str]:
     names = [thread.name for thread in threading.enumerate()]
     return [name for name in names if name.startswith(("h5stream_", "h5stream-prefetch"))]
+
+
+def wait_until_nothing_is_asked_for() -> None:
+    """Return once the event loop has no more to do; what never ends runs into the time limit."""
+    while asyncio.all_tasks(loop_of_this_process().loop):
+        time.sleep(0.01)
 
 
 def interrupt_once(happened: Callable[[], bool]) -> threading.Thread:
@@ -73,6 +81,7 @@ def test_an_interrupted_stream_ends_at_once(
         next(iter(pipe))
     thread.join()
     assert threads_of_streams() == []
+    wait_until_nothing_is_asked_for()
 
 
 @pytest.mark.parametrize("prefetch", [False, True])
@@ -92,3 +101,4 @@ def test_a_stream_is_closed_while_its_threads_wait(
     batches.close()
     assert threads_of_streams() == []
     assert list(batches) == []
+    wait_until_nothing_is_asked_for()

@@ -40,6 +40,8 @@ class Arrival:
         Ranges that are on disk, sorted; they are read by `settle`.
     keep : callable, optional
         Called once the reads have arrived, to keep them; with this.
+    when_left : callable
+        Called when it is cancelled.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Arrival:
         check_unchanged: Callable[[], None],
         cached: Sequence[Span] = (),
         keep: Callable[[Arrival], None] | None = None,
+        when_left: Callable[[], None] = lambda: None,
     ) -> None:
         self.arrived: Future[None] = Future()
         self._asked = list(spans)
@@ -62,6 +65,7 @@ class Arrival:
         self._read_anew = read_anew
         self._check_unchanged = check_unchanged
         self._keep = keep
+        self._when_left = when_left
         self._settling = threading.Lock()
         if not spans:
             self.arrived.set_result(None)
@@ -105,7 +109,9 @@ class Arrival:
     def cancel(self) -> None:
         """Stop waiting."""
         with self._settling:
-            self.arrived.cancel()
+            left = self.arrived.cancel()
+        if left:
+            self._when_left()
 
     def _end(self, error: BaseException | None) -> None:
         with self._settling:

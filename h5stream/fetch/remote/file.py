@@ -77,6 +77,10 @@ class Connection:
         self.flow = flow
         self.policy = policy
 
+    def end_unwanted(self) -> None:
+        """End requests that nobody wants any more, soon; those of a parent are left alone."""
+        self.thread.call_if_running(self.flow.cancel_unwanted)
+
 
 class RemoteFile:
     """One version of a remote file, read by many threads at once.
@@ -147,7 +151,13 @@ class RemoteFile:
         scan: bool = False,
     ) -> Arrival:
         arrival = Arrival(
-            spans, self._read_kept, self._read_anew, self.check_unchanged, cached, keep
+            spans,
+            self._read_kept,
+            self._read_anew,
+            self.check_unchanged,
+            cached,
+            keep,
+            self._connection.end_unwanted,
         )
         tickets = [
             Ticket(
@@ -245,6 +255,7 @@ class RemoteFile:
             raise
         except Exception as error:
             arrival.fail(error)
+            self._connection.flow.cancel_unwanted()
 
     async def _attempt(self, arrival: Arrival, start: int, stop: int) -> bytes | memoryview:
         if not arrival.wanted:
