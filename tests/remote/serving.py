@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
 
 from aiohttp import web
 
@@ -15,8 +16,8 @@ Context = Callable[[web.Application], AsyncIterator[None]]
 
 
 @contextlib.contextmanager
-def serving(answer: Answer, *contexts: Context) -> Iterator[int]:
-    """Answer requests to a free port of 127.0.0.1, within contexts, until the block ends."""
+def serving(answer: Answer, *contexts: Context, host: str = "127.0.0.1") -> Iterator[int]:
+    """Answer requests to a free port, within contexts, until the block ends."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="server", daemon=True)
     thread.start()
@@ -27,24 +28,22 @@ def serving(answer: Answer, *contexts: Context) -> Iterator[int]:
     async def start() -> web.AppRunner:
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        await web.TCPSite(runner, host, 0).start()
         return runner
 
     async def stop(runner: web.AppRunner) -> None:
-        server = runner.server
-        assert server is not None
-        for site in list(runner.sites):
-            await site.stop()
-        await asyncio.sleep(_SETTLE_S)  # until what was accepted last is a connection
-        open_ones = list(server.connections)
+        for site in runner.sites:
+            for listening in site._server.sockets:  # type: ignore[attr-defined]
+                loop.remove_reader(listening.fileno())
+        await asyncio.sleep(_SETTLE_S)  # a server that is closed while it accepts leaks sockets
         await runner.cleanup()
         stalled = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
         for task in stalled:
             task.cancel()
         await asyncio.gather(*stalled, return_exceptions=True)
-        for connection in open_ones:
-            if connection.transport is not None:
-                connection.transport.abort()
+        # Connections that came last are known to nobody else.
+        for transport in list(loop._transports.values()):  # type: ignore[attr-defined]
+            transport.abort()
         await asyncio.sleep(_SETTLE_S)  # until all is closed
 
     runner = asyncio.run_coroutine_threadsafe(start(), loop).result(10)
@@ -55,3 +54,16 @@ def serving(answer: Answer, *contexts: Context) -> Iterator[int]:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
         loop.close()
+
+
+def ranges_of(path: Path) -> Answer:
+    """Answer every request with a range of one file."""
+    data = path.read_bytes()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        first, last = map(int, request.headers["Range"].removeprefix("bytes=").split("-"))
+        body = data[first : last + 1]
+        place = f"bytes {first}-{first + len(body) - 1}/{len(data)}"
+        return web.Response(status=206, body=body, headers={"Content-Range": place, "ETag": '"1"'})
+
+    return answer

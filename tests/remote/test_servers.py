@@ -15,9 +15,9 @@ import pytest
 from aiohttp import web
 
 import h5stream as h5s
-from tests.remote.handlers import ranges_of, serving
 from tests.remote.nginx import Nginx, nginx
 from tests.remote.s3 import S3
+from tests.remote.serving import ranges_of, serving
 from tests.streams import rows_of, threads, write_rows
 
 N_ROWS = 40
@@ -66,7 +66,7 @@ def test_a_pattern_looks_into_all_folders_below(path: Path, s3: S3) -> None:
 
 @pytest.mark.parametrize("account", ["", "me:pa55word@"])
 def test_a_server_may_be_named_by_its_ipv6_address(account: str, path: Path) -> None:
-    with serving(ranges_of(path), "::1") as port:
+    with serving(ranges_of(path), host="::1") as port:
         assert rows_at(f"http://{account}[::1]:{port}/a.h5") == list(range(N_ROWS))
 
 

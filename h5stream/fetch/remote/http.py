@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import aiohttp
-import numpy as np
 
-from h5stream.fetch.buffers import BufferPool
 from h5stream.fetch.remote.transport import AsyncTransport, Response, fault_of_error
+from h5stream.fetch.remote.wire import Head, Wires, body_memory
 from h5stream.fetch.retry import Fault, FaultError, fault_of_status
 
-__all__ = ["BUFFER_BYTES", "TIMEOUT", "HttpTransport", "make_client", "read_range", "version_of"]
+__all__ = [
+    "BUFFER_BYTES",
+    "TIMEOUT",
+    "HttpTransport",
+    "make_client",
+    "read_range",
+    "response_of",
+    "version_of",
+]
 
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 TIMEOUT = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=10, sock_read=20)
 BUFFER_BYTES = 2**20
-_BUFFERS = BufferPool(most_free=128)
-_LONG_BYTES = 2**18
-"""From this on, fresh memory costs more than to look for some that was used before."""
 
 
 async def make_client(**options: Any) -> aiohttp.ClientSession:
@@ -35,6 +40,10 @@ class HttpTransport(AsyncTransport):
 
     tells_version = True
 
+    def __init__(self, filesystem: Any) -> None:
+        super().__init__(filesystem)
+        self._wires = _make_wires(filesystem)
+
     async def open(self, path: str, head_bytes: int) -> Response:
         """Ask for the first bytes; the answer says the rest."""
         try:
@@ -46,6 +55,10 @@ class HttpTransport(AsyncTransport):
 
     async def get(self, path: str, start: int, stop: int, version: str) -> Response:
         """Ask for a range."""
+        if self._wires is not None:
+            response = await self._ask_wires(self._wires, path, start, stop)
+            if response is not None:
+                return response
         return await self._ask(path, start, stop)
 
     async def stat(self, path: str) -> tuple[int, str]:
@@ -54,10 +67,26 @@ class HttpTransport(AsyncTransport):
         return response.size_bytes or 0, response.version
 
     async def close(self) -> None:
-        """Close the session."""
+        """Close the connections."""
+        if self._wires is not None:
+            self._wires.close()
         session = self.filesystem._session
         if session is not None:
             await session.close()
+
+    async def _ask_wires(self, wires: Wires, path: str, start: int, stop: int) -> Response | None:
+        """Ask with as little effort as can be; None if that is not enough."""
+        headers = {
+            **self.filesystem.kwargs.get("headers", {}),
+            "Range": f"bytes={start}-{stop - 1}",
+        }
+        try:
+            answer = await wires.get(self.filesystem.encode_url(path), headers, stop - start)
+        except Exception as error:
+            fault = _fault_of_client(error)
+        else:
+            return None if answer is None else response_of(*answer, start, stop)
+        raise fault
 
     async def _ask(self, path: str, start: int, stop: int, is_head: bool = False) -> Response:
         filesystem = self.filesystem
@@ -104,25 +133,64 @@ async def read_range(
     if answer.status != 206:
         answer.close()
         raise fault_of_status(answer.status, headers.get("Retry-After"), answer.reason or "")
-    found = _RANGE.fullmatch(headers.get("Content-Range", ""))
-    if found is None or int(found[1]) != start or int(found[2]) >= stop:
+    try:
+        size_bytes, expected = check_place(headers, start, stop)
+    except FaultError:
         answer.close()
-        raise FaultError(
-            Fault.TRANSIENT, f"the answer is for {headers.get('Content-Range', 'no range')!r}"
-        )
-    size_bytes = None if found[3] == "*" else int(found[3])
-    expected = int(found[2]) + 1 - start
+        raise
     if not is_head and expected != stop - start:
         answer.close()
         return Response(b"", size_bytes, version)
     return Response(await _read_body(answer.content, expected), size_bytes, version)
 
 
+def check_place(headers: Mapping[str, str], start: int, stop: int) -> tuple[int | None, int]:
+    """Return the length of the object, and of the range that was sent.
+
+    Raises
+    ------
+    FaultError
+        If it is another range.
+    """
+    told = headers.get("Content-Range", "no range")
+    found = _RANGE.fullmatch(told)
+    if found is None or int(found[1]) != start or int(found[2]) >= stop:
+        raise FaultError(Fault.TRANSIENT, f"the answer is for {told!r}")
+    return None if found[3] == "*" else int(found[3]), int(found[2]) + 1 - start
+
+
+def response_of(head: Head, body: memoryview | None, start: int, stop: int) -> Response:
+    """Make a response of what came over a wire.
+
+    Raises
+    ------
+    FaultError
+        If it is not the range.
+    """
+    if body is None:
+        raise fault_of_status(head.status, head.headers.get("Retry-After"), head.reason)
+    size_bytes, _length = check_place(head.headers, start, stop)
+    return Response(body, size_bytes, version_of(head))
+
+
+def _make_wires(filesystem: Any) -> Wires | None:
+    """Make plain connections, unless the storage options ask for more than that."""
+    options = getattr(filesystem, "kwargs", {})
+    timeout = options.get("timeout", TIMEOUT)
+    plain = (
+        getattr(filesystem, "get_client", None) is make_client
+        and not filesystem.client_kwargs
+        and {"headers", "timeout"}.issuperset(options)
+        and isinstance(timeout, aiohttp.ClientTimeout)
+        and timeout.total is None
+        and timeout.connect is None
+    )
+    return Wires(timeout.sock_connect, timeout.sock_read) if plain else None
+
+
 async def _read_body(content: aiohttp.StreamReader, expected: int) -> bytes | memoryview:
-    """Read a body, a long one into memory that is used again; one that is too short stays so."""
-    if expected < _LONG_BYTES:
-        return await _read_short(content, expected)
-    body, done = _BUFFERS.array((expected,), np.dtype(np.uint8)).data, 0
+    """Read a body; one that is too short stays so."""
+    body, done = body_memory(expected), 0
     while done < expected and (part := await content.readany()):
         end = min(expected, done + len(part))
         body[done:end] = part[: end - done]
@@ -130,16 +198,7 @@ async def _read_body(content: aiohttp.StreamReader, expected: int) -> bytes | me
     return body[:done]
 
 
-async def _read_short(content: aiohttp.StreamReader, expected: int) -> bytes:
-    parts, done = [], 0
-    while done < expected and (part := await content.readany()):
-        parts.append(part)
-        done += len(part)
-    body = parts[0] if len(parts) == 1 else b"".join(parts)
-    return body[:expected]
-
-
-def version_of(answer: aiohttp.ClientResponse) -> str:
+def version_of(answer: aiohttp.ClientResponse | Head) -> str:
     """Return the ETag or the time of modification; empty if there is neither."""
     etag, modified = answer.headers.get("ETag"), answer.headers.get("Last-Modified")
     if etag:

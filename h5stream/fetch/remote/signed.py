@@ -15,13 +15,16 @@ from urllib.parse import parse_qs, urlsplit
 
 from botocore.awsrequest import AWSPreparedRequest
 
-__all__ = ["SignedUrls", "send_signed"]
+from h5stream.fetch.remote.wire import Wires
+
+__all__ = ["SignedUrls", "make_wires", "send_signed"]
 
 _USED_S = 300.0
 """Shorter than what is left of credentials when botocore renews them."""
 
 _VALID_S = 3600
 _MOST_REFUSALS = 2
+_SCHEMES = ("http", "https")
 _SIMPLE = {"Bucket", "Key", "VersionId"}
 
 
@@ -104,3 +107,15 @@ async def send_signed(client: Any, url: str, headers: Mapping[str, str]) -> Any:
     request = AWSPreparedRequest("GET", url, dict(headers), None, True)
     answer = await client._endpoint.http_session.send(request)
     return answer.raw
+
+
+def make_wires(client: Any) -> Wires | None:
+    """Make plain connections, unless the client has proxies or certificates of its own."""
+    session = client._endpoint.http_session
+    try:
+        proxies = [session._proxy_config.proxy_url_for(f"{each}://host") for each in _SCHEMES]
+        plain = session._verify is True and session._cert_file is None and not any(proxies)
+        timeout = session._timeout
+    except AttributeError:  # another version, or another kind of session
+        return None
+    return Wires(timeout.sock_connect, timeout.sock_read) if plain else None
