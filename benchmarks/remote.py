@@ -89,7 +89,7 @@ def counted_turns() -> Iterator[list[int]]:
     fetch, opened = RemoteFile.fetch, RemoteFile.open
 
     def fetching(self: RemoteFile, ranges: Sequence[Span]) -> list[bytes]:
-        turns.append(-(-len(ranges) // self._connection.flow.depth.requests))
+        turns.append(-(-len(ranges) // self._connection.flow.depth.small_requests))
         return fetch(self, ranges)
 
     def opening(self: RemoteFile, head_bytes: int) -> object:

@@ -45,6 +45,7 @@ class S3Transport(AsyncTransport):
         self._renewing = asyncio.Lock()
         self._renewed_s = -_RENEW_S
         self._clients: list[Any] = []
+        self._parameters: dict[str, dict[str, str]] = {}
         self._urls = SignedUrls()
         self._wires: Wires | None = None
         self._is_wired = False
@@ -147,13 +148,18 @@ class S3Transport(AsyncTransport):
     async def _prepare(self, path: str) -> tuple[Any, dict[str, str]]:
         """Return the client for an object, and what to ask it for."""
         filesystem = self.filesystem
-        bucket, key, version_id = filesystem.split_path(path)
         await filesystem.set_session()
+        parameters = self._parameters.get(path)
+        if parameters is not None:
+            return await filesystem.get_s3(parameters["Bucket"]), parameters
+        bucket, key, version_id = filesystem.split_path(path)
         client = await filesystem.get_s3(bucket)
         wanted = {"Bucket": bucket, "Key": key}
         if version_id:
             wanted["VersionId"] = version_id
-        return client, filesystem._get_s3_method_kwargs(client.get_object, **wanted)
+        made = filesystem._get_s3_method_kwargs(client.get_object, **wanted)
+        self._parameters[path] = made
+        return client, made
 
     async def _renew(self, fault: FaultError, used: Any) -> FaultError:
         """Make a new client, which looks for credentials anew, unless that was just done."""

@@ -56,12 +56,11 @@ class SignedUrls:
         if bucket.refusals == _MOST_REFUSALS or not _SIMPLE.issuperset(parameters):
             return None
         key = _key(parameters)
-        until_s, url = bucket.urls.get(key, (0.0, ""))
+        until_s, url = bucket.urls.get(key, (0.0, None))
         if time.monotonic() >= until_s:
             url = await _sign(client, parameters)
             bucket.urls[key] = (time.monotonic() + _USED_S, url)
-        signed_headers = parse_qs(urlsplit(url).query).get("X-Amz-SignedHeaders", ["host"])
-        return url if signed_headers == ["host"] else None
+        return url
 
     def accept(self, parameters: Mapping[str, str]) -> None:
         """Take note that a URL was good."""
@@ -70,7 +69,7 @@ class SignedUrls:
     def refuse(self, parameters: Mapping[str, str], url: str) -> None:
         """Take note that a URL was not good, if it is still in use."""
         bucket = self._buckets[parameters["Bucket"]]
-        if bucket.urls.get(_key(parameters), (0.0, ""))[1] == url:
+        if bucket.urls.get(_key(parameters), (0.0, None))[1] == url:
             bucket.urls.clear()
             bucket.refusals += 1
 
@@ -79,7 +78,7 @@ class SignedUrls:
 class _Bucket:
     """URLs of one bucket, until when they are used; and how many were refused one after another."""
 
-    urls: dict[str, tuple[float, str]] = field(default_factory=dict)
+    urls: dict[str, tuple[float, str | None]] = field(default_factory=dict)
     refusals: int = 0
 
 
@@ -87,14 +86,16 @@ def _key(parameters: Mapping[str, str]) -> str:
     return f"{parameters['Key']}?{parameters.get('VersionId', '')}"
 
 
-async def _sign(client: Any, parameters: Mapping[str, str]) -> str:
+async def _sign(client: Any, parameters: Mapping[str, str]) -> str | None:
+    """Make a URL; None if headers must be sent along with it."""
     client.meta.events.register_first(
         "choose-signer.s3", _keep_version_4, unique_id="h5stream-version-4"
     )
     url: str = await client.generate_presigned_url(
         "get_object", Params=dict(parameters), ExpiresIn=_VALID_S
     )
-    return url
+    signed_headers = parse_qs(urlsplit(url).query).get("X-Amz-SignedHeaders", ["host"])
+    return url if signed_headers == ["host"] else None
 
 
 def _keep_version_4(signature_version: Any, **_about: Any) -> Any:

@@ -21,7 +21,7 @@ from yarl import URL
 
 from h5stream.fetch.buffers import BufferPool
 
-__all__ = ["Head", "Wires", "body_memory"]
+__all__ = ["Head", "NotUnderstoodError", "Wires", "body_memory", "parse_head"]
 
 _STATUS = re.compile(r"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: (.*))?")
 _NUMBER = re.compile(r"[0-9]{1,18}")
@@ -38,7 +38,7 @@ Origin = tuple[str, str, int]
 """Scheme, host and port."""
 
 
-class _NotUnderstoodError(Exception):
+class NotUnderstoodError(Exception):
     """Something is not of the least of HTTP/1.1."""
 
 
@@ -72,7 +72,7 @@ def parse_head(data: bytes) -> Head:
 
     Raises
     ------
-    _NotUnderstoodError
+    NotUnderstoodError
         If this is not HTTP/1.
 
     Examples
@@ -84,15 +84,15 @@ def parse_head(data: bytes) -> Head:
     first, *lines = data.decode("latin-1").split("\r\n")
     found = _STATUS.fullmatch(first)
     if found is None:
-        raise _NotUnderstoodError("the answer is not HTTP/1")
+        raise NotUnderstoodError("the answer is not HTTP/1")
     headers: CIMultiDict[str] = CIMultiDict()
     for line in lines:
         name, colon, value = line.partition(":")
         if not colon or not name or name != name.strip():
-            raise _NotUnderstoodError("a header of the answer is damaged")
+            raise NotUnderstoodError("a header of the answer is damaged")
         headers.add(name, value.strip())
     if len(headers.getall("Content-Length", [])) > 1:
-        raise _NotUnderstoodError("the answer has two lengths")
+        raise NotUnderstoodError("the answer has two lengths")
     lasting = found[1] == "1" and headers.get("Connection", "").lower() != "close"
     return Head(int(found[2]), found[3] or "", headers, lasting)
 
@@ -171,18 +171,18 @@ class _Wire(asyncio.BufferedProtocol):
         end = data.find(b"\r\n\r\n")
         if end < 0:
             if self._filled == _HEAD_BYTES:
-                self._fail(_NotUnderstoodError("the headers of the answer have no end"))
+                self._fail(NotUnderstoodError("the headers of the answer have no end"))
             return
         try:
             self._found = parse_head(data[:end])
-        except _NotUnderstoodError as error:
+        except NotUnderstoodError as error:
             self._fail(error)
             return
         surplus = data[end + 4 :]
         if self._found.status != 206 or self._found.content_length != self._expected:
             self._finish(None)
         elif len(surplus) > self._expected:
-            self._fail(_NotUnderstoodError("the answer is longer than it says"))
+            self._fail(NotUnderstoodError("the answer is longer than it says"))
         else:
             self._body = body_memory(self._expected)
             self._body[: len(surplus)] = surplus
@@ -264,7 +264,7 @@ class Wires:
             request = _pack(url, headers)
             wire = self._take(origin) or await self._connect(*origin)
             head, body = await wire.ask(request, nbytes)
-        except _NotUnderstoodError:
+        except NotUnderstoodError:
             self._strikes[origin] += 1
             return None
         if wire.is_open:
@@ -309,7 +309,7 @@ class Wires:
         try:
             _transport, wire = await asyncio.wait_for(connecting, self._connect_s)
         except TimeoutError as error:  # the full client tries several addresses at once
-            raise _NotUnderstoodError("no connection came about") from error
+            raise NotUnderstoodError("no connection came about") from error
         return wire
 
 
@@ -318,7 +318,7 @@ def _pack(url: URL, headers: Mapping[str, str]) -> bytes:
 
     Raises
     ------
-    _NotUnderstoodError
+    NotUnderstoodError
         If a header would break out of its line.
     """
     sent = CIMultiDict({"Host": url.host_port_subcomponent or "", **_ALWAYS})
@@ -326,5 +326,5 @@ def _pack(url: URL, headers: Mapping[str, str]) -> bytes:
     lines = [f"GET {url.raw_path_qs} HTTP/1.1"]
     lines += [f"{name}: {value}" for name, value in sent.items()]
     if any("\r" in line or "\n" in line for line in lines):
-        raise _NotUnderstoodError("a header has more than one line")
+        raise NotUnderstoodError("a header has more than one line")
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
