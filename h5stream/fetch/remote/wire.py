@@ -93,8 +93,8 @@ def parse_head(data: bytes) -> Head:
         headers.add(name, value.strip())
     if len(headers.getall("Content-Length", [])) > 1:
         raise NotUnderstoodError("the answer has two lengths")
-    lasting = found[1] == "1" and headers.get("Connection", "").lower() != "close"
-    return Head(int(found[2]), found[3] or "", headers, lasting)
+    said = headers.get("Connection", "").lower()
+    return Head(int(found[2]), found[3] or "", headers, found[1] == "1" and "close" not in said)
 
 
 class _Wire(asyncio.BufferedProtocol):
@@ -156,7 +156,7 @@ class _Wire(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Take note of bytes that have come."""
         self._seen_s = self.loop.time()
-        if self._answer is None:  # nobody asked
+        if self._answer is None or self._answer.done():  # nobody asked
             self.close()
         elif self._body is not None:
             self._done += nbytes
@@ -255,7 +255,9 @@ class Wires:
         requests to a server that gave nothing else for a while.
         """
         host, port = url.raw_host, url.port
-        if url.scheme not in ("http", "https") or host is None or port is None or url.user:
+        if url.scheme not in ("http", "https") or host is None or port is None:
+            return None
+        if url.user or url.password:
             return None
         origin = (url.scheme, host, port)
         if self._strikes[origin] >= _MOST_STRIKES:
@@ -327,4 +329,4 @@ def _pack(url: URL, headers: Mapping[str, str]) -> bytes:
     lines += [f"{name}: {value}" for name, value in sent.items()]
     if any("\r" in line or "\n" in line for line in lines):
         raise NotUnderstoodError("a header has more than one line")
-    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+    return "\r\n".join([*lines, "", ""]).encode()
