@@ -34,8 +34,14 @@ KEPT = {"num_workers": 2, "persistent_workers": True}
 
 
 @pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory, place: Place) -> str:
-    return place(write_rows(tmp_path_factory.mktemp("loader") / "a.h5", N_ROWS))
+def path(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return write_rows(tmp_path_factory.mktemp("loader") / "a.h5", N_ROWS)
+
+
+@pytest.fixture(scope="module")
+def source(path: str, place: Place) -> str:
+    """The same file, on disk or as a remote one."""
+    return place(path)
 
 
 def make(path: str, rank: int = 0, world_size: int = 1, **options: Any) -> h5s.H5Stream:
@@ -126,28 +132,28 @@ def test_saving_at_every_position_of_two_epochs_gives_the_rest(
     st.booleans(),
 )
 def test_other_numbers_of_ranks_go_on_in_the_same_order(
-    path: str, saved: int, resumed: int, lanes: int | None, uneven: Uneven, at: int, last: bool
+    source: str, saved: int, resumed: int, lanes: int | None, uneven: Uneven, at: int, last: bool
 ) -> None:
     options: dict[str, Any] = {"lanes": lanes, "uneven": uneven, "drop_last": last}
-    loader = h5s.Loader(make(path, 0, saved, **options))
+    loader = h5s.Loader(make(source, 0, saved, **options))
     items = at % (len(loader) + 1)
-    state = state_after(path, items, saved, **options)
-    whole = gathered(path, saved, 0, None, **options)
+    state = state_after(source, items, saved, **options)
+    whole = gathered(source, saved, 0, None, **options)
     total = loader.state_dict()["plan"]["lanes"]
     if total % resumed:
         with pytest.raises(h5s.StateError, match=rf"saved with {total} lanes.*fit: \[1"):
-            gathered(path, resumed, 0, state, **options)
+            gathered(source, resumed, 0, state, **options)
     elif uneven == "keep" or (len(whole) - items * saved) % resumed == 0:
-        assert gathered(path, resumed, 0, state, **options) == whole[items * saved :]
+        assert gathered(source, resumed, 0, state, **options) == whole[items * saved :]
 
 
 @pytest.mark.parametrize("at", [0, 1, 2, 5])
-def test_workers_and_ranks_may_change_together(path: str, at: int) -> None:
+def test_workers_and_ranks_may_change_together(source: str, at: int) -> None:
     options = {"lanes": 8, "uneven": "keep"}
-    whole = gathered(path, 1, 0, None, **options)
-    state = state_after(path, at, world_size=2, workers=2, **options)
+    whole = gathered(source, 1, 0, None, **options)
+    state = state_after(source, at, world_size=2, workers=2, **options)
     for world_size, workers in [(1, 0), (1, 2), (2, 0), (2, 4), (4, 0), (4, 2)]:
-        assert gathered(path, world_size, workers, state, **options) == whole[2 * at :]
+        assert gathered(source, world_size, workers, state, **options) == whole[2 * at :]
 
 
 def test_lanes_by_default_are_kept_by_a_resumed_run(path: str) -> None:

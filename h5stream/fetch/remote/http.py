@@ -16,6 +16,7 @@ __all__ = [
     "BUFFER_BYTES",
     "TIMEOUT",
     "HttpTransport",
+    "check_place",
     "make_client",
     "read_range",
     "response_of",
