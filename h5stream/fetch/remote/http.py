@@ -8,7 +8,7 @@ from typing import Any
 
 import aiohttp
 
-from h5stream.fetch.remote.transport import AsyncTransport, Response, fault_of_error
+from h5stream.fetch.remote.transport import Response, TellingTransport, fault_of_error
 from h5stream.fetch.remote.wire import Head, Wires, body_memory
 from h5stream.fetch.retry import Fault, FaultError, fault_of_status
 
@@ -36,23 +36,12 @@ async def make_client(**options: Any) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(**options)
 
 
-class HttpTransport(AsyncTransport):
+class HttpTransport(TellingTransport):
     """An `HTTPFileSystem`, whose answers are looked at."""
-
-    tells_version = True
 
     def __init__(self, filesystem: Any) -> None:
         super().__init__(filesystem)
         self._wires = _make_wires(filesystem)
-
-    async def open(self, path: str, head_bytes: int) -> Response:
-        """Ask for the first bytes; the answer says the rest."""
-        try:
-            return await self._ask(path, 0, head_bytes, is_head=True)
-        except FaultError as error:
-            if error.fault is not Fault.REPLACED:
-                raise
-        return Response(b"", 0)  # no first byte
 
     async def get(self, path: str, start: int, stop: int, version: str) -> Response:
         """Ask for a range."""
@@ -62,10 +51,8 @@ class HttpTransport(AsyncTransport):
                 return response
         return await self._ask(path, start, stop)
 
-    async def stat(self, path: str) -> tuple[int, str]:
-        """Ask for the first byte."""
-        response = await self.open(path, 1)
-        return response.size_bytes or 0, response.version
+    async def _ask_first(self, path: str, nbytes: int) -> Response:
+        return await self._ask(path, 0, nbytes, is_head=True)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -14,7 +14,7 @@ from yarl import URL
 
 from h5stream.fetch.remote.http import read_range, response_of, version_of
 from h5stream.fetch.remote.signed import SignedUrls, make_wires, send_signed
-from h5stream.fetch.remote.transport import AsyncTransport, Response, fault_of_error
+from h5stream.fetch.remote.transport import Response, TellingTransport, fault_of_error
 from h5stream.fetch.remote.wire import Wires
 from h5stream.fetch.retry import Fault, FaultError, fault_of_status
 
@@ -35,10 +35,8 @@ _ANSWERS = {404, 412, 416, 429}
 """Besides those of 500 and above: what a call would be answered as well."""
 
 
-class S3Transport(AsyncTransport):
+class S3Transport(TellingTransport):
     """An `S3FileSystem`, whose answers are looked at."""
-
-    tells_version = True
 
     def __init__(self, filesystem: Any) -> None:
         super().__init__(filesystem)
@@ -50,15 +48,6 @@ class S3Transport(AsyncTransport):
         self._wires: Wires | None = None
         self._is_wired = False
 
-    async def open(self, path: str, head_bytes: int) -> Response:
-        """Ask for the first bytes; the answer says the rest."""
-        try:
-            return await self._ask(path, 0, head_bytes)
-        except FaultError as error:
-            if error.fault is not Fault.REPLACED:
-                raise
-        return Response(b"", 0)  # no first byte
-
     async def get(self, path: str, start: int, stop: int, version: str) -> Response:
         """Ask for a range, on condition that the object is still that version."""
         etag = version.removeprefix("etag ")
@@ -67,10 +56,8 @@ class S3Transport(AsyncTransport):
             response = await self._ask(path, start, stop, **({"IfMatch": etag} if etag else {}))
         return response
 
-    async def stat(self, path: str) -> tuple[int, str]:
-        """Ask for the first byte."""
-        response = await self.open(path, 1)
-        return response.size_bytes or 0, response.version
+    async def _ask_first(self, path: str, nbytes: int) -> Response:
+        return await self._ask(path, 0, nbytes)
 
     async def close(self) -> None:
         """Close the clients."""

@@ -8,6 +8,7 @@ event loop if they can, else in threads; which version they gave is then looked 
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ __all__ = [
     "ATTEMPT_S",
     "AsyncTransport",
     "Response",
+    "TellingTransport",
     "ThreadTransport",
     "Transport",
     "fault_of_error",
@@ -123,6 +125,30 @@ class AsyncTransport:
         except Exception as error:
             fault = fault_of_error(error)
         raise fault
+
+
+class TellingTransport(AsyncTransport, ABC):
+    """A file system whose answers say of which version they are."""
+
+    tells_version = True
+
+    async def open(self, path: str, head_bytes: int) -> Response:
+        """Ask for the first bytes; the answer says the rest."""
+        try:
+            return await self._ask_first(path, head_bytes)
+        except FaultError as error:
+            if error.fault is not Fault.REPLACED:
+                raise
+        return Response(b"", 0)  # no first byte
+
+    async def stat(self, path: str) -> tuple[int, str]:
+        """Ask for the first byte."""
+        response = await self.open(path, 1)
+        return response.size_bytes or 0, response.version
+
+    @abstractmethod
+    async def _ask_first(self, path: str, nbytes: int) -> Response:
+        """Ask for so many bytes of whatever version; a file may have fewer."""
 
 
 class ThreadTransport(AsyncTransport):
