@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,12 +12,13 @@ import fsspec
 import h5py
 import numpy as np
 import pytest
+from aiohttp import web
 from torch.utils.data import DataLoader
 
 import h5stream as h5s
 from tests.h5files import DIRECT_PIPELINES, H5PY_PIPELINES, Recipe, random_elements, write
 from tests.remote import async_memory  # noqa: F401 - registers a file system
-from tests.remote.faults import faulty
+from tests.remote.faults import Proxy, faulty
 from tests.remote.gcs import PRIVATE, Gcs
 from tests.remote.nginx import Nginx
 from tests.remote.s3 import S3
@@ -266,21 +268,35 @@ def test_wrong_credentials_are_told_without_them(s3: S3, folder: Path) -> None:
     assert s3.secret not in str(raised.value)
 
 
+class Expired(Proxy):
+    """Refuses all once told so, until four calls wait for an answer; those as well."""
+
+    refusing = False
+    refused = 0
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        if not self.refusing:
+            return await super().answer(request)
+        if "X-Amz-Signature" not in request.query:
+            self.refused += 1
+            self.refusing = self.refused < 4
+            while self.refusing:
+                await asyncio.sleep(0.01)
+        return web.Response(status=403)
+
+
 def test_credentials_of_s3_that_expire_while_much_is_asked_for_are_renewed(
     s3: S3, folder: Path
 ) -> None:
     url = s3.put(folder / "part-1.h5", "expiring.h5")
-    with faulty(f"http://127.0.0.1:{s3.port}") as proxy:
+    with faulty(f"http://127.0.0.1:{s3.port}", Expired) as proxy:
         options = s3.options(proxy.port)
         pipe = h5s.open_files(url, ["row", "x"], storage_options=options, layout=False, requests=8)
         pipe = pipe.list_chunks(1).read_chunks(prefetch=32)
         len(pipe)
-        proxy.delay_s = 0.2
-        before = proxy.requests
-        refused = 8 + 4  # signed URLs, and then calls
-        proxy.script = lambda number: "403" if number - before < refused else None
+        proxy.refusing = True
         assert rows_of(pipe) == list(range(1000, 1000 + N_ROWS))
-        assert proxy.broken == ["403"] * refused
+        assert proxy.refused == 4
 
 
 @pytest.mark.parametrize("protocol", ["memory", "asyncmemory"])
