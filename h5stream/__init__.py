@@ -4,6 +4,7 @@ from h5stream.block import Block
 from h5stream.collate import Packed, Pairs, collate
 from h5stream.data import example_file
 from h5stream.dataset import Dataset
+from h5stream.device import to_device
 from h5stream.errors import (
     ConfigError,
     DecodeError,
@@ -63,5 +64,6 @@ __all__ = [
     "index_files",
     "mix",
     "open_files",
+    "to_device",
     "window_rows",
 ]
