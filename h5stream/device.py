@@ -1,8 +1,9 @@
 """to_device: copies the next batches to a device while the current one trains.
 
-A thread takes batches from the loader, pins their memory, and starts copies and the transform on
-a stream of their own; the stream that trains waits for a batch's copy, and for nothing else. Where
-the device is the processor there is nothing to copy, and the loop's own thread does all.
+One thread takes batches from the loader; another pins their memory, and starts copies and the
+transform on a stream of their own. The stream that trains waits for a batch's copy, and for
+nothing else. Where the device is the processor there is nothing to copy, and the loop's own thread
+does all.
 """
 
 from __future__ import annotations
@@ -168,9 +169,11 @@ class _Copies(Iterator[Any]):
         self._stream: torch.cuda.Stream | None = None
         if device.type == "cuda":
             self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-        self._executor: ThreadPoolExecutor | None = None
-        if device.type != "cpu":
-            self._executor = ThreadPoolExecutor(1, thread_name_prefix="h5stream-to-device")
+        self._threads = tuple(
+            ThreadPoolExecutor(1, thread_name_prefix=f"h5stream-to-device-{task}")
+            for task in ("take", "copy")
+            if device.type != "cpu"
+        )
         self._pending: deque[Future[_Copied | None]] = deque()
         self._ended = False
 
@@ -178,7 +181,7 @@ class _Copies(Iterator[Any]):
         if self._ended:
             raise StopIteration
         try:
-            copied = self._take()
+            copied = self._next()
         except BaseException:
             self.close()
             raise
@@ -196,23 +199,29 @@ class _Copies(Iterator[Any]):
     def close(self) -> None:
         """End the thread, once the batch that it is busy with is there."""
         self._ended = True
-        if self._executor is not None:
-            self._executor.shutdown(wait=True, cancel_futures=True)
+        for thread in self._threads:
+            thread.shutdown(wait=True, cancel_futures=True)
         self._pending.clear()
         self._batches = iter(())
 
-    def _take(self) -> _Copied | None:
-        if self._executor is None:
-            return self._copy()
+    def _next(self) -> _Copied | None:
+        if not self._threads:
+            return self._copy(*self._take())
+        takes, copies = self._threads
         while len(self._pending) <= self._ahead:
-            self._pending.append(self._executor.submit(self._copy))
+            self._pending.append(copies.submit(self._copy_of, takes.submit(self._take)))
         return self._pending.popleft().result()
 
-    def _copy(self) -> _Copied | None:
+    def _take(self) -> tuple[Any, Any]:
         batch = next(self._batches, _END)
+        return batch, self._owner._loader_state()
+
+    def _copy_of(self, taken: Future[tuple[Any, Any]]) -> _Copied | None:
+        return self._copy(*taken.result())
+
+    def _copy(self, batch: Any, state: Any) -> _Copied | None:
         if batch is _END:
             return None
-        state = self._owner._loader_state()
         with torch.cuda.stream(self._stream):
             batch = _mapped(partial(_send, self._owner.device), batch)
             if self._transform is not None:
