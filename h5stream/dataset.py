@@ -20,7 +20,7 @@ from h5stream.block import Block
 from h5stream.collate import collate
 from h5stream.columns import arrays, own
 from h5stream.errors import ConfigError
-from h5stream.fields import Asked
+from h5stream.fields import Asked, Rows
 from h5stream.pipes import open_files
 from h5stream.pipes.open_files import OpenFiles
 from h5stream.plan import Pieces, RowChunks, join_bounds
@@ -100,6 +100,10 @@ class Dataset(torch.utils.data.Dataset[Any]):
     def catalog(self) -> Catalog:
         """What the files hold; scans them if that has not been done."""
         return self._files.catalog
+
+    def rows(self) -> Rows:
+        """Say which file and group each row comes from; see `Pipe.rows`."""
+        return self.catalog.rows()
 
     def __len__(self) -> int:
         return self.catalog.n_rows

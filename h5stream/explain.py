@@ -36,6 +36,9 @@ _MOST_WINDOWS = 64
 """Amplification is computed on at most so many windows, spread over the epoch."""
 
 
+_MOST_LEFT_OUT = 10
+
+
 @dataclass(frozen=True)
 class FieldReport:
     """One field of a stream.
@@ -184,6 +187,11 @@ def _file_facts(catalog: Catalog, chunks: RowChunks) -> Iterator[tuple[str, str]
         "row chunks",
         f"{len(chunks)} of at most {largest} rows ({format_bytes(largest * catalog.row_nbytes)})",
     )
+    left_out = list(dict.fromkeys(told for file in catalog.files for told in file.left_out))
+    for told in left_out[:_MOST_LEFT_OUT]:
+        yield "left out", told
+    if len(left_out) > _MOST_LEFT_OUT:
+        yield "left out", f"and so on in {len(left_out) - _MOST_LEFT_OUT} more cases"
 
 
 def _convention(catalog: Catalog) -> str:

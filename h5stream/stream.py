@@ -9,7 +9,7 @@ from typing import Any, Literal, Unpack
 from h5stream.collate import CollateOptions
 from h5stream.errors import ConfigError
 from h5stream.explain import Explanation, explain
-from h5stream.fields import Asked, Subset
+from h5stream.fields import Asked, Missing, Subset
 from h5stream.pipes import Pipe, open_files
 from h5stream.pipes.bucket import By
 from h5stream.pipes.open_files import LayoutOption
@@ -77,6 +77,9 @@ class H5Stream(Pipe):
         What wrote the files: "auto", as they show; the name of a convention; None: plain datasets.
     convention_options : mapping, optional
         Options of the convention, such as ``{"sampling": "coo"}`` for h5torch.
+    missing : {"error", "drop"}
+        What to do with a group that lacks one of the fields, where fields come from groups: raise
+        an error that names it, or leave such groups out, which `explain()` tells.
     storage_options : mapping or None
         Credentials and other options of a remote file system, as fsspec takes them.
     requests : int or None
@@ -143,6 +146,7 @@ class H5Stream(Pipe):
         subset: Subset = None,
         convention: str | None = "auto",
         convention_options: Mapping[str, Any] | None = None,
+        missing: Missing = "error",
         storage_options: Mapping[str, Any] | None = None,
         requests: int | None = None,
         retry_s: float | None = None,
@@ -164,6 +168,7 @@ class H5Stream(Pipe):
             keep_order=not shuffle,
             convention=convention,
             convention_options=convention_options,
+            missing=missing,
             storage_options=storage_options,
             requests=requests,
             retry_s=retry_s,

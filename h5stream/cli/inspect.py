@@ -14,7 +14,7 @@ from h5stream.decode import describe_filter
 from h5stream.errors import H5StreamError, UnsupportedError
 from h5stream.explain import format_bytes
 from h5stream.fetch import Access
-from h5stream.fields import Dense, FieldSpec, Given, Grouped, Picked, Slices, Sparse, Vlen
+from h5stream.fields import Dense, FileSpec, Grouped, Known, Picked, Slices, Sparse, Vlen
 from h5stream.layout import (
     DatasetLayout,
     FileLayout,
@@ -90,7 +90,7 @@ def describe_convention(file: Any) -> Text:
     return Text("\n").join(lines)
 
 
-def _told(spec: FieldSpec | str) -> str:
+def _told(spec: FileSpec | str) -> str:
     """Say in a few words where a field comes from."""
     match spec:
         case Dense(axis=0) | Vlen():
@@ -107,7 +107,7 @@ def _told(spec: FieldSpec | str) -> str:
             return f"slices of {_told(spec.base)}"
         case Picked():
             return f"rows of {_told(spec.base)}"
-        case Given():
+        case Known():
             return "read when the file is opened, kept in memory"
     return str(spec)
 

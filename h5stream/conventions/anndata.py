@@ -40,7 +40,7 @@ from h5stream.conventions.nodes import (
     refuse,
 )
 from h5stream.errors import ConfigError, UnsupportedError
-from h5stream.fields import Dense, FieldSpec, Given, Sparse, Vlen
+from h5stream.fields import Dense, FileSpec, Known, Sparse, Vlen
 
 __all__ = ["default_fields", "field_names", "list_categories", "recognise"]
 
@@ -121,7 +121,7 @@ def _raw_path(file: h5py.File) -> str | None:
     return next((path for path in ("raw/X", "raw.X") if find(file, path) is not None), None)
 
 
-def default_fields(file: h5py.File, fields: Sequence[str] | None = None) -> dict[str, FieldSpec]:
+def default_fields(file: h5py.File, fields: Sequence[str] | None = None) -> dict[str, FileSpec]:
     """Say how the fields are laid out.
 
     Parameters
@@ -136,7 +136,7 @@ def default_fields(file: h5py.File, fields: Sequence[str] | None = None) -> dict
     if fields is not None:
         choose(file, "AnnData", fields, field_names(file))
         return {name: _field(file, name, columns) for name in fields}
-    made: dict[str, FieldSpec] = {}
+    made: dict[str, FileSpec] = {}
     for name in _default_names(file):
         with contextlib.ExitStack() as stack:
             if name != "X":
@@ -145,7 +145,7 @@ def default_fields(file: h5py.File, fields: Sequence[str] | None = None) -> dict
     return made
 
 
-def _field(file: h5py.File, name: str, columns: Sequence[str]) -> FieldSpec:
+def _field(file: h5py.File, name: str, columns: Sequence[str]) -> FileSpec:
     place, _, rest = name.partition("/")
     if place == "obs":
         if rest in columns:
@@ -159,7 +159,7 @@ def _field(file: h5py.File, name: str, columns: Sequence[str]) -> FieldSpec:
     return _matrix(file, name)
 
 
-def _matrix(file: h5py.File, path: str) -> FieldSpec:
+def _matrix(file: h5py.File, path: str) -> FileSpec:
     node = find(file, path)
     if isinstance(node, h5py.Dataset):
         if not node.shape:
@@ -171,7 +171,7 @@ def _matrix(file: h5py.File, path: str) -> FieldSpec:
     if kind.startswith("csr"):
         return Sparse(path, n_columns=_stated_shape(node)[1])
     if kind.startswith("csc") and _is_small(node):
-        return Given(_turn_round(node))
+        return Known(_turn_round(node))
     raise UnsupportedError(
         f"{file.filename}: {path!r} is stored as {kind or 'a group'}, which has no rows to stream; "
         "write it as CSR or dense, or choose other fields"
@@ -271,10 +271,10 @@ def _codes_path(file: h5py.File, name: str) -> str:
     return f"obs/{name}{_CODES}" if is_group else f"obs/{name}"
 
 
-def _obs(file: h5py.File, name: str) -> FieldSpec:
+def _obs(file: h5py.File, name: str) -> FileSpec:
     categories = _find_categories(file, name)
     if categories is not None:
-        return Given(_look_up(file, name, categories))
+        return Known(_look_up(file, name, categories))
     obs = find(file, "obs")
     if isinstance(obs, h5py.Dataset):
         return Dense(f"obs[{name}]", dtype="U" if obs.dtype[name].kind == "S" else None)
@@ -285,7 +285,7 @@ def _obs(file: h5py.File, name: str) -> FieldSpec:
         return Dense(f"obs/{name}", dtype="U" if is_text(column) else None)
     if column is None:
         raise refuse(file, f"has no column obs/{name}")
-    return Given(_read_nullable(column))
+    return Known(_read_nullable(column))
 
 
 def _read_column(dataset: h5py.Dataset) -> Column:

@@ -11,8 +11,9 @@ import h5py
 from h5stream.conventions.convention import Convention
 from h5stream.conventions.table import CONVENTIONS, recognise
 from h5stream.errors import ConfigError
-from h5stream.fields import Asked, default_names, resolve, resolve_known
+from h5stream.fields import Asked, FileSpec, Members, default_names, resolve, resolve_known
 from h5stream.layout import DatasetLayout
+from h5stream.layout.elements import describe
 from h5stream.layout.scan import describe_all
 
 __all__ = ["Choice", "Wanted"]
@@ -28,10 +29,13 @@ class Choice:
         Key of the column -> concrete spec.
     convention : str or None
         Name of the convention that has the say, if there is one.
+    left_out : tuple of str
+        What is left out by default, a sentence each.
     """
 
     specs: Mapping[str, Any]
     convention: str | None = None
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,10 @@ class Wanted:
         if known is None:
             return Choice(resolve(file, self._plain(file)))
         fields = self._named(known, file)
-        return Choice(resolve(file, fields), known.name)
+        if self.fields is not None:
+            return Choice(resolve(file, fields), known.name)
+        specs, unreadable = _readable(file, resolve(file, fields))
+        return Choice(specs, known.name, (*known.omits(file), *unreadable))
 
     def choose_saved(
         self, datasets: Mapping[str, DatasetLayout], convention: str | None, *, complete: bool
@@ -102,7 +109,7 @@ class Wanted:
             return self.fields
         return {name: name for name in default_names(describe_all(file))}
 
-    def _named(self, known: Convention, file: h5py.File) -> Mapping[str, Asked]:
+    def _named(self, known: Convention, file: h5py.File) -> Mapping[str, str | FileSpec]:
         if self.fields is None:
             return known.default_fields(file, None, **self.options)
         names = set(known.field_names(file))
@@ -113,6 +120,23 @@ class Wanted:
             key: made[name] if isinstance(name, str) and name in made else name
             for key, name in self.fields.items()
         }
+
+
+def _readable(file: h5py.File, specs: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Leave out fields of groups whose datasets cannot be rows, unless that leaves none."""
+    reasons = {key: _reason_against(file, spec) for key, spec in specs.items()}
+    kept = {key: spec for key, spec in specs.items() if reasons[key] is None}
+    told = [f"{file.filename}: {key!r} {reason}" for key, reason in reasons.items() if reason]
+    return (kept, told) if any(isinstance(s, Members) for s in kept.values()) else (dict(specs), [])
+
+
+def _reason_against(file: h5py.File, spec: Any) -> str | None:
+    if not isinstance(spec, Members):
+        return None
+    first = describe(file[spec.paths[0]], sizes=False)
+    if first.vlen is not None and first.shape:
+        return "has elements of variable length, one dataset a row"
+    return f"cannot be a field: {first.refused}" if first.refused and first.shape else None
 
 
 def _find(file: h5py.File, convention: str | None) -> Convention | None:

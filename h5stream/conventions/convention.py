@@ -10,9 +10,13 @@ import h5py
 
 from h5stream.conventions.nodes import refuse_damage
 from h5stream.errors import ConfigError
-from h5stream.fields import FieldSpec
+from h5stream.fields import FileSpec
 
 __all__ = ["Convention"]
+
+
+def _nothing(file: h5py.File) -> list[str]:
+    return []
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,8 @@ class Convention:
         File -> the names of all fields that can be asked for.
     make : callable
         File, names (or None) and options -> fields by name.
+    omits : callable
+        File -> what the default fields leave out, a sentence each.
     """
 
     name: str
@@ -43,7 +49,8 @@ class Convention:
     options: tuple[str, ...]
     recognises: Callable[[h5py.File], bool]
     names: Callable[[h5py.File], list[str]]
-    make: Callable[..., dict[str, FieldSpec]]
+    make: Callable[..., dict[str, FileSpec]]
+    omits: Callable[[h5py.File], list[str]] = _nothing
 
     def recognise(self, file: h5py.File) -> bool:
         """Tell whether a file was written in this way; damaged files were not."""
@@ -65,7 +72,7 @@ class Convention:
 
     def default_fields(
         self, file: h5py.File, fields: Sequence[str] | None = None, **options: Any
-    ) -> dict[str, FieldSpec]:
+    ) -> dict[str, FileSpec]:
         """Say how the fields of one file are laid out.
 
         The answer is for this file alone: it holds row numbers and columns that were read from it.

@@ -41,7 +41,7 @@ from h5stream.conventions.nodes import (
     refuse,
 )
 from h5stream.errors import ConfigError, UnsupportedError
-from h5stream.fields import Dense, FieldSpec, Given, Picked, Slices, Vlen
+from h5stream.fields import Dense, FileSlices, FileSpec, Known, Picked, Vlen
 
 __all__ = ["default_fields", "field_names", "list_features", "list_sources", "recognise"]
 
@@ -217,7 +217,7 @@ def _check_overlaps(table: h5py.Dataset, feature: _Feature, ids: Sequence[str]) 
 
 def default_fields(
     file: h5py.File, fields: Sequence[str] | None = None, *, by: Literal["id", "whole"] = "id"
-) -> dict[str, FieldSpec]:
+) -> dict[str, FileSpec]:
     """Say how the fields are laid out.
 
     Parameters
@@ -251,7 +251,7 @@ def default_fields(
         if (spec := _by_id(file, item, rows, named=fields is not None)) is not None
     }
     if fields is None or _IDS in fields:
-        made[_IDS] = Given(read_text_column([ids[row] for row in rows]))
+        made[_IDS] = Known(read_text_column([ids[row] for row in rows]))
     return {name: made[name] for name in fields} if fields is not None else made
 
 
@@ -285,13 +285,13 @@ def _common_sources(file: h5py.File, features: Sequence[_Feature], n_ids: int) -
     return np.flatnonzero(has)
 
 
-def _by_id(file: h5py.File, item: _Feature, rows: np.ndarray, *, named: bool) -> FieldSpec | None:
+def _by_id(file: h5py.File, item: _Feature, rows: np.ndarray, *, named: bool) -> FileSpec | None:
     starts, lengths = item.starts[rows], (item.stops - item.starts)[rows]
     equal = len(lengths) > 0 and bool((lengths == lengths[0]).all()) and int(lengths[0]) > 0
     if item.is_plain and equal:
-        return Slices(_elements(item), length=int(lengths[0]), starts=starts)
+        return FileSlices(_elements(item), length=int(lengths[0]), starts=starts)
     if item.is_plain:
-        return Slices(_elements(item), starts=starts, stops=starts + lengths)
+        return FileSlices(_elements(item), starts=starts, stops=starts + lengths)
     if equal and int(lengths[0]) == 1:
         if (starts == np.arange(len(starts))).all():
             return _elements(item, len(starts))
@@ -304,14 +304,14 @@ def _by_id(file: h5py.File, item: _Feature, rows: np.ndarray, *, named: bool) ->
     )
 
 
-def _elements(item: _Feature, n_rows: int | None = None) -> FieldSpec:
+def _elements(item: _Feature, n_rows: int | None = None) -> FileSpec:
     filled = None if n_rows is None or n_rows >= item.array.shape[0] else n_rows
     if not item.is_plain:
         return Vlen(item.path, n_rows=filled)
     return Dense(item.path, dtype="U" if is_text(item.array) else None, n_rows=filled)
 
 
-def _whole(file: h5py.File, features: Sequence[_Feature]) -> dict[str, FieldSpec]:
+def _whole(file: h5py.File, features: Sequence[_Feature]) -> dict[str, FileSpec]:
     if not features:
         return {}
     n_rows = min(item.array.shape[0] for item in features)

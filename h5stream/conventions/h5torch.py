@@ -38,7 +38,17 @@ from h5stream.conventions.nodes import (
     refuse,
 )
 from h5stream.errors import ConfigError
-from h5stream.fields import Dense, FieldSpec, Given, Grouped, Picked, Slices, Sparse, Vlen
+from h5stream.fields import (
+    Dense,
+    FileSlices,
+    FileSpec,
+    Grouped,
+    Known,
+    Picked,
+    Slices,
+    Sparse,
+    Vlen,
+)
 
 __all__ = ["Sampling", "default_fields", "field_names", "recognise"]
 
@@ -73,7 +83,7 @@ class _Object:
         """Which axis of the central object it follows; None if it is that."""
         return None if self.name == _CENTRAL else int(self.name.partition("/")[0])
 
-    def spec(self, n_rows: int, axis: int = 0) -> FieldSpec:
+    def spec(self, n_rows: int, axis: int = 0) -> FileSpec:
         """Say how the first `n_rows` rows are laid out."""
         filled = n_rows if n_rows < self.shape[axis] else None
         if self.mode == "vlen" or (self.mode == "N-D" and is_text(self.node, of_any_length=True)):
@@ -221,9 +231,9 @@ def _aligned(file: h5py.File) -> dict[int, list[str]]:
     return found
 
 
-def _shapes_of(objects: Sequence[_Object], n_rows: int) -> dict[str, FieldSpec]:
+def _shapes_of(objects: Sequence[_Object], n_rows: int) -> dict[str, FileSpec]:
     return {
-        item.name + _SHAPE: Given(item.shapes[:n_rows])
+        item.name + _SHAPE: Known(item.shapes[:n_rows])
         for item in objects
         if item.shapes is not None
     }
@@ -245,7 +255,7 @@ def default_fields(
     window_size: int | None = None,
     overlap: int = 0,
     window_indices: Sequence[tuple[int, int]] | None = None,
-) -> dict[str, FieldSpec]:
+) -> dict[str, FileSpec]:
     """Say how the fields are laid out.
 
     Parameters
@@ -322,9 +332,9 @@ def _check_alignment(central: _Object, item: _Object) -> None:
 
 def _by_axis(
     central: _Object, objects: Sequence[_Object], axis: int, with_central: bool
-) -> dict[str, FieldSpec]:
+) -> dict[str, FileSpec]:
     rows = [item.n_rows for item in objects]
-    made: dict[str, FieldSpec] = {}
+    made: dict[str, FileSpec] = {}
     if with_central:
         if central.mode == "coo" or (axis and central.mode != "N-D"):
             raise ConfigError(
@@ -350,13 +360,13 @@ def _by_axis(
     return made
 
 
-def _by_element(central: _Object, objects: Sequence[_Object]) -> dict[str, FieldSpec]:
+def _by_element(central: _Object, objects: Sequence[_Object]) -> dict[str, FileSpec]:
     limits = list(central.shape)
     limits[0] = central.n_rows
     for item in objects:
         assert item.axis is not None
         limits[item.axis] = min(limits[item.axis], item.n_rows)
-    made: dict[str, FieldSpec] = {}
+    made: dict[str, FileSpec] = {}
     if central.mode == "N-D":
         at = _every_index(central, limits)
         within = np.ravel_multi_index(at[1:], central.shape[1:]) if len(at) > 1 else None
@@ -414,10 +424,10 @@ def _stored_indices(central: _Object) -> list[np.ndarray]:
 
 def _in_order(
     file: h5py.File,
-    made: dict[str, FieldSpec],
+    made: dict[str, FileSpec],
     fields: Sequence[str] | None,
     sampling: Sampling,
-) -> dict[str, FieldSpec]:
+) -> dict[str, FileSpec]:
     if fields is None:
         return made
     for name in fields:
@@ -431,11 +441,11 @@ def _in_order(
 def _windows(
     file: h5py.File,
     name: str,
-    spec: FieldSpec,
+    spec: FileSpec,
     window_size: int | None,
     overlap: int,
     window_indices: Sequence[tuple[int, int]] | None,
-) -> FieldSpec:
+) -> FileSpec:
     if not isinstance(spec, Dense):
         raise ConfigError(
             f"{file.filename}: windows are for plain datasets sampled along an axis, not for "
@@ -446,7 +456,7 @@ def _windows(
         if window_size is not None or overlap:
             raise ConfigError("pass either window_indices, or window_size and overlap")
         bounds = np.asarray(window_indices, np.int64).reshape(-1, 2)
-        return Slices(spec, starts=bounds[:, 0].copy(), stops=bounds[:, 1].copy())
+        return FileSlices(spec, starts=bounds[:, 0].copy(), stops=bounds[:, 1].copy())
     if window_size is None or not 0 <= overlap < window_size:
         raise ConfigError(
             f"window_size={window_size} and overlap={overlap}: windows must be longer than what "

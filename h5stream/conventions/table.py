@@ -45,6 +45,7 @@ CONVENTIONS: tuple[Convention, ...] = (
         recognises=trajectories.recognise,
         names=trajectories.field_names,
         make=trajectories.default_fields,
+        omits=trajectories.omitted,
     ),
 )
 """One entry for each; a file belongs to the first that recognises it."""

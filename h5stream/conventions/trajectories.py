@@ -6,7 +6,7 @@ Samples come in natural order: 2 before 10.
 
 - Fields are named as in the sample: ``actions``, ``obs/image``; a sample that is a dataset itself
   is named as what its name begins with (``trajectory``), or ``data``. Those that only some samples
-  have are left out.
+  have are left out, which `omitted` tells.
 - Attributes of the samples are fields as well, if all have them: labels. Long ones, as robomimic's
   ``model_file``, are left out by default, and are there by name.
 - A list of samples as robomimic's ``mask/train`` is a field of booleans, by name.
@@ -17,6 +17,7 @@ Samples come in natural order: 2 before 10.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,11 +26,12 @@ import h5py
 import numpy as np
 
 from h5stream.conventions.nodes import choose, find, read_texts, refuse
-from h5stream.fields import FieldSpec, Given, Grouped
+from h5stream.errors import ConfigError
+from h5stream.fields import FileSpec, Given, Grouped
 from h5stream.layout.contents import identity, list_paths
 from h5stream.layout.names import natural_key
 
-__all__ = ["default_fields", "field_names", "recognise"]
+__all__ = ["default_fields", "field_names", "omitted", "recognise"]
 
 _NUMBERED = re.compile(r"(?P<stem>.*?)(?P<number>\d+)")
 _HOLDERS = ("data/", "")
@@ -160,17 +162,18 @@ def _mask_names(file: h5py.File) -> list[str]:
     return [f"{_MASKS}/{name}" for name in masks if isinstance(find(masks, name), h5py.Dataset)]
 
 
-def _data_fields(samples: _Samples) -> dict[str, FieldSpec]:
+def _data_fields(samples: _Samples) -> dict[str, FileSpec]:
     if samples.are_groups:
         return {name: Grouped(f"{samples.pattern}/{name}") for name in _common_leaves(samples)}
     name, shapes = samples.own_name, [node.shape for node in samples.nodes]
     if len({shape[1:] for shape in shapes}) < 2:
         return {name: Grouped(samples.pattern)}
     flat = Grouped(samples.pattern, flat=True)
-    return {name: flat, name + _SHAPE: Given(np.array(shapes, np.int64))}
+    by_name = dict(zip(samples.members, np.array(shapes, np.int64), strict=True))
+    return {name: flat, name + _SHAPE: Given(by_name, by="name")}
 
 
-def _attribute_fields(samples: _Samples, taken: Sequence[str]) -> dict[str, FieldSpec]:
+def _attribute_fields(samples: _Samples, taken: Sequence[str]) -> dict[str, FileSpec]:
     """Name fields as the attributes, or ``attrs/…`` where a dataset has that name."""
     return {
         f"attrs/{name}" if name in taken else name: Grouped(samples.pattern, attribute=name)
@@ -178,17 +181,16 @@ def _attribute_fields(samples: _Samples, taken: Sequence[str]) -> dict[str, Fiel
     }
 
 
-def _mask(file: h5py.File, samples: _Samples, name: str) -> FieldSpec:
+def _mask(file: h5py.File, samples: _Samples, name: str) -> FileSpec:
     listed = read_texts(file[name])
-    known = {member: row for row, member in enumerate(samples.members)}
-    column = np.zeros(len(known), bool)
+    chosen: dict[str, Any] = dict.fromkeys(samples.members, np.False_)
     for member in listed:
-        if member not in known:
+        if member not in chosen:
             raise refuse(
                 file[name], f"lists {member!r}, but {samples.pattern!r} has no such sample"
             )
-        column[known[member]] = True
-    return Given(column)
+        chosen[member] = np.True_
+    return Given(chosen, by="name")
 
 
 def _require_samples(file: h5py.File) -> _Samples:
@@ -205,7 +207,21 @@ def field_names(file: h5py.File) -> list[str]:
     return [*data, *_attribute_fields(samples, list(data)), *_mask_names(file)]
 
 
-def default_fields(file: h5py.File, fields: Sequence[str] | None = None) -> dict[str, FieldSpec]:
+def omitted(file: h5py.File) -> list[str]:
+    """Say which datasets only some samples have: no field, for then row i would mean another."""
+    samples = _require_samples(file)
+    if not samples.are_groups:
+        return []
+    counts = Counter(name for node in samples.nodes for name in _leaves(node))
+    return [
+        f"{file.filename}: {name!r} is in {count} of {len(samples.nodes)} samples only; ask for "
+        f'Grouped("{samples.pattern}/{name}") with missing="drop"'
+        for name, count in counts.items()
+        if count < len(samples.nodes)
+    ]
+
+
+def default_fields(file: h5py.File, fields: Sequence[str] | None = None) -> dict[str, FileSpec]:
     """Say how the fields are laid out.
 
     Parameters
@@ -219,6 +235,12 @@ def default_fields(file: h5py.File, fields: Sequence[str] | None = None) -> dict
     made = _data_fields(samples)
     attributes = _attribute_fields(samples, list(made))
     if fields is None:
+        if not made:
+            raise ConfigError(
+                f"{file.filename}: no dataset is in all {len(samples.nodes)} samples "
+                f'{samples.pattern!r}; name fields by Grouped("{samples.pattern}/…") and pass '
+                'missing="drop" to leave out samples that lack one'
+            )
         first = samples.nodes[0]
         labels = {
             name: spec

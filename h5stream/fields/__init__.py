@@ -4,18 +4,30 @@
 2. `make` makes fields of four kinds: `dense` is one dataset whose axis 0 counts samples; a row of
    a `region` is a range of elements (ragged, sparse, one dataset a row, slices, picked rows);
    a row of `vlen` lies in a heap; `given` is in memory. `sliced` cuts slices out of them.
-3. `bind` checks the fields of a file against each other, and those of files.
+3. `bind` makes the fields of all files: `join` brings those of groups together by name,
+   `over_files` shares out what is given for all files, and all are checked against each other.
 4. `subset` and `split` say which rows are wanted.
 
-Nothing is read here but what `bind_file` is given a way to read: offsets and descriptors.
+Nothing is read here but what `bind` is given a way to read: offsets and descriptors.
 """
 
-from h5stream.fields.bind import FileFields, bind_file, bind_files, default_names
+from h5stream.fields.bind import FileFields, Unbound, bind, default_names
 from h5stream.fields.dense import DenseField
 from h5stream.fields.field import ColumnType, Field
 from h5stream.fields.given import GivenField
+from h5stream.fields.join import Missing
+from h5stream.fields.names import RowNames, Rows
 from h5stream.fields.region import Elements, RegionField
-from h5stream.fields.resolve import Asked, names_of, resolve, resolve_known
+from h5stream.fields.resolve import (
+    Asked,
+    FileSlices,
+    FileSpec,
+    Known,
+    Members,
+    names_of,
+    resolve,
+    resolve_known,
+)
 from h5stream.fields.specs import (
     Dense,
     FieldSpec,
@@ -40,21 +52,28 @@ __all__ = [
     "Field",
     "FieldSpec",
     "FileFields",
+    "FileSlices",
+    "FileSpec",
     "Given",
     "GivenField",
     "Grouped",
+    "Known",
+    "Members",
+    "Missing",
     "Part",
     "Picked",
     "Ragged",
     "RegionField",
+    "RowNames",
+    "Rows",
     "Slices",
     "Sparse",
     "Split",
     "Subset",
+    "Unbound",
     "Vlen",
     "VlenField",
-    "bind_file",
-    "bind_files",
+    "bind",
     "default_names",
     "locate_rows",
     "names_of",

@@ -6,23 +6,38 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TypeGuard
+from typing import Any, TypeGuard, get_args
 
 import numpy as np
 
 from h5stream.errors import ConfigError
-from h5stream.fields.field import Field
+from h5stream.fields.dense import DenseField
+from h5stream.fields.field import ColumnType, Field
 from h5stream.fields.given import GivenField
+from h5stream.fields.join import Joined, Missing, join_groups
 from h5stream.fields.make import Read, make_field
+from h5stream.fields.names import RowNames
+from h5stream.fields.over_files import share_bounds, share_column
 from h5stream.fields.region import RaggedForm, RegionField, SliceForm
 from h5stream.fields.regions import Offsets
-from h5stream.fields.resolve import Asked, Members
-from h5stream.fields.sliced import check_counts, common_reach, make_slices, repeat_for_slices
-from h5stream.fields.specs import Slices
+from h5stream.fields.resolve import FileSlices, Known, Members
+from h5stream.fields.sliced import (
+    Cut,
+    Reach,
+    check_alike,
+    common_reach,
+    follow_slices,
+    make_slices,
+    n_elements,
+)
+from h5stream.fields.specs import Given, Picked, Slices
 from h5stream.fields.vlen import VlenField
 from h5stream.layout import DatasetLayout, FileLayout, Fingerprint
 
-__all__ = ["FileFields", "bind_file", "bind_files", "default_names"]
+__all__ = ["FileFields", "Unbound", "bind", "default_names"]
+
+
+_SHOWN = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +56,10 @@ class FileFields:
         int64: the chosen rows, in the order in which they count; None: all.
     convention : str or None
         Name of the convention that chose the fields.
+    names : RowNames or None
+        Which group each row comes from, if they come from groups.
+    left_out : tuple of str
+        What of the file is not streamed, a sentence each.
     """
 
     path: str
@@ -48,6 +67,8 @@ class FileFields:
     fingerprints: dict[str, Fingerprint]
     rows: np.ndarray | None = None
     convention: str | None = None
+    names: RowNames | None = None
+    left_out: tuple[str, ...] = ()
 
     @property
     def n_rows(self) -> int:
@@ -58,6 +79,16 @@ class FileFields:
     def n_stored_rows(self) -> int:
         """Rows of every field of this file."""
         return next(iter(self.fields.values())).n_rows
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """int64: the rows that are streamed, as the file numbers them."""
+        return np.arange(self.n_rows) if self.rows is None else self.rows
+
+    def group_names(self) -> list[str]:
+        """Name the group of each row that is streamed."""
+        assert self.names is not None, "asked only of files whose rows come from groups"
+        return self.names.of(self.numbers)
 
     @cached_property
     def chosen(self) -> int | str:
@@ -103,10 +134,9 @@ def default_names(layouts: Mapping[str, DatasetLayout]) -> list[str]:
     return [name for name, layout in streamable.items() if layout.n_rows == largest.n_rows]
 
 
-def bind_file(
-    layout: FileLayout, specs: Mapping[str, Asked | Members], read: Read | None = None
-) -> FileFields:
-    """Make the fields of one file.
+@dataclass(frozen=True, eq=False)
+class Unbound:
+    """What is known of one file before its fields are checked.
 
     Parameters
     ----------
@@ -116,46 +146,196 @@ def bind_file(
         Key of the column -> concrete spec, or the path of a dataset of plain elements.
     read : callable, optional
         Reads a whole dataset; for fields that need offsets, lengths or descriptors.
+    convention : str or None
+        Name of the convention that chose the fields.
+    left_out : tuple of str
+        What was left out by default, a sentence each.
+    """
+
+    layout: FileLayout
+    specs: Mapping[str, Any]
+    read: Read | None = None
+    convention: str | None = None
+    left_out: tuple[str, ...] = ()
+
+
+def bind(files: Sequence[Unbound], missing: Missing = "error") -> tuple[FileFields, ...]:
+    """Make the fields of files, so that row i means the same in all fields of a file.
+
+    Datasets that are rows, alike in shape within each file but not across files, become ragged.
+
+    Parameters
+    ----------
+    files : sequence of Unbound
+        In the order in which their rows count.
+    missing : {"error", "drop"}
+        What to do with a group that lacks a field.
 
     Raises
     ------
     ConfigError
-        If the fields have unequal numbers of rows.
+        If fields of a file do not belong together, or files do not agree on the type and row
+        shape of every field.
     """
-    fields: dict[str, Field] = {}
-    for key, spec in specs.items():
-        base = spec.base if isinstance(spec, Slices) else spec
-        fields[key] = make_field(key, base, layout, read)
+    if missing not in get_args(Missing):
+        raise ConfigError(f"missing must be one of {get_args(Missing)}, not {missing!r}")
+    joined = [join_groups(file.layout.path, file.specs, missing) for file in files]
+    _refuse_doubt(files, joined)
+    bases = [_make_bases(file, join) for file, join in zip(files, joined, strict=True)]
+    bounds = _share_explicit(files, joined, bases)
+    bound = [
+        _bind_one(file, join, fields, own)
+        for file, join, fields, own in zip(files, joined, bases, bounds, strict=True)
+    ]
+    told = [sentence for file in bound for sentence in file.left_out]
+    if told and not any(file.n_rows for file in bound):
+        raise ConfigError(f"nothing is left to stream: {'; '.join(told[:_SHOWN])}")
+    return _agreed(_with_given(files, bound))
+
+
+def _refuse_doubt(files: Sequence[Unbound], joined: Sequence[Joined]) -> None:
+    """Refuse positions of groups that h5py lists in another order than that of the rows."""
+    doubt = next(((f, j.in_doubt) for f, j in zip(files, joined, strict=True) if j.in_doubt), None)
+    by_place = [key for key, spec in joined[0].specs.items() if _counts_places(spec)]
+    if doubt is None or not by_place:
+        return
+    file, pattern = doubt
+    raise ConfigError(
+        f"{file.layout.path}: field {by_place[0]!r} is given by position, but rows of {pattern!r} "
+        "are in natural order (2 before 10), and h5py lists their groups in another; pass "
+        f'Grouped({pattern!r}, order="natural") or order="listed" to say which one the positions '
+        'count, or give values by name: Given({name: value}, by="name")'
+    )
+
+
+def _counts_places(spec: Any) -> bool:
+    """Tell what a user counted along the rows, or along the elements of all groups."""
+    if isinstance(spec, Given):
+        return spec.by != "name"
+    return _is_explicit(spec) and isinstance(spec.base, Members)
+
+
+def _is_explicit(spec: Any) -> TypeGuard[Slices]:
+    return isinstance(spec, Slices) and spec.starts is not None and not isinstance(spec, FileSlices)
+
+
+def _make_bases(file: Unbound, joined: Joined) -> dict[str, Field]:
+    """Make all fields but those that are given, slices not cut yet."""
+    bases = {
+        key: spec.base if isinstance(spec, Slices) else spec for key, spec in joined.specs.items()
+    }
+    return {
+        key: make_field(key, spec, file.layout, file.read)
+        for key, spec in bases.items()
+        if not isinstance(spec, Given)
+    }
+
+
+def _share_explicit(
+    files: Sequence[Unbound], joined: Sequence[Joined], bases: Sequence[Mapping[str, Field]]
+) -> list[dict[str, FileSlices]]:
+    paths = [file.layout.path for file in files]
+    shared: list[dict[str, FileSlices]] = [{} for _ in files]
+    for key, spec in joined[0].specs.items():
+        if _is_explicit(spec):
+            totals = [n_elements(fields[key]) for fields in bases]
+            for own, slices in zip(shared, share_bounds(key, spec, paths, totals), strict=True):
+                own[key] = slices
+    return shared
+
+
+def _bind_one(
+    file: Unbound, joined: Joined, fields: dict[str, Field], explicit: Mapping[str, FileSlices]
+) -> FileFields:
+    path, left_out = file.layout.path, [*file.left_out, *joined.left_out]
+    specs = {**joined.specs, **explicit}
     sliced = {key: spec for key, spec in specs.items() if isinstance(spec, Slices)}
+    leader: Cut | None = None
     if sliced:
         reach = common_reach(sliced.values())
-        cut = {key: make_slices(fields[key], spec, reach) for key, spec in sliced.items()}
-        check_counts(cut)
-        leader = next(iter(cut.values()))
+        cuts = {key: make_slices(fields[key], spec, reach) for key, spec in sliced.items()}
+        check_alike(path, cuts)
+        leader = next(iter(cuts.values()))
+        left_out += _too_short(path, cuts, joined.names, reach)
         fields = {
-            key: cut[key] if key in cut else repeat_for_slices(field, leader)
+            key: cuts[key].field if key in cuts else _follow(path, field, specs[key], leader)
             for key, field in fields.items()
         }
+    _check_lengths(path, fields)
+    given = [key for key, spec in specs.items() if isinstance(spec, Given)]
+    if not fields:
+        raise ConfigError(f"{path}: only {given[0]!r} is given; ask for a field of the files too")
+    slices = None if leader is None else leader.field.regions
+    names = None if joined.names is None else RowNames(joined.names, slices)
+    return FileFields(
+        path,
+        {key: fields[key] for key in specs if key in fields},
+        file.layout.fingerprints,
+        convention=file.convention,
+        names=names,
+        left_out=tuple(left_out),
+    )
+
+
+def _follow(path: str, field: Field, spec: Any, leader: Cut) -> Field:
+    """Give slices their rows of another field, unless it was said which row each has."""
+    if isinstance(spec, Picked) and field.n_rows == len(leader.field.regions):
+        return field
+    of_groups = isinstance(spec, Members | Known) and spec.groups is not None
+    return follow_slices(path, field, leader, of_groups=of_groups)
+
+
+def _too_short(
+    path: str, cuts: Mapping[str, Cut], names: Sequence[str] | None, reach: Reach | None
+) -> list[str]:
+    """Say which sequences are left out because no slice fits into them."""
+    cut = next(iter(cuts.values()))
+    if not len(cut.short) or reach is None:
+        return []
+    which = f"{len(cut.short)} of {cut.n_sequences} sequences"
+    if names is not None:
+        shown = ", ".join(names[number] for number in cut.short[:_SHOWN])
+        which += f" ({shown}{', …' if len(cut.short) > _SHOWN else ''})"
+    return [
+        f"{path}: no slice fits into {which}: slices of {next(iter(cuts))!r} and their shifts need "
+        f"{reach.elements} elements"
+    ]
+
+
+def _check_lengths(path: str, fields: Mapping[str, Field]) -> None:
     lengths = {key: field.n_rows for key, field in fields.items()}
     if len(set(lengths.values())) > 1:
         found = ", ".join(f"{key!r} has {rows} rows" for key, rows in lengths.items())
         raise ConfigError(
-            f"{layout.path}: the fields have unequal numbers of rows: {found}; choose fields that "
+            f"{path}: the fields have unequal numbers of rows: {found}; choose fields that "
             "share the sample axis"
         )
-    return FileFields(layout.path, fields, layout.fingerprints)
 
 
-def bind_files(files: Sequence[FileFields]) -> tuple[FileFields, ...]:
-    """Check that all files agree on the type and row shape of every field.
+def _with_given(files: Sequence[Unbound], bound: Sequence[FileFields]) -> list[FileFields]:
+    """Add the columns that are given for rows, in the order in which fields were asked for."""
+    given = {key: spec for key, spec in files[0].specs.items() if isinstance(spec, Given)}
+    given = {key: spec for key, spec in given.items() if spec.by != "name"}
+    if not given:
+        return list(bound)
+    for key, spec in given.items():
+        if spec.by not in ("row", "file"):
+            raise ConfigError(
+                f'field {key!r}: values are given by "row", "name" or "file", not {spec.by!r}'
+            )
+    paths = [file.path for file in bound]
+    n_rows = [file.n_rows for file in bound]
+    columns = {key: share_column(key, spec, paths, n_rows) for key, spec in given.items()}
+    added: list[FileFields] = []
+    for number, file in enumerate(bound):
+        own = {key: GivenField(key, columns[key][number]) for key in given}
+        fields = {**file.fields, **own}
+        ordered = {key: fields[key] for key in files[number].specs}
+        added.append(replace(file, fields=ordered))
+    return added
 
-    Datasets that are rows, alike in shape within each file but not across files, become ragged.
 
-    Raises
-    ------
-    ConfigError
-        Naming the file, the field, what was found and what the first file has.
-    """
+def _agreed(files: Sequence[FileFields]) -> tuple[FileFields, ...]:
     files = _agree_on_lengths(files)
     first = files[0]
     for file in files[1:]:
@@ -169,10 +349,23 @@ def bind_files(files: Sequence[FileFields]) -> tuple[FileFields, ...]:
             if found != expected:
                 raise ConfigError(
                     f"{file.path}: field {name!r} has rows of {found.described}, but "
-                    f"{first.path} has {expected.described}; all files must agree"
+                    f"{first.path} has {expected.described}; all files must agree: "
+                    f"{_way_out(first.fields[name], found, expected)}"
                 )
             _check_kind(name, file, first)
     return tuple(files)
+
+
+def _way_out(field: Field, found: ColumnType, expected: ColumnType) -> str:
+    """Say what to write where files differ."""
+    if (found.kind, found.row_shape) == (expected.kind, expected.row_shape):
+        if isinstance(field, DenseField) and {found.dtype.kind, expected.dtype.kind} <= set(
+            "biufc"
+        ):
+            common = np.promote_types(found.dtype, expected.dtype)
+            return f'ask for Dense({field.layout.path.strip("/")!r}, dtype="{common}")'
+        return "ask for one type with dtype=..."
+    return "open files that differ as streams of their own, and draw from them with mix()"
 
 
 def _check_kind(name: str, file: FileFields, first: FileFields) -> None:

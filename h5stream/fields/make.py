@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from h5stream.columns import Ragged as RaggedColumn
-from h5stream.columns import Text, take
-from h5stream.errors import ConfigError, LayoutError, UnsupportedError
+from h5stream.columns import Text, stack, take
+from h5stream.errors import ConfigError, DecodeError, LayoutError, UnsupportedError
 from h5stream.fields.dense import DenseField
 from h5stream.fields.field import Field
 from h5stream.fields.given import GivenField
@@ -23,8 +23,8 @@ from h5stream.fields.region import (
     SparseForm,
 )
 from h5stream.fields.regions import Bounds, Offsets
-from h5stream.fields.resolve import Members
-from h5stream.fields.specs import Dense, Given, Picked, Ragged, Sparse, Vlen
+from h5stream.fields.resolve import Known, Members
+from h5stream.fields.specs import Dense, Picked, Ragged, Sparse, Vlen
 from h5stream.fields.vlen import VlenField, checked_descriptors, expected_places
 from h5stream.layout import DatasetLayout, FileLayout
 from h5stream.layout.names import split_members
@@ -121,6 +121,11 @@ def _make_vlen(name: str, spec: Vlen, file: FileLayout, read: Read | None) -> Fi
             f"{layout.file}: the elements of {layout.path!r} do not vary in length; ask for it by "
             "its path alone"
         )
+    if not layout.shape:
+        raise ConfigError(
+            f"{layout.file}: {layout.path!r} is one string or list, which has no sample axis; "
+            "choose datasets with one row a sample"
+        )
     if len(layout.shape) != 1:
         raise UnsupportedError(
             f"{layout.file}: {layout.path!r} of shape {layout.shape} has several elements of "
@@ -153,7 +158,33 @@ def _make_ragged(name: str, spec: Ragged, file: FileLayout, read: Read | None) -
             raise LayoutError(f"{index.file}: {index.path!r} has lengths below zero or too large")
         offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(offsets)])
     offsets = _checked_offsets(offsets, index, values.n_rows)
+    if not spec.partial:
+        _refuse_rest(spec, index, offsets, values.n_rows)
     return RegionField(name, (Elements((values,)),), Offsets(offsets), RaggedForm())
+
+
+def _refuse_rest(spec: Ragged, index: DatasetLayout, offsets: np.ndarray, total: int) -> None:
+    """Refuse values that belong to no row: then the numbers are likely to mean something else."""
+    begin, end = int(offsets[0]), int(offsets[-1])
+    if begin == 0 and end == total:
+        return
+    if spec.lengths is not None:
+        found = f"sum to {end}"
+        advice = (
+            f"check them, or pass Ragged({spec.values!r}, lengths={spec.lengths!r}, partial=True)"
+        )
+    else:
+        found = f"go from {begin} to {end}"
+        advice = (
+            f"offsets are {index.n_rows} numbers, one more than rows, and begin at 0: to starts "
+            "without an end append the number of values, from numbers that count from 1 take one "
+            "each; or leave values out: "
+            f"Ragged({spec.values!r}, {spec.offsets!r}, partial=True)"
+        )
+    raise LayoutError(
+        f"{index.file}: the numbers of {index.path!r} {found}, but there are {total} values in "
+        f"{spec.values!r}; {advice}"
+    )
 
 
 def _whole_numbers(layout: DatasetLayout, read: Read | None) -> np.ndarray:
@@ -212,8 +243,17 @@ def _make_members(name: str, spec: Members, file: FileLayout, read: Read | None)
     layouts = [file.datasets[path] for path in spec.paths]
     if spec.flat:
         layouts = [layout.flattened() for layout in layouts]
-    if all(layout.shape == () and layout.dtype.kind != "O" for layout in layouts):
-        return GivenField(name, np.array([_read(read, layout) for layout in layouts], _dtype(spec)))
+    if all(layout.shape == () for layout in layouts):
+        values = [_scalar(layout, _read(read, layout)) for layout in layouts]
+        if isinstance(values[0], str):
+            return GivenField(name, stack(values))
+        return GivenField(name, np.array(values, _dtype(spec)))
+    lengthy = next((layout for layout in layouts if layout.vlen is not None), None)
+    if lengthy is not None:
+        raise UnsupportedError(
+            f"{lengthy.file}: {lengthy.path!r} has elements of variable length, and one dataset a "
+            "row can only hold elements of fixed length; store them as one dataset of all rows"
+        )
     datasets = tuple(DenseField(name, layout, (), _dtype(spec)) for layout in layouts)
     first = datasets[0]
     for field in datasets:
@@ -221,13 +261,28 @@ def _make_members(name: str, spec: Members, file: FileLayout, read: Read | None)
             raise ConfigError(
                 f"{field.layout.file}: {field.layout.path!r} has rows of {field.dtype} "
                 f"{field.row_shape}, but {first.layout.path!r} has {first.dtype} "
-                f"{first.row_shape}; datasets that are rows of one field must agree but in length"
+                f"{first.row_shape}; datasets that are rows of one field must agree but in length: "
+                "convert them with Grouped(..., dtype=...), flatten them with "
+                "Grouped(..., flat=True), or pass convention=None for other fields"
             )
     part = Elements(datasets)
     lengths = np.diff(part.bounds)
     alike = len(np.unique(lengths)) == 1
     form: Form = SliceForm(int(lengths[0])) if alike else RaggedForm()
     return RegionField(name, (part,), Offsets(part.bounds), form)
+
+
+def _scalar(layout: DatasetLayout, value: Any) -> Any:
+    if not isinstance(value, bytes):
+        return value
+    try:
+        return value.decode()
+    except UnicodeDecodeError as error:
+        raise DecodeError(
+            f"{layout.file}: {layout.path!r} is not UTF-8 ({value[:40]!r})",
+            url=layout.file,
+            dataset=layout.path,
+        ) from error
 
 
 def _make_picked(name: str, spec: Picked, file: FileLayout, read: Read | None) -> Field:
@@ -274,7 +329,7 @@ def _pick_elements(base: Field, at: np.ndarray, within: np.ndarray) -> RegionFie
     return RegionField(base.name, (Elements((base,)),), Bounds(at, at + 1), form)
 
 
-def _make_given(name: str, spec: Given, file: FileLayout, read: Read | None) -> GivenField:
+def _make_known(name: str, spec: Known, file: FileLayout, read: Read | None) -> GivenField:
     return GivenField(name, spec.column)
 
 
@@ -285,5 +340,5 @@ _MAKERS: dict[type, Callable[..., Field]] = {
     Sparse: _make_sparse,
     Members: _make_members,
     Picked: _make_picked,
-    Given: _make_given,
+    Known: _make_known,
 }

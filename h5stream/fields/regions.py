@@ -51,10 +51,19 @@ class Offsets(Regions):
 
 @dataclass(frozen=True, eq=False)
 class Bounds(Regions):
-    """Row i has elements ``starts[i]`` to ``stops[i]``."""
+    """Row i has elements ``starts[i]`` to ``stops[i]``.
+
+    Parameters
+    ----------
+    starts, stops : numpy.ndarray
+        int64.
+    sequence : numpy.ndarray or None
+        int64: which sequence each row lies in, if they are slices.
+    """
 
     starts: np.ndarray
     stops: np.ndarray
+    sequence: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -62,6 +71,11 @@ class Bounds(Regions):
     def of(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Look them up."""
         return self.starts[rows], self.stops[rows]
+
+    def parents(self, rows: np.ndarray) -> np.ndarray:
+        """Return the sequence of each row."""
+        assert self.sequence is not None, "slices know the sequence that they lie in"
+        return self.sequence[rows]
 
     def first_at(self, elements: np.ndarray) -> np.ndarray | None:
         """Search the starts, if they are sorted."""

@@ -1,4 +1,4 @@
-"""Makes what was asked for concrete, with the file open: which datasets, how wide, in which order.
+"""Makes what was asked for concrete, with the file open: which datasets, how wide, of which groups.
 
 `resolve` turns paths and patterns into specs that name datasets; `names_of` lists them.
 """
@@ -30,12 +30,47 @@ from h5stream.layout.contents import (
     matrix_width,
     read_attribute,
 )
-from h5stream.layout.names import find_named
+from h5stream.layout.names import find_named, natural_key
 
-__all__ = ["Asked", "Members", "names_of", "resolve", "resolve_known"]
+__all__ = [
+    "Asked",
+    "FileSlices",
+    "FileSpec",
+    "Groups",
+    "Known",
+    "Members",
+    "names_of",
+    "resolve",
+    "resolve_known",
+]
 
 Asked = str | FieldSpec
 """What a user may ask for as a field."""
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Which group each row of a field comes from.
+
+    Parameters
+    ----------
+    names : tuple of str
+        Of the groups, in the order of the rows; different ones.
+    texts : tuple of str
+        What the ``*`` of the pattern stands for in each.
+    places : tuple of tuple of int
+        Where h5py lists them.
+    order : {"natural", "listed"} or None
+        What was asked for.
+    pattern : str
+        For messages.
+    """
+
+    names: tuple[str, ...]
+    texts: tuple[str, ...]
+    places: tuple[tuple[int, ...], ...]
+    order: str | None
+    pattern: str
 
 
 @dataclass(frozen=True)
@@ -46,6 +81,8 @@ class Members:
     ----------
     paths : tuple of str
         One dataset a row.
+    groups : Groups
+        Where they come from.
     dtype : str or None
         Convert to this type.
     flat : bool
@@ -53,11 +90,37 @@ class Members:
     """
 
     paths: tuple[str, ...]
+    groups: Groups
     dtype: str | None = None
     flat: bool = False
 
 
-def resolve(file: Any, asked: Mapping[str, Asked]) -> dict[str, FieldSpec | Members]:
+@dataclass(frozen=True)
+class Known:
+    """A column of one file that was read when it was opened.
+
+    Parameters
+    ----------
+    column : Column
+        All its rows.
+    groups : Groups or None
+        Where they come from, if they come from groups.
+    """
+
+    column: Any
+    groups: Groups | None = None
+
+
+@dataclass(frozen=True)
+class FileSlices(Slices):
+    """Slices whose explicit bounds count the elements of one file."""
+
+
+FileSpec = FieldSpec | Known
+"""What a convention may say of one file."""
+
+
+def resolve(file: Any, asked: Mapping[str, str | FileSpec]) -> dict[str, Any]:
     """Make fields concrete.
 
     Parameters
@@ -81,12 +144,7 @@ def _resolve(file: Any, spec: Any) -> Any:
     if isinstance(spec, Sparse) and spec.n_columns is None:
         return replace(spec, n_columns=matrix_width(file, spec.path))
     if isinstance(spec, Grouped):
-        if spec.n_rows is not None and spec.n_rows < 0:
-            raise ConfigError(f"{spec} should have {spec.n_rows} rows")
-        paths = expand_pattern(file, _as_pattern(spec.pattern))[: spec.n_rows]
-        if spec.attribute is None:
-            return Members(tuple(paths), spec.dtype, spec.flat)
-        return Given(stack([read_attribute(file, path, spec.attribute) for path in paths]))
+        return _resolve_grouped(file, spec)
     if isinstance(spec, Slices | Picked):
         return replace(spec, base=_resolve(file, spec.base))
     return spec
@@ -106,8 +164,41 @@ def _holds_datasets_only(file: Any, path: str) -> bool:
     return bool(names) and all(kind_of(file, f"{path}/{name}") is Kind.DENSE for name in names)
 
 
-def _as_pattern(pattern: str) -> str:
-    return pattern if "*" in pattern else f"{pattern}/*"
+def _resolve_grouped(file: Any, spec: Grouped) -> Members | Known:
+    if spec.n_rows is not None and spec.n_rows < 0:
+        raise ConfigError(f"{spec} should have {spec.n_rows} rows")
+    if spec.order not in (None, "natural", "listed"):
+        raise ConfigError(f'order must be "natural", "listed" or None, not {spec.order!r}')
+    matches = expand_pattern(file, _pattern_of(file, spec))
+    if spec.order != "listed":
+        matches.sort(key=lambda match: [natural_key(name) for name in match.names])
+    ordered = matches[: spec.n_rows]
+    paths = tuple(match.path for match in ordered)
+    groups = Groups(
+        tuple("/".join(match.names) for match in ordered),
+        tuple("/".join(match.texts) for match in ordered),
+        tuple(match.places for match in ordered),
+        spec.order,
+        spec.pattern,
+    )
+    if spec.attribute is None:
+        return Members(paths, groups, spec.dtype, spec.flat)
+    values = [read_attribute(file, path, spec.attribute) for path in paths]
+    return Known(stack(values), groups)
+
+
+def _pattern_of(file: Any, spec: Grouped) -> str:
+    """Return a pattern with a ``*``: a group without means all that it holds."""
+    if "*" in spec.pattern:
+        return spec.pattern
+    path = spec.pattern.strip("/")
+    if path and kind_of(file, path) is not Kind.GROUP:
+        example = f"{path.rpartition('/')[0]}/*".lstrip("/")
+        raise ConfigError(
+            f"{file.filename}: {path!r} is not a group of datasets that are rows; for its own rows "
+            f"ask for {path!r}, for one row a dataset for Grouped({example!r})"
+        )
+    return f"{path}/*"
 
 
 def names_of(spec: Any) -> list[str]:
@@ -124,14 +215,14 @@ def names_of(spec: Any) -> list[str]:
         return list(spec.paths)
     if isinstance(spec, Slices | Picked):
         return names_of(spec.base)
-    if isinstance(spec, Given):
+    if isinstance(spec, Given | Known):
         return []
     raise ConfigError(f"a field must be a path or a field of h5stream, not {spec!r:.80}")
 
 
 def resolve_known(
     asked: Mapping[str, Asked], datasets: Mapping[str, DatasetLayout]
-) -> dict[str, FieldSpec | Members] | None:
+) -> dict[str, Any] | None:
     """Make fields concrete by what is known of a file's datasets.
 
     Parameters

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 
@@ -19,11 +19,20 @@ from h5stream.errors import ConfigError, LayoutError
 from h5stream.fields.dense import DenseField
 from h5stream.fields.field import Field
 from h5stream.fields.make import pick_rows
+from h5stream.fields.over_files import integers
 from h5stream.fields.region import Elements, Form, RaggedForm, RegionField, SliceForm, SparseForm
 from h5stream.fields.regions import Bounds, Steps
 from h5stream.fields.specs import Slices
 
-__all__ = ["Reach", "check_counts", "common_reach", "make_slices", "repeat_for_slices"]
+__all__ = [
+    "Cut",
+    "Reach",
+    "check_alike",
+    "common_reach",
+    "follow_slices",
+    "make_slices",
+    "n_elements",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +85,10 @@ def _check(spec: Slices) -> None:
         raise ConfigError("slices with stops take every element; give a length to use a step")
     if spec.padding not in get_args(Padding):
         raise ConfigError(f"padding of slices is one of {get_args(Padding)}, not {spec.padding!r}")
+    if spec.padding != "constant" and not spec.center:
+        raise ConfigError(
+            f"padding={spec.padding!r} of slices pads centred ones only; pass center=True as well"
+        )
     for name in ("length", "stride", "step", "shift"):
         value = getattr(spec, name)
         if value is None and name == "length":
@@ -89,35 +102,58 @@ def _span(spec: Slices) -> int:
     return ((spec.length or 1) - 1) * spec.step + 1
 
 
-def make_slices(base: Field, spec: Slices, reach: Reach | None) -> RegionField:
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """A field that was cut into slices.
+
+    Parameters
+    ----------
+    field : RegionField
+        Its rows are the slices.
+    n_sequences : int
+        Sequences that it was cut from.
+    short : numpy.ndarray
+        int64: sequences that no slice fits into.
+    """
+
+    field: RegionField
+    n_sequences: int
+    short: np.ndarray
+
+    @property
+    def sequences(self) -> np.ndarray:
+        """int64: the sequence of each slice."""
+        regions = self.field.regions
+        assert isinstance(regions, Steps | Bounds), "slices are at regular steps or explicit"
+        return regions.parents(np.arange(len(regions)))
+
+
+def make_slices(base: Field, spec: Slices, reach: Reach | None) -> Cut:
     """Cut slices out of a field.
 
     Raises
     ------
     ConfigError
-        If the field cannot be cut, or no sequence is long enough.
+        If the field cannot be cut.
     LayoutError
-        If explicit bounds lie outside it.
+        If explicit bounds lie outside it, or a slice leaves its sequence.
     """
     parts, low, high = _sequences(base)
+    none = np.empty(0, np.int64)
     if spec.starts is not None:
-        return _explicit(base, spec, parts)
+        return Cut(_explicit(base, spec, parts, low, high), len(low), none)
     if spec.center:
         counts = -(-(high - low) // spec.stride)
         first = -(_span(spec) // 2)
         steps = Steps(low, high, counts, _span(spec), spec.stride, first, spec.shift)
-        return RegionField(base.name, parts, steps, SliceForm(spec.length, spec.step, spec.padding))
+        form = SliceForm(spec.length, spec.step, spec.padding)
+        return Cut(RegionField(base.name, parts, steps, form), len(low), none)
     assert reach is not None, "slices at regular steps have a reach"
     lengths = high - low
     counts = np.where(lengths >= reach.elements, (lengths - reach.elements) // reach.stride + 1, 0)
-    if not counts.any():
-        longest = int(lengths.max(initial=0))
-        raise ConfigError(
-            f"field {base.name!r}: no slice fits: slices and their shifts need {reach.elements} "
-            f"elements, but the longest sequence has {longest}"
-        )
     steps = Steps(low, high, counts, _span(spec), reach.stride, reach.first, spec.shift)
-    return RegionField(base.name, parts, steps, SliceForm(spec.length, spec.step))
+    field = RegionField(base.name, parts, steps, SliceForm(spec.length, spec.step))
+    return Cut(field, len(low), np.flatnonzero(counts == 0))
 
 
 def _sequences(base: Field) -> tuple[tuple[Elements, ...], np.ndarray, np.ndarray]:
@@ -130,35 +166,47 @@ def _sequences(base: Field) -> tuple[tuple[Elements, ...], np.ndarray, np.ndarra
     raise ConfigError(f"field {base.name!r} cannot be cut into slices; only dense or ragged can")
 
 
-def _explicit(base: Field, spec: Slices, parts: tuple[Elements, ...]) -> RegionField:
-    total = int(parts[0].bounds[-1])
-    starts = _integers(base.name, spec.starts) + spec.shift
-    stops = starts + _span(spec) if spec.stops is None else _integers(base.name, spec.stops)
+def n_elements(base: Field) -> int:
+    """Count the elements that explicit bounds of slices count."""
+    return int(_sequences(base)[0][0].bounds[-1])
+
+
+def _explicit(
+    base: Field, spec: Slices, parts: tuple[Elements, ...], low: np.ndarray, high: np.ndarray
+) -> RegionField:
+    starts = integers(base.name, spec.starts) + spec.shift
+    stops = starts + _span(spec) if spec.stops is None else integers(base.name, spec.stops)
     if spec.stops is not None:
         stops = stops + spec.shift
     if starts.shape != stops.shape:
         raise ConfigError(
             f"field {base.name!r}: {len(starts)} starts but {len(stops)} stops of slices"
         )
-    wrong = np.flatnonzero((starts < 0) | (stops < starts) | (stops > total))
+    sequence = _sequence_of(base, starts - spec.shift, high)
+    begin, end = (bounds[sequence] if len(bounds) else starts[:0] for bounds in (low, high))
+    wrong = np.flatnonzero((starts < begin) | (stops < starts) | (stops > end))
     if len(wrong):
         row = int(wrong[0])
         raise LayoutError(
-            f"field {base.name!r}: slice {row} goes from {starts[row]} to {stops[row]}, but there "
-            f"are {total} elements"
+            f"field {base.name!r}: slice {row} goes from {starts[row]} to {stops[row]}, but its "
+            f"sequence, number {sequence[row]}, has the elements from {begin[row]} to {end[row]}"
         )
     form: Form = RaggedForm() if spec.length is None else SliceForm(spec.length, spec.step)
-    return RegionField(base.name, parts, Bounds(starts, stops), form)
+    return RegionField(base.name, parts, Bounds(starts, stops, sequence), form)
 
 
-def _integers(name: str, values: Any) -> np.ndarray:
-    array = np.asarray(values)
-    if array.ndim != 1 or (len(array) and array.dtype.kind not in "iu"):
-        raise ConfigError(f"field {name!r}: starts and stops of slices must be lists of integers")
-    return array.astype(np.int64)
+def _sequence_of(base: Field, starts: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Find the sequence that each start lies in."""
+    if len(starts) and not len(high):
+        raise LayoutError(f"field {base.name!r} has no sequences, but {len(starts)} slices")
+    if (np.diff(high) < 0).any():
+        raise ConfigError(
+            f"field {base.name!r}: explicit slices need sequences that lie one after the other"
+        )
+    return np.minimum(np.searchsorted(high, starts, side="right"), len(high) - 1)
 
 
-def check_counts(sliced: Mapping[str, RegionField]) -> None:
+def check_alike(path: str, cuts: Mapping[str, Cut]) -> None:
     """Check that fields have as many slices in every sequence, so that row i means the same.
 
     Raises
@@ -166,20 +214,57 @@ def check_counts(sliced: Mapping[str, RegionField]) -> None:
     ConfigError
         Naming two fields that have not.
     """
-    steps = {key: field.regions for key, field in sliced.items()}
-    counts = {key: some.counts for key, some in steps.items() if isinstance(some, Steps)}
-    for first, key in pairwise(counts):
-        if not np.array_equal(counts[first], counts[key]):
+    for (first, one), (key, other) in pairwise(cuts.items()):
+        kinds = {type(cut.field.regions) for cut in (one, other)}
+        if len(kinds) > 1:
             raise ConfigError(
-                f"fields {first!r} and {key!r} have unequal numbers of rows: "
-                f"{counts[first].sum()} and {counts[key].sum()} slices, of {len(counts[first])} "
-                f"and {len(counts[key])} sequences, which differ in length"
+                f"{path}: slices of {first!r} and {key!r} are explicit in one and at regular steps "
+                "in the other; row i must mean the same"
+            )
+        same = len(one.field.regions) == len(other.field.regions)
+        if same and (one.n_sequences == other.n_sequences or kinds == {Steps}):
+            same = np.array_equal(one.sequences, other.sequences)
+        if not same:
+            raise ConfigError(
+                f"{path}: fields {first!r} and {key!r} have unequal numbers of rows: "
+                f"{len(one.field.regions)} and {len(other.field.regions)} slices, of "
+                f"{one.n_sequences} and {other.n_sequences} sequences, which differ in length"
             )
 
 
-def repeat_for_slices(field: Field, sliced: RegionField) -> Field:
-    """Give every slice the row of its sequence, if a field has one row a sequence."""
-    steps = sliced.regions
-    if not isinstance(steps, Steps) or field.n_rows != len(steps.low) or (steps.counts == 1).all():
+def follow_slices(path: str, field: Field, leader: Cut, *, of_groups: bool) -> Field:
+    """Give every slice its row of a field that is not sliced.
+
+    Parameters
+    ----------
+    path : str
+        The file, for messages.
+    field : Field
+        With one row a sequence, or one a slice.
+    leader : Cut
+        The slices.
+    of_groups : bool
+        Whether its rows are groups with names: such a field has one row a sequence.
+
+    Raises
+    ------
+    ConfigError
+        If rows could be meant for slices as well as for sequences.
+    """
+    sequences = leader.sequences
+    if field.n_rows != leader.n_sequences:
+        if of_groups:
+            raise ConfigError(
+                f"{path}: field {field.name!r} has {field.n_rows} rows, one a group, but there are "
+                f"{leader.n_sequences} sequences to slice; slice Grouped(...) of the same groups"
+            )
         return field
-    return pick_rows(field, steps.parents(np.arange(len(steps))))
+    same = np.array_equal(sequences, np.arange(leader.n_sequences))
+    explicit = isinstance(leader.field.regions, Bounds)
+    if explicit and field.n_rows == len(sequences) and not same and not of_groups:
+        raise ConfigError(
+            f"{path}: field {field.name!r} has {field.n_rows} rows, as many as there are slices "
+            "and as many as there are sequences; say which rows are meant: Given(values) for one a "
+            "slice, Picked(path, at=sequence_of_each_slice) for one a sequence"
+        )
+    return field if same else pick_rows(field, sequences)

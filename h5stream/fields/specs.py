@@ -89,12 +89,16 @@ class Ragged:
         Dataset of the length of each row; give either this or `offsets`.
     dtype : str or None
         Convert to this type.
+    partial : bool
+        Values may be left over: before the first offset, after the last, or beyond all lengths.
+        Else that is an error, for then offsets or lengths are likely to mean something else.
     """
 
     values: str
     offsets: str | None = None
     lengths: str | None = None
     dtype: str | None = None
+    partial: bool = False
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,11 @@ class Sparse:
 
 @dataclass(frozen=True)
 class Grouped:
-    """Row i is a whole dataset: the i-th of those that a pattern names, in natural order.
+    """A row is a whole dataset, one of those that a pattern names.
+
+    Fields of one stream are joined by what the ``*`` stands for: ``Grouped("mol_*/x")`` and
+    ``Grouped("mol_*/y")`` have one row for each ``mol_…``. A group that lacks one of the fields is
+    an error, unless the stream leaves such groups out (``missing="drop"``).
 
     Parameters
     ----------
@@ -139,6 +147,10 @@ class Grouped:
         Only the first so many datasets.
     flat : bool
         Flatten each dataset, for those that differ in more than the length of axis 0.
+    order : {"natural", "listed"} or None
+        In which order rows count: 2 before 10, or as h5py lists the group. None: natural; but where
+        the two differ, values and slices that are given by position are refused until this says
+        which is meant.
     """
 
     pattern: str
@@ -146,6 +158,7 @@ class Grouped:
     dtype: str | None = None
     n_rows: int | None = None
     flat: bool = False
+    order: Literal["natural", "listed"] | None = None
 
 
 @dataclass(frozen=True)
@@ -164,8 +177,10 @@ class Slices:
     shift : int
         Added to every start: with 1, the next-step target of the same slices without.
         Slices that any field of the stream would carry over an edge are left out.
-    starts, stops : sequence of int or None
+    starts, stops : sequence of int, mapping or None
         Explicit bounds; rows of unequal length make a ragged column. With `length`, `starts` only.
+        They count the elements of all files, one sequence after the other; in a mapping from the
+        names or paths of files, those of each file. No slice may leave its sequence.
     step : int
         Take every `step`-th element of a slice.
     center : bool
@@ -206,15 +221,28 @@ class Picked:
 
 @dataclass(frozen=True)
 class Given:
-    """A column that is in memory already, for files of one kind that hold it in another form.
+    """A column that is in memory.
 
     Parameters
     ----------
-    column : Column
-        Of as many rows as the file has.
+    values : Column, sequence or mapping
+        What the rows are, as `by` says.
+    by : {"row", "name", "file"}
+        "row": one for each row of all files, in the order of `H5Stream.rows`. "name": a mapping
+        from names of groups, such as those of a `Grouped` field, to their values; slices get that
+        of the group they come from. "file": a mapping from the names or paths of files to columns
+        of their rows, or a list of as many columns as there are files.
+
+    Examples
+    --------
+    >>> Given([3, 1, 2])
+    Given(values=[3, 1, 2], by='row')
+    >>> Given({"utt_0": "yes", "utt_1": "no"}, by="name")
+    Given(values={'utt_0': 'yes', 'utt_1': 'no'}, by='name')
     """
 
-    column: Any
+    values: Any
+    by: Literal["row", "name", "file"] = "row"
 
 
 FieldSpec = Dense | Vlen | Ragged | Sparse | Grouped | Slices | Picked | Given

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -12,10 +13,11 @@ import numpy as np
 
 from h5stream.errors import ConfigError
 from h5stream.layout.elements import read_vlen_type
-from h5stream.layout.names import natural_key, split_members
+from h5stream.layout.names import split_members
 
 __all__ = [
     "Kind",
+    "Match",
     "expand_pattern",
     "find_node",
     "identity",
@@ -133,31 +135,62 @@ def matrix_width(file: Any, path: str) -> int:
     )
 
 
-def expand_pattern(file: Any, pattern: str) -> list[str]:
-    """List the datasets and groups that a pattern names, in natural order.
+@dataclass(frozen=True, slots=True)
+class Match:
+    """An object that a pattern names.
+
+    Parameters
+    ----------
+    path : str
+        Where it is.
+    names : tuple of str
+        Names of the objects on the way that fit a part with a ``*``.
+    texts : tuple of str
+        What each ``*`` stands for.
+    places : tuple of int
+        Where h5py lists each of the names in its group.
+    """
+
+    path: str
+    names: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
+    places: tuple[int, ...] = ()
+
+
+def expand_pattern(file: Any, pattern: str) -> list[Match]:
+    """List the datasets and groups that a pattern names, in the order in which h5py lists them.
 
     Raises
     ------
     ConfigError
         If there is none.
     """
-    found = [""]
+    found = [Match("")]
     for part in pattern.strip("/").split("/"):
         if "*" not in part:
-            found = [f"{path}/{part}" for path in found if f"{path}/{part}" in file]
+            below = (replace(match, path=f"{match.path}/{part}") for match in found)
+            found = [match for match in below if match.path in file]
             continue
-        fits = re.compile(".*".join(map(re.escape, part.split("*"))))
-        groups = [(path, file[path or "/"]) for path in found]
+        fits = re.compile("(.*)".join(map(re.escape, part.split("*"))))
         found = [
-            f"{path}/{name}"
-            for path, group in groups
-            if isinstance(group, h5py.Group)
-            for name in sorted(group, key=natural_key)
-            if fits.fullmatch(name)
+            Match(
+                f"{match.path}/{name}",
+                (*match.names, name),
+                (*match.texts, *fitting.groups()),
+                (*match.places, place),
+            )
+            for match in found
+            for place, name in enumerate(_names_in(file, match.path))
+            if (fitting := fits.fullmatch(name))
         ]
     if not found:
         raise ConfigError(f"{file.filename}: nothing fits {pattern!r}; it has {some(list(file))}")
-    return [path.strip("/") for path in found]
+    return [replace(match, path=match.path.strip("/")) for match in found]
+
+
+def _names_in(file: Any, path: str) -> list[str]:
+    group = file[path or "/"]
+    return list(group) if isinstance(group, h5py.Group) else []
 
 
 def read_attribute(file: Any, path: str, name: str) -> Any:
@@ -170,8 +203,7 @@ def read_attribute(file: Any, path: str, name: str) -> Any:
     """
     attributes = file[path].attrs
     if name not in attributes:
-        raise ConfigError(
-            f"{file.filename}: {path!r} has no attribute {name!r}; it has {some(list(attributes))}"
-        )
+        has = some(list(attributes)) if len(attributes) else "none"
+        raise ConfigError(f"{file.filename}: {path!r} has no attribute {name!r}; it has {has}")
     value = attributes[name]
     return value.decode() if isinstance(value, bytes) else value

@@ -15,6 +15,7 @@ from typing import Any
 from torch.utils.data import IterableDataset, get_worker_info
 
 from h5stream.errors import ConfigError, StateError
+from h5stream.fields import Rows
 from h5stream.pipes.arguments import is_integer
 from h5stream.pipes.epoch import (
     catalogs_of,
@@ -190,6 +191,27 @@ class Chain(IterableDataset[Any]):
             lanes = plan_lanes(self.stages, self.catalog, instance, self.next_epoch)
             return sum(len(lane.pieces) for lane in lanes)
         return count_of_rank(self.stages, self.catalog, instance, self.next_epoch)
+
+    def rows(self) -> Rows:
+        """Say which file and group each row comes from, in the order of row numbers.
+
+        It is the order in which `subset` counts, and values that are `Given` for rows.
+
+        Returns
+        -------
+        Rows
+            Names of the files; and for each row the number of its file, the name of its group if
+            rows come from groups, and its number in the file.
+
+        Examples
+        --------
+        >>> import h5stream as h5s
+        >>> stream = h5s.H5Stream(h5s.example_file("climate"), fields=["noy"])
+        >>> rows = stream.rows()
+        >>> len(rows.files), rows.file.tolist()[:3], rows.row.tolist()[:3], rows.group
+        (1, [0, 0, 0], [0, 1, 2], None)
+        """
+        return self.catalog.rows()
 
     @property
     def catalog(self) -> Catalog:

@@ -16,7 +16,7 @@ from h5stream.errors import ConfigError
 from h5stream.fetch import Access, is_url
 from h5stream.fetch.redact import public_url
 from h5stream.fetch.store import PieceStore
-from h5stream.fields import Asked, FieldSpec, Subset
+from h5stream.fields import Asked, FieldSpec, Missing, Subset
 from h5stream.pipes.stage import Items, Stage
 from h5stream.reader import Catalog, choose_rows, open_catalog
 from h5stream.reader.catalog import Sources
@@ -54,6 +54,8 @@ class OpenFiles(Stage):
         Layouts that were written down; None: look in the cache; False: scan.
     cache_dir : path, optional
         Where layouts and bytes of remote files are kept.
+    missing : {"error", "drop"}
+        What to do with a group that lacks a field.
     """
 
     method: ClassVar[str] = "open_files"
@@ -71,6 +73,7 @@ class OpenFiles(Stage):
         access: Access | None = None,
         layout: LayoutOption = None,
         cache_dir: str | os.PathLike[str] | None = None,
+        missing: Missing = "error",
     ) -> None:
         self.sources = _as_paths(sources)
         self.fields = _named(fields)
@@ -78,6 +81,7 @@ class OpenFiles(Stage):
         self.keep_order = keep_order
         self.convention = convention
         self.options = dict(options or {})
+        self.missing: Missing = missing
         self.access = access or Access()
         self.layout = layout if layout is None or layout is False else os.fspath(layout)
         self.cache_dir = None if cache_dir is None else os.fspath(cache_dir)
@@ -111,6 +115,7 @@ class OpenFiles(Stage):
             options=self.options,
             sidecar=self.layout or None,
             cache=self._layout_cache(),
+            missing=self.missing,
         )
 
     def _open_field(self, whole: Catalog, name: str) -> Catalog:

@@ -15,7 +15,7 @@ from h5stream.collate import CollateOptions, Collation
 from h5stream.errors import ConfigError
 from h5stream.fetch import Access
 from h5stream.fetch.store import PieceStore
-from h5stream.fields import Asked, Subset
+from h5stream.fields import Asked, Missing, Subset
 from h5stream.pipes.arguments import a_callable, a_count, a_seed
 from h5stream.pipes.batch import Batch
 from h5stream.pipes.bucket import Bucket, By
@@ -293,6 +293,7 @@ def open_files(
     keep_order: bool = True,
     convention: str | None = "auto",
     convention_options: Mapping[str, Any] | None = None,
+    missing: Missing = "error",
     storage_options: Mapping[str, Any] | None = None,
     requests: int | None = None,
     retry_s: float | None = None,
@@ -322,6 +323,9 @@ def open_files(
         What wrote the files: "auto", as they show; the name of a convention; None: plain datasets.
     convention_options : mapping, optional
         Options of the convention, such as ``{"sampling": "coo"}`` for h5torch.
+    missing : {"error", "drop"}
+        What to do with a group that lacks one of the fields, where fields come from groups: raise
+        an error that names it, or leave such groups out, which `explain()` tells.
     storage_options : mapping, optional
         Credentials and other options of a remote file system, as fsspec takes them.
     requests : int, optional
@@ -364,6 +368,7 @@ def open_files(
         keep_order=keep_order,
         convention=convention,
         options=convention_options,
+        missing=missing,
         access=Access(storage_options, requests=requests, retry_s=retry_s, store=store),
         layout=layout,
         cache_dir=cache_dir,

@@ -12,6 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from h5stream.conventions import Wanted
 from h5stream.errors import ConfigError
 from h5stream.fetch import Access, is_url
@@ -23,8 +25,10 @@ from h5stream.fields import (
     DenseField,
     Field,
     FileFields,
-    bind_file,
-    bind_files,
+    Missing,
+    Rows,
+    Unbound,
+    bind,
 )
 from h5stream.layout.names import natural_key
 from h5stream.reader.layouts import LayoutFinder
@@ -77,6 +81,18 @@ class Catalog:
     def columns(self) -> dict[str, ColumnType]:
         """Field name -> what its rows are."""
         return {name: field.column for name, field in self.files[0].fields.items()}
+
+    def rows(self) -> Rows:
+        """Say where each row comes from, in the order of their numbers."""
+        n_rows = [file.n_rows for file in self.files]
+        within = [file.numbers for file in self.files]
+        has_names = all(file.names is not None for file in self.files)
+        return Rows(
+            [file.path for file in self.files],
+            np.repeat(np.arange(len(n_rows)), n_rows),
+            [name for file in self.files for name in file.group_names()] if has_names else None,
+            np.concatenate(within),
+        )
 
 
 _ADDRESS = re.compile(r"(?<=[/@])\[[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*\]")
@@ -137,6 +153,7 @@ def open_catalog(
     options: Mapping[str, Any] | None = None,
     sidecar: str | None = None,
     cache: PieceStore | None = None,
+    missing: Missing = "error",
 ) -> Catalog:
     """Scan files and decide how each dataset is read.
 
@@ -159,11 +176,13 @@ def open_catalog(
         Path or URL of layouts that were written down.
     cache : PieceStore, optional
         Where the layouts of remote files are kept.
+    missing : {"error", "drop"}
+        What to do with a group that lacks a field.
 
     Raises
     ------
     ConfigError, LayoutError, UnsupportedError
-        As `scan_file`, `bind_files` and `choose_route` do.
+        As `scan_file`, `bind` and `choose_route` do.
     """
     access = access or Access()
     paths = expand_sources(sources, access)
@@ -173,22 +192,19 @@ def open_catalog(
     if fields is None and scanned[0].choice.convention is None:
         wanted = replace(wanted, fields={name: name for name in scanned[0].choice.specs})
     scanned += finder.find(paths[1:], wanted)
-    files: list[FileFields] = []
-    routes: dict[tuple[str, str], Route] = {}
-    for found in scanned:
-        file = _bind(found, access)
-        files.append(file)
-        routes |= found.routes
+    files = bind([_unbound(found, access) for found in scanned], missing)
+    routes = {key: route for found in scanned for key, route in found.routes.items()}
+    for file in files:
         for field in file.fields.values():
             _add_routes(routes, field, file, access)
-    return Catalog(bind_files(files), routes, access)
+    return Catalog(files, routes, access)
 
 
-def _bind(found: ScannedFile, access: Access) -> FileFields:
+def _unbound(found: ScannedFile, access: Access) -> Unbound:
     marks = found.layout.fingerprints
     read = partial(read_whole, marks=marks, routes=found.routes, access=access)
-    file = bind_file(found.layout, found.choice.specs, read)
-    return replace(file, convention=found.choice.convention)
+    choice = found.choice
+    return Unbound(found.layout, choice.specs, read, choice.convention, choice.left_out)
 
 
 def _add_routes(

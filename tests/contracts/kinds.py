@@ -45,6 +45,8 @@ class Kind:
         What row i should be.
     places : tuple of str
         Where it can be: remote files lead to no others.
+    in_two : object
+        What to ask for in two such files together, if that is something else.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Kind:
     field: Any
     rows: list[Any]
     places: tuple[str, ...] = PLACES
+    in_two: Any = None
 
     def make(self, folder: Path) -> Path:
         """Write a file, with row numbers beside the field."""
@@ -216,6 +219,11 @@ KINDS = [
         _signal,
         h5s.Slices("signal", starts=STARTS, stops=STOPS),
         [SIGNAL[a:b] for a, b in zip(STARTS, STOPS, strict=True)],
+        in_two=h5s.Slices(
+            "signal",
+            starts=np.append(STARTS, STARTS + len(SIGNAL)),
+            stops=np.append(STOPS, STOPS + len(SIGNAL)),
+        ),
     ),
     Kind(
         "frames",

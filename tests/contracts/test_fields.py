@@ -101,9 +101,8 @@ def test_workers_give_each_row_once(kind: Kind, path: str) -> None:
 def test_files_follow_each_other(kind: Kind, where: str, path: str, tmp_path: Path) -> None:
     (tmp_path / "another").mkdir()
     with placed(kind.make(tmp_path / "another"), where) as another:
-        stream = h5s.H5Stream(
-            [path, another], kind.fields, output="numpy", batch_size=7, shuffle=True
-        )
+        fields = kind.fields if kind.in_two is None else {**kind.fields, "x": kind.in_two}
+        stream = h5s.H5Stream([path, another], fields, output="numpy", batch_size=7, shuffle=True)
         numbers = numbers_of(stream, kind)
     assert sorted(numbers) == sorted([*range(len(kind.rows))] * 2)
 

@@ -9,7 +9,18 @@ import h5py
 import numpy as np
 
 from h5stream import columns
-from h5stream.fields import Dense, Given, Grouped, Picked, Ragged, Slices, Sparse, Vlen
+from h5stream.fields import (
+    Dense,
+    FileSlices,
+    Given,
+    Grouped,
+    Known,
+    Picked,
+    Ragged,
+    Slices,
+    Sparse,
+    Vlen,
+)
 from h5stream.layout.names import natural_key, split_members
 
 __all__ = ["evaluate", "evaluate_all"]
@@ -148,5 +159,7 @@ _READERS: dict[type, Any] = {
     Grouped: _grouped,
     Slices: _slices,
     Picked: _picked,
-    Given: lambda file, spec: _given(spec.column),
+    FileSlices: _slices,
+    Known: lambda file, spec: _given(spec.column),
+    Given: lambda file, spec: [spec.values[name] for name in sorted(spec.values, key=natural_key)],
 }

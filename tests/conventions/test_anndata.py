@@ -14,7 +14,7 @@ from h5stream.columns import Sparse as SparseColumn
 from h5stream.conventions import anndata, recognise
 from h5stream.conventions.anndata import list_categories
 from h5stream.errors import ConfigError, LayoutError, UnsupportedError
-from h5stream.fields import Dense, FieldSpec, Given, Sparse, Vlen
+from h5stream.fields import Dense, FieldSpec, Known, Sparse, Vlen
 from tests.conventions.evaluate import evaluate, evaluate_all
 
 N = 4
@@ -98,7 +98,7 @@ def test_rows_share_the_text_of_their_category(file: h5py.File) -> None:
     start(file, ["type"])
     put_categories(file, "type", [0] * N, np.array(["x" * 1000], object))
     spec = fields_of(file)["obs/type"]
-    assert isinstance(spec, Given)
+    assert isinstance(spec, Known)
     assert len(spec.column._stored) == 1000
     assert list(spec.column) == ["x" * 1000] * N
 
@@ -212,7 +212,7 @@ def test_small_csc_matrices_are_turned_round(file: h5py.File) -> None:
     start(file, [])
     put_sparse(file, "X", X, "csc")
     spec = fields_of(file)["X"]
-    assert isinstance(spec, Given)
+    assert isinstance(spec, Known)
     assert isinstance(spec.column, SparseColumn)
     assert np.array_equal(spec.column.dense(), X)
     assert spec.column.dtype == X.dtype

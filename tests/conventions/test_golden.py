@@ -11,7 +11,7 @@ import pytest
 
 from h5stream.conventions import recognise
 from h5stream.conventions.h5mapper import list_features, list_sources
-from h5stream.fields import Dense, Given, resolve_subset, window_rows
+from h5stream.fields import Dense, Known, resolve_subset, window_rows
 from tests.conventions.evaluate import evaluate, evaluate_all
 from tests.golden import GOLDEN, load_cases, same
 
@@ -224,5 +224,5 @@ def test_separate_arrays_of_several_shapes_stand_beside_their_shapes() -> None:
     with h5py.File(GOLDEN / "h5torch" / "separate.h5") as file:
         made = recognise(file).default_fields(file)
     assert made["central"].flat
-    assert isinstance(made["central/shape"], Given)
+    assert isinstance(made["central/shape"], Known)
     assert made["central/shape"].column.shape == (11, 3)

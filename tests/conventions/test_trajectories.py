@@ -67,7 +67,7 @@ def test_lists_of_samples_are_flags(file: h5py.File) -> None:
     file["mask/wrong"] = np.array([b"demo_3"])
     spec = fields_of(file, ["mask/train"])["mask/train"]
     assert isinstance(spec, Given)
-    assert spec.column.tolist() == [True, False, True]
+    assert list(spec.values.values()) == [True, False, True]
     with pytest.raises(LayoutError, match="/mask/wrong' lists 'demo_3', but 'data/demo_"):
         fields_of(file, ["mask/wrong"])
 
@@ -88,7 +88,7 @@ def test_images_of_unequal_shapes_have_a_field_of_shapes(file: h5py.File) -> Non
     file["1"], file["0"] = np.zeros((3, 4, 5)), np.zeros((3, 2, 2))
     made = fields_of(file)
     assert made["data"] == Grouped("*", flat=True)
-    assert made["data/shape"].column.tolist() == [[3, 2, 2], [3, 4, 5]]
+    assert np.array(list(made["data/shape"].values.values())).tolist() == [[3, 2, 2], [3, 4, 5]]
     assert [len(sample["data"]) for sample in evaluate_all(file, made)] == [12, 60]
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from h5stream.errors import ConfigError, UnsupportedError
-from h5stream.fields import FileFields, bind_file, bind_files, default_names
+from h5stream.fields import FileFields, Unbound, bind, default_names
 from h5stream.layout import DatasetLayout, FileLayout, Storage
 
 
@@ -14,10 +14,15 @@ def dataset(path: str, shape: tuple[int, ...], dtype: Any = "f4", **facts: Any) 
     return DatasetLayout("f.h5", path, shape, np.dtype(dtype), Storage.CONTIGUOUS, **facts)
 
 
-def bound(names: dict[str, str], *layouts: DatasetLayout, path: str = "f.h5") -> FileFields:
+def unbound(names: dict[str, str], *layouts: DatasetLayout, path: str = "f.h5") -> Unbound:
     found = {layout.path.strip("/"): layout for layout in layouts}
     asked = {name: found[name.strip("/").split("[")[0]] for name in names.values()}
-    return bind_file(FileLayout(path, asked), names)
+    return Unbound(FileLayout(path, asked), names)
+
+
+def bound(names: dict[str, str], *layouts: DatasetLayout) -> FileFields:
+    (file,) = bind([unbound(names, *layouts)])
+    return file
 
 
 TABLE = np.dtype([("a", ">i4"), ("p", [("x", "<f4"), ("v", "<f8", (2,))])])
@@ -43,7 +48,7 @@ def test_members_in_brackets_choose_a_part_of_a_compound() -> None:
 
 def test_a_path_with_brackets_of_its_own_is_that_dataset() -> None:
     layout = dataset("/x[0]", (5,))
-    file = bind_file(FileLayout("f.h5", {"x[0]": layout}), {"x": "x[0]"})
+    (file,) = bind([Unbound(FileLayout("f.h5", {"x[0]": layout}), {"x": "x[0]"})])
     assert file.fields["x"].members == ()
 
 
@@ -93,10 +98,10 @@ def test_there_are_no_default_names_without_datasets() -> None:
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_files_agree_whatever_their_byte_order(order: str) -> None:
     files = [
-        bound({"x": "x"}, dataset("/x", (5, 2), "<i4")),
-        bound({"x": "x"}, dataset("/x", (7, 2), f"{order}i4")),
+        unbound({"x": "x"}, dataset("/x", (5, 2), "<i4")),
+        unbound({"x": "x"}, dataset("/x", (7, 2), f"{order}i4")),
     ]
-    assert bind_files(files) == tuple(files)
+    assert [file.n_rows for file in bind(files)] == [5, 7]
 
 
 @pytest.mark.parametrize(
@@ -105,8 +110,8 @@ def test_files_agree_whatever_their_byte_order(order: str) -> None:
 )
 def test_files_that_disagree_are_refused(shape: tuple[int, ...], dtype: str) -> None:
     files = [
-        bound({"x": "x"}, dataset("/x", (5, 2))),
-        bound({"x": "x"}, dataset("/x", shape, dtype), path="g.h5"),
+        unbound({"x": "x"}, dataset("/x", (5, 2))),
+        unbound({"x": "x"}, dataset("/x", shape, dtype), path="g.h5"),
     ]
     with pytest.raises(ConfigError, match=r"g\.h5: field 'x' has rows of .* but f\.h5 has"):
-        bind_files(files)
+        bind(files)
