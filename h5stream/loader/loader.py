@@ -24,6 +24,7 @@ from h5stream.pipes.epoch import (
     instance_of,
     pin_cut,
 )
+from h5stream.pipes.mix import Mix
 from h5stream.pipes.state import check_plan, describe_plan
 from h5stream.plan import Cut
 
@@ -141,7 +142,7 @@ class Loader(DataLoader[Any]):
             carries_places=carries_places,
         )
         self._run = run
-        passing = Counted(super().__iter__(), run, _items_left(run, cut))
+        passing = Counted(super().__iter__(), run, self._items_left(run, cut))
         self._passing = weakref.ref(passing)
         return passing
 
@@ -156,7 +157,7 @@ class Loader(DataLoader[Any]):
         cut, instance, epoch = self._cut(), self._instance(), self.stream.next_epoch
         stages = pin_cut(self.stream.stages, cut)
         items = count_of_rank(stages, self.stream.catalog, instance, epoch)
-        left = _items_left(self._new_run(epoch, cut), cut)
+        left = self._items_left(self._new_run(epoch, cut), cut)
         return items if left is None else min(items, left)
 
     def set_epoch(self, epoch: int) -> None:
@@ -253,7 +254,7 @@ class Loader(DataLoader[Any]):
             run.lanes = {int(number): tuple(map(int, place)) for number, *place in state["lanes"]}
             run.last_lane = int(state["last_lane"])
         left, surplus = divmod((run.total or 0) - run.batches, run.step)
-        if run.total is not None and cut.uneven == "drop" and surplus:
+        if run.total is not None and surplus and (cut.uneven == "drop" or self._grown(cut)):
             warnings.warn(
                 f"{run.total - run.batches} batches are left of epoch {run.epoch}; so that all "
                 f"{run.step} ranks are given {left}, the last {surplus} are left out",
@@ -278,6 +279,11 @@ class Loader(DataLoader[Any]):
                 f"the state was saved with {cut.lanes} lanes, which {here} cannot share; numbers "
                 f"of instances (ranks times workers) that fit: {fitting}"
             )
+        if self._grown(cut) and isinstance(self.stream.stages[0], Mix):
+            return (
+                f"the state was saved by one rank, whose mix keeps all rows; {here} would not end "
+                'together: resume on one rank, or mix streams with uneven="drop" from the start'
+            )
         if "lanes" in state:
             rank, world_size = state["rank"]
             if [rank, world_size] == [instance.rank, instance.world_size]:
@@ -301,6 +307,22 @@ class Loader(DataLoader[Any]):
             )
         return ""
 
+    def _items_left(self, run: Run, cut: Cut) -> int | None:
+        """Say after how many items a rank must end, if ranks would not end together by themselves.
+
+        A run that began on one rank keeps all rows unless something else was asked for; on several
+        ranks that must not leave them with unequal numbers of batches.
+        """
+        if run.total is None or (cut.uneven == "keep" and not self._grown(cut)):
+            return None
+        left, surplus = divmod(run.total - run.batches, run.step)
+        return left if surplus else None
+
+    def _grown(self, cut: Cut) -> bool:
+        """Tell whether lanes that keep all rows by default, on one rank, are shared by several."""
+        asked = asked_cut(self.stream.stages).get("uneven")
+        return cut.uneven == "keep" and asked is None and self._instance().world_size > 1
+
     def _instance(self) -> Instance:
         """Tell the rank, and how many workers there are."""
         workers = max(1, self.num_workers)
@@ -322,14 +344,6 @@ class Loader(DataLoader[Any]):
         self._iterator = None
         if iterator is not None:
             iterator._shutdown_workers()
-
-
-def _items_left(run: Run, cut: Cut) -> int | None:
-    """Say after how many items a rank must end, if ranks would not end together by themselves."""
-    if run.total is None or cut.uneven == "keep":
-        return None
-    left, surplus = divmod(run.total - run.batches, run.step)
-    return left if surplus else None
 
 
 def _read_cut(state: Any) -> Cut:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,15 @@ from h5stream.pipes.read_chunks import ReadChunks
 from h5stream.pipes.shard import Shard
 from h5stream.pipes.shuffle_chunks import ShuffleChunks
 from h5stream.pipes.stage import Count, Lane, Seek, Stage
-from h5stream.plan import Cut, Pieces, RowChunks, batches_done, cut_lanes, lane_pieces
+from h5stream.plan import (
+    Cut,
+    Pieces,
+    RowChunks,
+    batches_done,
+    cut_lanes,
+    lane_pieces,
+    longer_by_a_batch,
+)
 from h5stream.reader import Catalog
 
 __all__ = [
@@ -179,14 +188,19 @@ def plan_lanes(
 
 
 def _lanes_of(
-    stages: Sequence[Stage], catalog: Catalog, cut: Cut, numbers: Iterable[int], epoch: int
+    stages: Sequence[Stage],
+    catalog: Catalog,
+    cut: Cut,
+    numbers: Iterable[int],
+    epoch: int,
+    turn: int = 0,
 ) -> list[Lane]:
     chunks = ordered_chunks(stages, catalog, epoch)
     if not chunks.n_rows:
         found = ", ".join(file.path for file in catalog.files[:3])
         raise ConfigError(f"there are no rows to stream in {found}; expected at least one row")
-    rows = cut_lanes(chunks.n_rows, cut, batch_rows=_batch_rows(stages))
-    if not len(rows[0]):
+    rows = cut_lanes(chunks.n_rows, cut, batch_rows=_batch_rows(stages), turn=turn)
+    if not any(map(len, rows)):
         raise ConfigError(
             f"{chunks.n_rows} rows cannot be cut into {cut.groups} equal parts without losing all "
             'of them; use uneven="pad" or "keep", or fewer ranks or lanes'
@@ -204,10 +218,19 @@ def _mixed_lane(mix: Mix, cut: Cut, number: int, epoch: int) -> Lane:
     """Plan a lane that draws from the same lane of each stream."""
 
     def plan_part(part: int, turn: int) -> Lane:
-        stages, catalog = mix.parts[part], mix.catalogs[part]
-        shard = _find_shard(stages) or Shard()
-        own = replace(cut, uneven=shard.uneven or cut.uneven)
-        return _lanes_of(stages, catalog, own, [number], epoch + turn * _EPOCHS)[0]
+        epoch_of_part = epoch + turn * _EPOCHS
+        return _lanes_of(
+            mix.parts[part], mix.catalogs[part], own, [number], epoch_of_part, turns[part]
+        )[0]
+
+    # What ends with the first stream leaves rows out anyway; so lanes end together.
+    ends_early = mix.stop_criteria == "first_exhausted" and cut.uneven == "keep"
+    own = replace(cut, uneven="drop") if ends_early else cut
+    longer = (
+        longer_by_a_batch(catalog.n_rows, own, batch_rows=_batch_rows(stages))
+        for stages, catalog in zip(mix.parts, mix.catalogs, strict=True)
+    )
+    turns = [0, *accumulate(longer)]
 
     nothing = np.empty(0, np.int64)
     row_nbytes = max(catalog.row_nbytes for catalog in mix.catalogs)

@@ -95,8 +95,6 @@ class Mix(LaneStage):
         for number, (part, catalog) in enumerate(zip(self.parts, self.catalogs, strict=True), 1):
             found[f"fields in stream {number}"] = describe_fields(catalog)
             for stage in part:
-                if isinstance(stage, Shard):
-                    found[f"uneven in stream {number}"] = stage.uneven
                 for name, value in stage.plan_parameters().items():
                     found[f"{name} in stream {number}"] = value
         return found
@@ -248,10 +246,10 @@ def common_shard(parts: Sequence[Sequence[Stage]]) -> Shard:
     shards = [stage for part in parts for stage in part if isinstance(stage, Shard)]
     if len(shards) < len(parts):
         raise ConfigError("mix() takes streams with a shard; add .shard() after list_chunks()")
-    agreed: dict[str, int | None] = {}
-    for name in ("lanes", "rank", "world_size"):
+    agreed: dict[str, Any] = {}
+    for name in ("lanes", "uneven", "rank", "world_size"):
         asked = {getattr(shard, name) for shard in shards} - {None}
         if len(asked) > 1:
             raise ConfigError(f"the streams of a mix have {name} {sorted(asked)}; give them one")
         agreed[name] = asked.pop() if asked else None
-    return Shard(lanes=agreed["lanes"], rank=agreed["rank"], world_size=agreed["world_size"])
+    return Shard(**agreed)

@@ -17,6 +17,7 @@ from h5stream.plan.lanes import (
     cut_windows,
     lane_batches,
     lane_pieces,
+    longer_by_a_batch,
 )
 from h5stream.plan.order import permutation, spread_permutation
 from h5stream.plan.reads import (
@@ -48,6 +49,7 @@ __all__ = [
     "join_runs",
     "lane_batches",
     "lane_pieces",
+    "longer_by_a_batch",
     "permutation",
     "rows_per_row_chunk",
     "split_at_bounds",

@@ -35,6 +35,7 @@ __all__ = [
     "cut_windows",
     "lane_batches",
     "lane_pieces",
+    "longer_by_a_batch",
 ]
 
 Uneven = Literal["drop", "pad", "keep"]
@@ -80,7 +81,7 @@ class Pieces:
         return Pieces(self.file[part], self.start[part], self.stop[part])
 
 
-def cut_lanes(n_rows: int, cut: Cut, *, batch_rows: int) -> list[LaneRows]:
+def cut_lanes(n_rows: int, cut: Cut, *, batch_rows: int, turn: int = 0) -> list[LaneRows]:
     """Cut the rows of an epoch into lanes.
 
     ``"drop"`` floors the length of a group, ``"pad"`` repeats rows from the start of the order to
@@ -95,6 +96,9 @@ def cut_lanes(n_rows: int, cut: Cut, *, batch_rows: int) -> list[LaneRows]:
         Its lanes are a multiple of its groups.
     batch_rows : int
         Rows of a batch.
+    turn : int
+        With ``"keep"``, the group that is the first to get one row more: where several streams
+        are mixed, not the same in each.
 
     Examples
     --------
@@ -106,16 +110,31 @@ def cut_lanes(n_rows: int, cut: Cut, *, batch_rows: int) -> list[LaneRows]:
     ([4, 4, 2], [3, 3, 2, 2])
     """
     lanes = [LaneRows(0, 0)] * cut.lanes
-    for group, rows in enumerate(_cut_groups(n_rows, cut)):
+    for group, rows in enumerate(_cut_groups(n_rows, cut, turn)):
         members = _cut_batches(rows, cut.lanes // cut.groups, batch_rows)
         lanes[group :: cut.groups] = members
     return lanes
 
 
-def _cut_groups(n_rows: int, cut: Cut) -> list[LaneRows]:
+def longer_by_a_batch(n_rows: int, cut: Cut, *, batch_rows: int) -> int:
+    """Count the groups that ``"keep"`` gives one batch more than the others.
+
+    Examples
+    --------
+    >>> longer_by_a_batch(10, Cut(4, 4, "keep"), batch_rows=2)
+    2
+    >>> longer_by_a_batch(14, Cut(4, 4, "keep"), batch_rows=2)
+    0
+    """
+    floor, rest = divmod(n_rows, cut.groups)
+    return rest if cut.uneven == "keep" and floor % batch_rows == 0 else 0
+
+
+def _cut_groups(n_rows: int, cut: Cut, turn: int) -> list[LaneRows]:
     floor, rest = divmod(n_rows, cut.groups)
     if cut.uneven == "keep":
-        bounds = [group * floor + min(group, rest) for group in range(cut.groups + 1)]
+        more = ((group - turn) % cut.groups < rest for group in range(cut.groups))
+        bounds = [0, *accumulate(floor + one for one in more)]
     else:
         rows = floor + (1 if rest and cut.uneven == "pad" else 0)
         bounds = [group * rows for group in range(cut.groups + 1)]

@@ -204,7 +204,7 @@ def test_streams_that_are_cut_differently_are_refused(paths: list[str]) -> None:
 def test_a_stream_without_rows_for_a_lane_cannot_be_cycled(tmp_path: Path) -> None:
     paths = [write_rows(tmp_path / "a.h5", 9), write_rows(tmp_path / "b.h5", 1)]
     streams = [h5s.H5Stream(path, ["row"], batch_size=2, lanes=2) for path in paths]
-    with pytest.raises(h5s.ConfigError, match="gives lane 1 nothing"):
+    with pytest.raises(h5s.ConfigError, match="gives lane 0 nothing"):
         list(islice(h5s.mix(streams, stop_criteria="cycle"), 50))
 
 
