@@ -6,10 +6,12 @@ It refuses to hand out bytes of a file that is no longer the one its layout desc
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 import weakref
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,12 @@ from h5stream.errors import FetchError
 from h5stream.fetch.file import Limits
 from h5stream.layout import Fingerprint
 
-__all__ = ["LocalFile", "read_small"]
+__all__ = ["LocalFile", "describe_content", "read_small"]
 
 _LIMITS = Limits(max_gap_bytes=16 * 2**10, max_bytes=256 * 2**10)
+
+_SAMPLES, _SAMPLE_BYTES = 16, 1024
+"""How much of a file is looked at to tell it from others of its length."""
 
 _MOST_BUFFERS = 1024
 """IOV_MAX of Linux and macOS."""
@@ -119,6 +124,29 @@ class LocalFile:
             url=self.path,
             byte_range=(offset, offset + total),
         )
+
+
+@lru_cache(maxsize=2**14)
+def describe_content(path: str, mark: Fingerprint) -> str:
+    """Describe what a file holds, the same for a copy, whenever and wherever it was made.
+
+    A local file by its length and a digest of its beginning, its end and a few places between; a
+    remote one by the version that the server tells.
+
+    Raises
+    ------
+    FetchError
+        If a local file cannot be read.
+    """
+    if mark.version or not mark.mtime_ns:
+        return f"{mark.size_bytes} bytes, version {mark.version or 'unknown'}"
+    digest = hashlib.blake2b(digest_size=8)
+    file, last = LocalFile(path, mark), max(0, mark.size_bytes - _SAMPLE_BYTES)
+    for number in range(_SAMPLES + 1):
+        sample = np.empty(min(_SAMPLE_BYTES, mark.size_bytes), np.uint8)
+        file.read_into(last * number // _SAMPLES, [sample])
+        digest.update(sample.tobytes())
+    return f"{mark.size_bytes} bytes, content {digest.hexdigest()}"
 
 
 def read_small(path: Path, most_bytes: int) -> bytes | None:

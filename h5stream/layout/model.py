@@ -56,12 +56,6 @@ class Fingerprint:
     inode: int = 0
     version: str = ""
 
-    @property
-    def content(self) -> tuple[int | str, ...]:
-        """What stays the same in a copy that keeps the times."""
-        marks = (self.size_bytes, self.mtime_ns)
-        return (*marks, self.version) if self.version else marks
-
 
 @dataclass(frozen=True, slots=True)
 class FilterSpec:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import warnings
 import weakref
 from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any, Literal
+from dataclasses import fields
+from typing import Any, Literal, get_args
 
 from torch.utils.data import DataLoader, Sampler
 
@@ -15,6 +15,7 @@ from h5stream.loader.run import Counted, Run
 from h5stream.loader.sampler import EpochSampler
 from h5stream.loader.source import Source
 from h5stream.pipes import Instance
+from h5stream.pipes.arguments import an_option
 from h5stream.pipes.chain import Chain
 from h5stream.pipes.epoch import (
     asked_cut,
@@ -25,12 +26,22 @@ from h5stream.pipes.epoch import (
     pin_cut,
 )
 from h5stream.pipes.mix import Mix
-from h5stream.pipes.state import check_plan, describe_plan
+from h5stream.pipes.state import (
+    LARGEST_EPOCH,
+    OnChanged,
+    are_counts,
+    check_plan,
+    describe_plan,
+    is_count,
+    seal,
+    unseal,
+)
 from h5stream.plan import Cut
+from h5stream.plan.lanes import Uneven
 
 __all__ = ["Loader"]
 
-_KIND = "h5stream.Loader 1"
+_KIND = "h5stream.Loader 2"
 _STREAMS_BUSINESS = {
     "batch_size": "batch_size= of the stream",
     "batch_sampler": "batch_size= of the stream",
@@ -53,6 +64,10 @@ class Loader(DataLoader[Any]):
     on_mismatch : {"error", "restart_epoch"}
         What `load_state_dict` does when these ranks and workers cannot share the lanes that the
         state was saved with: raise a `StateError`, or start the saved epoch from its beginning.
+    on_changed : {"error", "warn"}
+        What `load_state_dict` does when files have other content than they had: raise a
+        `StateError` that names them, or warn. The time of their modification, and where they lie,
+        do not count.
     **options
         Of `torch.utils.data.DataLoader`: `pin_memory`, `prefetch_factor`, `persistent_workers`,
         `multiprocessing_context`, `worker_init_fn`, `timeout` and so on.
@@ -90,6 +105,7 @@ class Loader(DataLoader[Any]):
         *,
         num_workers: int = 0,
         on_mismatch: Literal["error", "restart_epoch"] = "error",
+        on_changed: OnChanged = "error",
         **options: Any,
     ) -> None:
         if not isinstance(stream, Chain):
@@ -105,6 +121,7 @@ class Loader(DataLoader[Any]):
             raise ConfigError("in_order=False would leave the place in the epoch unknown")
         self.stream = stream
         self.on_mismatch = on_mismatch
+        self.on_changed = an_option("on_changed", on_changed, OnChanged)
         self._saved_cut: Cut | None = None
         self._run: Run | None = None
         self._loaded: Run | None = None
@@ -120,7 +137,12 @@ class Loader(DataLoader[Any]):
         )
 
     def __iter__(self) -> Counted:  # type: ignore[override]
-        """Start the next epoch, or what is left of a loaded one."""
+        """Start the next epoch, or what is left of a loaded one.
+
+        An iteration that was left after its first batch was a look: the same epoch starts again.
+        """
+        if self._run is not None and self._was_a_look(self._run):
+            self.set_epoch(self._run.epoch)
         epoch = self.stream.begin_epoch()
         cut, instance = self._cut(), self._instance()
         run, self._loaded = self._loaded, None
@@ -145,6 +167,13 @@ class Loader(DataLoader[Any]):
         passing = Counted(super().__iter__(), run, self._items_left(run, cut))
         self._passing = weakref.ref(passing)
         return passing
+
+    def _was_a_look(self, run: Run) -> bool:
+        passing = self._passing
+        if passing is None or passing() is not None or self._loaded is not None:
+            return False
+        began = run.batches == 0 and not run.finished and run.given <= 1
+        return began and self.stream.next_epoch == run.epoch + 1
 
     def __len__(self) -> int:
         """Count the batches of a whole epoch on this rank.
@@ -215,7 +244,7 @@ class Loader(DataLoader[Any]):
             state["rank"] = [instance.rank, instance.world_size]
             state["last_lane"] = run.last_lane
             state["lanes"] = [[number, *place] for number, place in run.lanes.items()]
-        return state
+        return seal(state)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Make the next iteration go on where another loader stood.
@@ -236,7 +265,7 @@ class Loader(DataLoader[Any]):
         """
         cut = _read_cut(state)
         plan = {**self._describe(cut), **asked_cut(self.stream.stages)}
-        check_plan(state["plan"], plan)
+        check_plan(state["plan"], plan, self.stream.catalog, self.on_changed)
         epoch = int(state["epoch"])
         misfit = self._misfit(state, cut)
         if misfit and self.on_mismatch == "error":
@@ -348,25 +377,46 @@ class Loader(DataLoader[Any]):
 
 def _read_cut(state: Any) -> Cut:
     """Check the form of a state, and return how its epochs are cut."""
-    try:
-        cut = Cut(*(state["plan"][name] for name in asdict(Cut(1, 1, "keep"))))
+    known = unseal(state, f"a loader ({_KIND})")
+    plan: Any = known.get("plan")
+    names = [field.name for field in fields(Cut)]
+    epoch = known.get("epoch", 0)
+    fits = (
+        known.get("kind") == _KIND
+        and is_count(epoch)
+        and epoch <= LARGEST_EPOCH
+        and is_count(known.get("batches"))
+        and isinstance(plan, Mapping)
+        and plan.keys() >= set(names)
+        and ("lanes" not in known or _are_lanes(known))
+    )
+    if fits:
+        cut = Cut(*(plan[name] for name in names))
         fits = (
-            state["kind"] == _KIND
-            and min(state["epoch"], state["batches"]) >= 0
+            is_count(cut.lanes)
+            and is_count(cut.groups)
             and 1 <= cut.groups <= cut.lanes
             and cut.lanes % cut.groups == 0
-            and cut.uneven in ("drop", "pad", "keep")
-            and ("lanes" not in state or (len(state["rank"]) == 2 and state["last_lane"] >= 0))
-            and all(min(lane) >= 0 for lane in state.get("lanes", ()))
+            and cut.uneven in get_args(Uneven)
         )
-    except (AttributeError, KeyError, TypeError, ValueError):
-        fits = False
     if not fits:
         raise StateError(
             f"this is not a state of a loader ({_KIND}): {str(state)[:80]}; pass what its "
             "state_dict() returned"
         )
     return cut
+
+
+def _are_lanes(state: Mapping[str, Any]) -> bool:
+    lanes, rank = state["lanes"], state.get("rank", ())
+    return (
+        isinstance(lanes, list | tuple)
+        and all(are_counts(lane) and len(lane) > 1 for lane in lanes)
+        and len({lane[0] for lane in lanes}) == len(lanes)
+        and are_counts(rank)
+        and len(rank) == 2
+        and is_count(state.get("last_lane"))
+    )
 
 
 def _as_it_is(item: Any) -> Any:

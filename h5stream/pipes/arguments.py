@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from h5stream.errors import ConfigError
 
-__all__ = ["a_callable", "a_count", "a_seed", "is_integer"]
+__all__ = ["a_callable", "a_count", "a_seed", "an_option", "is_integer"]
 
 Number = TypeVar("Number", bound=int)
 
@@ -35,3 +35,11 @@ def a_seed(value: int) -> int:
     if not is_integer(value) or not 0 <= value < 2**64:
         raise ConfigError(f"seed must be an integer in [0, 2**64), not {value!r}")
     return int(value)
+
+
+def an_option(name: str, value: Any, literal: Any) -> Any:
+    """Return one of the values of a `Literal`, or raise a ConfigError."""
+    if value not in get_args(literal):
+        known = " or ".join(repr(option) for option in get_args(literal))
+        raise ConfigError(f"{name} must be {known}, not {value!r}")
+    return value

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from h5stream.block import Block
+from h5stream.errors import StateError
 from h5stream.pipes.stage import (
     Count,
     Items,
@@ -83,6 +84,10 @@ class Batch(LaneStage):
         return _Batches(upstream(state[:-1]), self, state[-1] if state else 0)
 
 
+def _damaged(skip: int, n_rows: int) -> StateError:
+    return StateError(f"the state is after {skip} rows of a block of {n_rows}; it is damaged")
+
+
 class _Batches(LaneIterator):
     """Cuts blocks, or samples stacked into blocks, into batches.
 
@@ -123,12 +128,18 @@ class _Batches(LaneIterator):
         self._upstream.close()
 
     def _next_block(self) -> None:
-        """Pull blocks until one has rows to give."""
+        """Pull blocks until one has rows to give.
+
+        A state is before a block that has some, so rows that were given before it are its own.
+        """
+        skip = self._given - self._pulled
         self._block = None
         self._pull()
-        while self._given >= self._pulled:
+        while self._given == self._pulled and not skip:  # blocks without rows
             self._block = None
             self._pull()
+        if self._given >= self._pulled:
+            raise _damaged(skip, self._pulled - self._origin_row)
 
     def _rest(self) -> Block:
         """Return the rows of the block that were not given yet."""

@@ -31,7 +31,7 @@ from h5stream.pipes.stage import (
     State,
     Upstream,
 )
-from h5stream.pipes.unbatch import Flattened
+from h5stream.pipes.unbatch import Flattened, damaged
 from h5stream.plan import LaneRows, budget_buckets, even_buckets, lane_batches, permutation
 
 __all__ = ["Bucket", "By"]
@@ -170,7 +170,10 @@ class _Buckets(Flattened):
         self._window = window
 
     def open(self, item: Block, skip: int) -> Iterator[Block]:
-        for rows in self._stage.deal(self._lane, self._window, item)[skip:]:
+        batches = self._stage.deal(self._lane, self._window, item)
+        if skip > len(batches):
+            raise damaged(skip, len(batches))
+        for rows in batches[skip:]:
             yield item.take(rows)
         self._window += 1
 

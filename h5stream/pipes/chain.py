@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from multiprocessing.context import get_spawning_popen
 from typing import Any
 
@@ -16,7 +17,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from h5stream.errors import ConfigError, StateError
 from h5stream.fields import Rows
-from h5stream.pipes.arguments import is_integer
+from h5stream.pipes.arguments import an_option, is_integer
 from h5stream.pipes.epoch import (
     catalogs_of,
     count_of_rank,
@@ -32,7 +33,7 @@ from h5stream.pipes.instance import Instance
 from h5stream.pipes.running import StreamIterator
 from h5stream.pipes.stage import Items, Stage
 from h5stream.pipes.start import SavedState, Start
-from h5stream.pipes.state import pack_state, read_epoch
+from h5stream.pipes.state import OnChanged, pack_state, read_epoch
 from h5stream.plan import Cut, RowChunk
 from h5stream.reader import Catalog, Reader, Stats
 
@@ -58,7 +59,7 @@ class Chain(IterableDataset[Any]):
         self._gives = _check_chain(self.stages)
         self._epochs = EpochCount()
         self._stats = Stats()
-        self._loaded: tuple[int, dict[str, Any]] | None = None
+        self._loaded: tuple[int, SavedState] | None = None
         self._last: _LastIterator | None = None
         self._readers: tuple[int, tuple[Reader, ...]] | None = None
 
@@ -77,7 +78,7 @@ class Chain(IterableDataset[Any]):
             make_readers=self._readers_of_this_process,
             start=start,
             go_on_from=self._go_on_from,
-            when_left=last.note_left,
+            when_left=partial(self._note_left, last),
         )
         last.running = weakref.ref(running)
         return running
@@ -135,15 +136,22 @@ class Chain(IterableDataset[Any]):
 
     def _next_start(self) -> tuple[int, Start | None]:
         """Return the epoch to stream, and where to start in it."""
-        (process, state), self._loaded = self._loaded or (0, None), None
-        if state is not None and process == os.getpid() and not self._workers_came_last():
-            epoch = read_epoch(state)
+        (process, saved), self._loaded = self._loaded or (0, None), None
+        if saved is not None and process == os.getpid() and not self._workers_came_last():
+            epoch = read_epoch(saved.state)
             self._go_on_from(epoch)
-            return epoch, SavedState(state)
+            return epoch, saved
         epoch = self.begin_epoch()
-        if state is not None and read_epoch(state) == epoch:  # the parent loaded it for its workers
-            return epoch, SavedState(state)
+        if saved is not None and read_epoch(saved.state) == epoch:  # for workers, by the parent
+            return epoch, saved
         return epoch, None
+
+    def _note_left(self, last: _LastIterator, running: StreamIterator) -> None:
+        """Remember where an iterator was when it went; a look at the first item is no epoch."""
+        last.note_left(running)
+        looked = running.was_a_look and last is self._last and get_worker_info() is None
+        if looked and self.next_epoch == running.epoch + 1:
+            self._epochs.set(running.epoch)
 
     def _go_on_from(self, epoch: int) -> None:
         worker = get_worker_info()
@@ -242,13 +250,21 @@ class Chain(IterableDataset[Any]):
                 "h5stream.Loader, whose state_dict() counts for them"
             )
         if self._loaded is not None:
-            return dict(self._loaded[1])
+            return dict(self._loaded[1].state)
         if self._last is not None:
             return self._last.place()
         return pack_state(self.next_epoch, 0, {}, {})
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any], *, on_changed: OnChanged = "error") -> None:
         """Make the next iteration go on where the iterator stood that gave this state.
+
+        Parameters
+        ----------
+        state : mapping
+            What `state_dict` returned.
+        on_changed : {"error", "warn"}
+            What to do at the first `next` if files have other content than they had; the time of
+            their modification, and where they lie, do not count.
 
         Raises
         ------
@@ -259,7 +275,8 @@ class Chain(IterableDataset[Any]):
         epoch = read_epoch(state)
         if get_worker_info() is None:
             self._epochs.set(epoch)
-        self._loaded, self._last = (os.getpid(), dict(state)), None
+        saved = SavedState(dict(state), an_option("on_changed", on_changed, OnChanged))
+        self._loaded, self._last = (os.getpid(), saved), None
 
     def stats(self) -> dict[str, float]:
         """Return what this pipe did in this process so far: bytes, rows and seconds."""

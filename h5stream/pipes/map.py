@@ -21,7 +21,7 @@ from h5stream.pipes.stage import (
     State,
     Upstream,
 )
-from h5stream.pipes.unbatch import Flattened
+from h5stream.pipes.unbatch import Flattened, damaged
 
 __all__ = ["Map", "apply"]
 
@@ -102,5 +102,8 @@ class _Expanded(Flattened):
         self._function = function
 
     def open(self, item: Any, skip: int) -> Iterator[Any]:
-        results = islice(apply(self._function, item), skip, None)
+        results = iter(apply(self._function, item))
+        passed = sum(1 for _result in islice(results, skip))
+        if passed < skip:
+            raise damaged(skip, passed)
         return map(as_block, results) if isinstance(item, Block) else results

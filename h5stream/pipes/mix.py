@@ -27,7 +27,7 @@ from h5stream.pipes.stage import (
     Stage,
     State,
     Upstream,
-    link,
+    begin,
 )
 from h5stream.pipes.state import describe_fields
 from h5stream.plan.draws import StopCriteria, pick, tally, uniform_draw
@@ -66,6 +66,7 @@ class Mix(LaneStage):
     seed: int
 
     method: ClassVar[str] = "mix"
+    has_fixed_state: ClassVar[bool] = False
     takes: ClassVar[frozenset[Items]] = frozenset({Items.NOTHING})
 
     def gives(self, taken: Items) -> Items:
@@ -217,7 +218,7 @@ class _Mixed(LaneIterator):
     def _open(self, number: int, place: State) -> LaneIterator:
         lane = self._lane.part(number, self._turns[number])
         runtime = replace(self._runtime, reader=self._runtime.readers[number])
-        return link(self._stage.stages_of(number), lane, runtime, place)
+        return begin(self._stage.stages_of(number), lane, runtime, place)
 
 
 def _unpack(state: State, parts: int) -> tuple[int, list[int], list[State]]:
@@ -232,6 +233,8 @@ def _unpack(state: State, parts: int) -> tuple[int, list[int], list[State]]:
         turns.append(rest[0])
         places.append(tuple(rest[2 : 2 + rest[1]]))
         rest = rest[2 + rest[1] :]
+    if rest:
+        raise StateError(f"the state of a mix of {parts} streams is damaged: {state}")
     return position, turns, places
 
 

@@ -17,7 +17,7 @@ from h5stream.fetch.waiting import leave_with
 from h5stream.pipes.epoch import cut_for, instance_of, plan_lanes, source_of, threads_asked
 from h5stream.pipes.fuse import lane_stages
 from h5stream.pipes.instance import Instance, available_cores
-from h5stream.pipes.stage import LaneIterator, Runtime, Stage, State, link
+from h5stream.pipes.stage import LaneIterator, Runtime, Stage, State, begin
 from h5stream.pipes.start import SavedState, Start
 from h5stream.pipes.state import describe_plan, pack_state, read_epoch
 from h5stream.pipes.switching import hurry_switches, relax_switches
@@ -87,6 +87,7 @@ class StreamIterator(Iterator[Any]):
         self._alive: list[bool] = []
         self._gone = threading.Event()
         self._end: weakref.finalize[..., Any] | None = None
+        self._given = 0
         self._closed = self._exhausted = False
 
     @property
@@ -99,13 +100,20 @@ class StreamIterator(Iterator[Any]):
         """Whether the epoch has come to its end."""
         return self._exhausted
 
+    @property
+    def was_a_look(self) -> bool:
+        """Whether no more than the first item of the epoch was taken, and it has not ended."""
+        return self._given <= 1 and self._start is None and not self._exhausted
+
     def __next__(self) -> Any:
         if self._closed:
             raise StopIteration
         try:
             if self._lanes is None:
                 self._lanes = self._start_lanes()
-            return self._take_turn(self._lanes)
+            item = self._take_turn(self._lanes)
+            self._given += 1
+            return item
         except StopIteration:
             self._exhausted = True
             self.close()
@@ -184,7 +192,7 @@ class StreamIterator(Iterator[Any]):
         links = lane_stages(self._stages)
         states: list[State] = [()] * len(lanes)
         if self._start is not None:
-            self._turn, states = self._start.locate(lanes, links, self._plan)
+            self._turn, states = self._start.locate(lanes, links, self._plan, catalog)
         threads = threads_asked(self._stages) or available_cores(instance.num_workers)
         executor = ThreadPoolExecutor(
             threads, thread_name_prefix=_THREADS, initializer=leave_with, initargs=(self._gone,)
@@ -194,7 +202,7 @@ class StreamIterator(Iterator[Any]):
         self._end = weakref.finalize(self, _end, self._gone, executor, readers)
         runtime = Runtime(readers, readers[0], executor, self._stats, self._gone)
         self._alive = [True] * len(lanes)
-        return [link(links, lane, runtime, s) for lane, s in zip(lanes, states, strict=True)]
+        return [begin(links, lane, runtime, s) for lane, s in zip(lanes, states, strict=True)]
 
 
 def _end(gone: threading.Event, executor: ThreadPoolExecutor, readers: Sequence[Reader]) -> None:

@@ -24,6 +24,7 @@ from enum import StrEnum
 from functools import partial
 from typing import Any, ClassVar, TypeVar
 
+from h5stream.errors import StateError
 from h5stream.fetch.waiting import wait_until
 from h5stream.plan import Pieces
 from h5stream.reader import Reader, Stats
@@ -39,6 +40,7 @@ __all__ = [
     "Stage",
     "State",
     "Upstream",
+    "begin",
     "link",
     "wait_for",
 ]
@@ -204,6 +206,9 @@ class LaneStage(Stage):
     keeps_rows: ClassVar[bool] = False
     """Whether each row that comes in goes out, in as many items as the plan says."""
 
+    has_fixed_state: ClassVar[bool] = True
+    """Whether all its states have as many numbers as the first."""
+
     @abstractmethod
     def iterate(
         self, lane: Lane, runtime: Runtime, upstream: Upstream, state: State
@@ -221,6 +226,27 @@ class LaneStage(Stage):
     def seek_rows(self, count: int, before: Seek) -> tuple[State, int] | None:
         """Find the state before the item with row number `count`, and its rows before that."""
         return None
+
+
+def begin(stages: Sequence[LaneStage], lane: Lane, runtime: Runtime, state: State) -> LaneIterator:
+    """Start the stages of a lane, or go on from a state.
+
+    Raises
+    ------
+    StateError
+        If they can have no such state.
+    """
+    begun = link(stages, lane, runtime, ())
+    if not state:
+        return begun
+    expected = len(begun.state())
+    begun.close()
+    if stages[0].has_fixed_state and len(state) != expected:
+        raise StateError(
+            f"the state of lane {lane.number} has {len(state)} numbers, expected {expected}; it is "
+            "damaged"
+        )
+    return link(stages, lane, runtime, state)
 
 
 def link(stages: Sequence[LaneStage], lane: Lane, runtime: Runtime, state: State) -> LaneIterator:

@@ -9,8 +9,9 @@ from typing import Any
 
 from h5stream.errors import StateError
 from h5stream.pipes.stage import Lane, LaneStage, Seek, State
-from h5stream.pipes.state import lane_states
+from h5stream.pipes.state import OnChanged, check_plan, lane_states
 from h5stream.plan import batches_done
+from h5stream.reader import Catalog
 
 __all__ = ["AfterBatches", "AfterLane", "SavedState", "Start"]
 
@@ -20,7 +21,11 @@ class Start(ABC):
 
     @abstractmethod
     def locate(
-        self, lanes: Sequence[Lane], stages: Sequence[LaneStage], plan: Mapping[str, Any]
+        self,
+        lanes: Sequence[Lane],
+        stages: Sequence[LaneStage],
+        plan: Mapping[str, Any],
+        catalog: Catalog,
     ) -> tuple[int, list[State]]:
         """Return which of the lanes has the next turn, and where each of them starts.
 
@@ -32,6 +37,8 @@ class Start(ABC):
             What runs in them.
         plan : mapping
             What `describe_plan` says of the stream.
+        catalog : Catalog
+            The files of the stream.
 
         Raises
         ------
@@ -48,15 +55,24 @@ class SavedState(Start):
     ----------
     state : dict
         What its `state_dict` returned.
+    on_changed : {"error", "warn"}
+        What to do if files have other content than they had.
     """
 
     state: Mapping[str, Any]
+    on_changed: OnChanged = "error"
 
     def locate(
-        self, lanes: Sequence[Lane], stages: Sequence[LaneStage], plan: Mapping[str, Any]
+        self,
+        lanes: Sequence[Lane],
+        stages: Sequence[LaneStage],
+        plan: Mapping[str, Any],
+        catalog: Catalog,
     ) -> tuple[int, list[State]]:
         """Compare the plans and pick the lanes' states."""
-        return lane_states(self.state, lanes, plan)
+        if self.state["lanes"]:
+            check_plan(self.state["plan"], plan, catalog, self.on_changed)
+        return lane_states(self.state, lanes)
 
 
 @dataclass(frozen=True)
@@ -72,7 +88,11 @@ class AfterBatches(Start):
     batches: int
 
     def locate(
-        self, lanes: Sequence[Lane], stages: Sequence[LaneStage], plan: Mapping[str, Any]
+        self,
+        lanes: Sequence[Lane],
+        stages: Sequence[LaneStage],
+        plan: Mapping[str, Any],
+        catalog: Catalog,
     ) -> tuple[int, list[State]]:
         """Compute the lanes' states from the plan."""
         states = []
@@ -101,7 +121,11 @@ class AfterLane(Start):
     states: Mapping[int, State]
 
     def locate(
-        self, lanes: Sequence[Lane], stages: Sequence[LaneStage], plan: Mapping[str, Any]
+        self,
+        lanes: Sequence[Lane],
+        stages: Sequence[LaneStage],
+        plan: Mapping[str, Any],
+        catalog: Catalog,
     ) -> tuple[int, list[State]]:
         """Pick the lanes' states."""
         states = [self.states.get(lane.number, ()) for lane in lanes]

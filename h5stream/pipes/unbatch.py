@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from h5stream.block import Block
+from h5stream.errors import StateError
 from h5stream.pipes.stage import (
     Count,
     Items,
@@ -19,7 +20,7 @@ from h5stream.pipes.stage import (
     Upstream,
 )
 
-__all__ = ["Flattened", "Unbatch"]
+__all__ = ["Flattened", "Unbatch", "damaged"]
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,11 @@ class Unbatch(LaneStage):
         return _Samples(upstream(state[:-1]), state[-1] if state else 0)
 
 
+def damaged(skip: int, most: int) -> StateError:
+    """Make the error of a state that is further than the plan goes."""
+    return StateError(f"the state is after item {skip} of {most}; it is damaged")
+
+
 class Flattened(LaneIterator):
     """Gives several items for each of the upstream's, and counts those of the current one."""
 
@@ -75,12 +81,20 @@ class Flattened(LaneIterator):
     def __next__(self) -> Any:
         while True:
             if self._current is None:
-                self._current = self.open(next(self._upstream), self._given)
+                self._current = self._next_item()
             for item in self._current:
                 self._given += 1
                 return item
             self._current = None
             self._origin, self._given = self._upstream.state(), 0
+
+    def _next_item(self) -> Iterator[Any]:
+        try:
+            return self.open(next(self._upstream), self._given)
+        except StopIteration:
+            if self._given:
+                raise damaged(self._given, 0) from None
+            raise
 
     def state(self) -> State:
         """Return the state before the current item, and how much was given for it."""
@@ -94,4 +108,6 @@ class Flattened(LaneIterator):
 
 class _Samples(Flattened):
     def open(self, item: Block, skip: int) -> Iterator[dict[str, Any]]:
+        if skip > item.n_rows:
+            raise damaged(skip, item.n_rows)
         return item.part(skip, item.n_rows).samples()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import pickle
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -315,7 +316,7 @@ def test_workers_that_stream_after_the_parent_hide_its_old_state(
     path: str, epochs: list[list[list[int]]]
 ) -> None:
     pipe = make(path, CHAINS["batch"], 2)
-    next(iter(pipe))
+    assert len(list(islice(pipe, 2))) == 2
     loader: DataLoader[Any] = DataLoader(pipe, batch_size=None, num_workers=2)
     assert [rows(item) for item in loader] == epochs[1]
     with pytest.raises(h5s.StateError, match="only they know"):
