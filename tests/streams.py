@@ -42,6 +42,11 @@ def blocks_of(path: str, *, seed: int | None = 0, **options: Any) -> Pipe:
     return pipe.shard().read_chunks(**options)
 
 
+def yielded(columns: dict[str, Any]) -> Any:
+    """Make what a generator yields: a block of columns, a dict of single values."""
+    return h5s.Block(columns) if np.ndim(columns["row"]) else columns
+
+
 def as_ragged(columns: Mapping[str, Any]) -> dict[str, Any]:
     """Add ``tokens`` to a block with ``row``: row r has r mod 7 of them, and each is r."""
     row = np.asarray(columns["row"])

@@ -15,6 +15,7 @@ from h5stream.collate.sparse import collate_sparse
 from h5stream.collate.tensors import TENSOR_CHARS, to_tensor
 from h5stream.columns import Ragged, Sparse, arrays
 from h5stream.errors import ConfigError
+from h5stream.tree import Tree, leaves_of, tree_of
 
 __all__ = ["collate", "collate_counted"]
 
@@ -82,12 +83,40 @@ def collate(item: Mapping[str, Any], **options: Unpack[CollateOptions]) -> dict[
     return collate_counted(item, Collation.from_options(options))[0]
 
 
-def collate_counted(
-    item: Mapping[str, Any], options: Collation
-) -> tuple[dict[str, Any], list[Padding]]:
+def collate_counted(item: Any, options: Collation) -> tuple[Any, list[Padding]]:
     """Do the same with checked options, and count what was padded in each padded column."""
-    is_block = isinstance(item, Block)
-    values = arrays(item.columns) if isinstance(item, Block) else item
+    if isinstance(item, Block):
+        batch, counts = _collate_values(arrays(item.columns), options, is_block=True)
+        return (batch if item.tree is None else _rebuilt(item.tree, batch)), counts
+    if isinstance(item, dict) and not any(type(v) in (dict, tuple, list) for v in item.values()):
+        return _collate_values(item, options, is_block=False)
+    tree = tree_of(item)
+    batch, counts = _collate_values(leaves_of(item, tree), options, is_block=False)
+    return (batch if tree.is_plain else _rebuilt(tree, batch)), counts
+
+
+def _rebuilt(tree: Tree, batch: dict[str, Any]) -> Any:
+    """Put a batch together; what tells padding stands beside its field, which a dict has room for.
+
+    Raises
+    ------
+    ConfigError
+        If it has nowhere to stand.
+    """
+    holders = tree.holders()
+    for key in batch.keys() - (holders.keys() or {"value"}):
+        field = next(name for name in holders if key in (f"{name}_lengths", f"{name}_mask"))
+        raise ConfigError(
+            f"rows of field {field!r} are of unequal length, and what tells their padding has no "
+            'place in a tree: pass padding_info="none", or ragged="list", or make samples flat '
+            "dicts"
+        )
+    return tree.build(batch.__getitem__)
+
+
+def _collate_values(
+    values: Mapping[str, Any], options: Collation, *, is_block: bool
+) -> tuple[dict[str, Any], list[Padding]]:
     if not options.named <= values.keys():
         unknown = sorted(options.named - values.keys())
         raise ConfigError(f"options of collate name {unknown}, but the fields are {list(values)}")

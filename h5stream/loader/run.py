@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from h5stream.loader.source import Failure, Placed
+from h5stream.pipes.exclusive import Exclusive
 from h5stream.pipes.stage import State
 from h5stream.pipes.start import AfterBatches, AfterLane, Start
 
@@ -72,8 +73,13 @@ class Counted(Iterator[Any]):
         self._items = items
         self._run = run
         self._left = left
+        self._alone = Exclusive()
 
     def __next__(self) -> Any:
+        with self._alone:
+            return self._next()
+
+    def _next(self) -> Any:
         if self._left == 0:
             self._items, self._run.finished = iter(()), True
         while True:

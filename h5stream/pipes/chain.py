@@ -18,6 +18,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 from h5stream.errors import ConfigError, StateError
 from h5stream.fields import Rows
 from h5stream.pipes.arguments import an_option, is_integer
+from h5stream.pipes.callers import refuse_callers
 from h5stream.pipes.epoch import (
     catalogs_of,
     count_of_rank,
@@ -27,6 +28,7 @@ from h5stream.pipes.epoch import (
     pin_rank,
     plan_lanes,
     source_of,
+    unit_of,
 )
 from h5stream.pipes.epochs import EpochCount
 from h5stream.pipes.instance import Instance
@@ -65,6 +67,7 @@ class Chain(IterableDataset[Any]):
 
     def __iter__(self) -> Iterator[Any]:
         """Start the next epoch; nothing is opened before the first `next`."""
+        refuse_callers(gives_batches=unit_of(self.stages) is Items.BLOCKS)
         if self._gives is Items.FILES:
             return iter(self.catalog.files)
         if self._gives is Items.ROW_CHUNKS:

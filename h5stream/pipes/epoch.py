@@ -21,7 +21,8 @@ from h5stream.pipes.open_files import OpenFiles
 from h5stream.pipes.read_chunks import ReadChunks
 from h5stream.pipes.shard import Shard
 from h5stream.pipes.shuffle_chunks import ShuffleChunks
-from h5stream.pipes.stage import Count, Lane, Seek, Stage
+from h5stream.pipes.stage import Count, Items, Lane, Seek, Stage
+from h5stream.pipes.unbatch import Unbatch
 from h5stream.plan import (
     Cut,
     Pieces,
@@ -47,6 +48,7 @@ __all__ = [
     "plan_lanes",
     "source_of",
     "threads_asked",
+    "unit_of",
 ]
 
 _EPOCHS = 2**24
@@ -142,6 +144,16 @@ def source_of(stages: Sequence[Stage]) -> OpenFiles | Mix:
     source = stages[0]
     assert isinstance(source, OpenFiles | Mix), "a pipe begins with its files"
     return source
+
+
+def unit_of(stages: Sequence[Stage]) -> Items:
+    """Say what items are made of, also as tensors: blocks of rows, or single samples."""
+    source = source_of(stages)
+    unit = unit_of(source.parts[0]) if isinstance(source, Mix) else Items.BLOCKS
+    for stage in stages:
+        if isinstance(stage, Batch | Bucket | Unbatch):
+            unit = stage.gives(unit)
+    return unit
 
 
 def catalogs_of(stages: Sequence[Stage]) -> tuple[Catalog, ...]:

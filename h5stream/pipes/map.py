@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
+from types import GeneratorType
 from typing import Any, ClassVar
 
 from h5stream.block import Block, as_block
-from h5stream.columns import arrays
+from h5stream.errors import ConfigError
 from h5stream.pipes.stage import (
     Count,
     Items,
@@ -33,8 +34,10 @@ class Map(LaneStage):
     Parameters
     ----------
     function : callable
-        Gets a dict: of columns for a block, of values for a sample, of tensors after collate. A
-        generator function may yield any number of items for one.
+        Gets a dict: of columns for a block, of values for a sample, of tensors after collate. It
+        may return any tree of dicts, tuples and lists, the same for every sample. A generator
+        function may yield any number of items for one; over blocks these must be `Block`s, for
+        nothing else tells rows of a block from the first axis of a sample.
     """
 
     function: Callable[[dict[str, Any]], Any]
@@ -72,9 +75,11 @@ class Map(LaneStage):
         return _Mapped(upstream(state), self.function)
 
 
-def apply(function: Callable[[dict[str, Any]], Any], item: Any) -> Any:
-    """Call a user's function on an item as a plain dict that it may change."""
-    return function(arrays(item.columns) if isinstance(item, Block) else dict(item))
+def apply(function: Callable[[Any], Any], item: Any) -> Any:
+    """Call a user's function on an item as a plain dict, or other tree, that it may change."""
+    if isinstance(item, Block):
+        return function(item.plain())
+    return function(dict(item) if isinstance(item, Mapping) else item)
 
 
 class _Mapped(LaneIterator):
@@ -85,6 +90,12 @@ class _Mapped(LaneIterator):
     def __next__(self) -> Any:
         item = next(self._upstream)
         result = apply(self._function, item)
+        if isinstance(result, GeneratorType):
+            name = getattr(self._function, "__qualname__", "the function")
+            raise ConfigError(
+                f"{name} returns a generator, which map() cannot know beforehand; write a "
+                "function with yield of its own: def f(item): yield from g(item)"
+            )
         return as_block(result) if isinstance(item, Block) else result
 
     def state(self) -> State:
@@ -106,4 +117,14 @@ class _Expanded(Flattened):
         passed = sum(1 for _result in islice(results, skip))
         if passed < skip:
             raise damaged(skip, passed)
-        return map(as_block, results) if isinstance(item, Block) else results
+        return map(_yielded_block, results) if isinstance(item, Block) else results
+
+
+def _yielded_block(result: Any) -> Block:
+    """Accept blocks only: a dict may be a sample whose first axis does not count rows."""
+    if isinstance(result, Block):
+        return result
+    raise ConfigError(
+        f"a generator over blocks must yield h5stream.Block, not {type(result).__name__}; write "
+        "Block({...}) for columns of rows, or call .unbatch() before .map() to make samples"
+    )

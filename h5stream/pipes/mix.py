@@ -6,14 +6,17 @@ ranks and workers that divides the lanes. The draws are those of `h5stream.plan.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import KeysView, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
 
 from h5stream.errors import ConfigError, StateError
+from h5stream.pipes.collate import Collate
 from h5stream.pipes.fuse import lane_stages
+from h5stream.pipes.map import Map
 from h5stream.pipes.open_files import OpenFiles
 from h5stream.pipes.shard import Shard
 from h5stream.pipes.stage import (
@@ -73,11 +76,20 @@ class Mix(LaneStage):
         """Name what the streams give."""
         return self.gets
 
-    @property
+    @cached_property
     def catalogs(self) -> tuple[Catalog, ...]:
-        """The files of each stream."""
+        """The files of each stream.
+
+        Raises
+        ------
+        ConfigError
+            If streams whose items are made of fields alone have unlike fields.
+        """
         sources = [part[0] for part in self.parts]
-        return tuple(source.catalog for source in sources if isinstance(source, OpenFiles))
+        catalogs = tuple(source.catalog for source in sources if isinstance(source, OpenFiles))
+        if not any(_has_function(stage) for part in self.parts for stage in part):
+            _check_columns(catalogs)
+        return catalogs
 
     @property
     def catalog(self) -> Catalog:
@@ -171,6 +183,7 @@ class _Mixed(LaneIterator):
         self._position, turns, places = _unpack(state, len(stage.parts))
         self._turns = turns
         self._shares = list(stage.weights)
+        self._keys: KeysView[str] | None = None
         self._parts = [self._open(n, place) for n, place in enumerate(places)]
 
     def __next__(self) -> Any:
@@ -180,6 +193,7 @@ class _Mixed(LaneIterator):
             if item is _END and self._stage.stop_criteria == "cycle":
                 item = self._again(number)
             if item is not _END:
+                self._check_keys(number, item)
                 self._position += 1
                 return item
             self._shares[number] = 0
@@ -197,6 +211,18 @@ class _Mixed(LaneIterator):
     def close(self) -> None:
         for part in self._parts:
             part.close()
+
+    def _check_keys(self, number: int, item: Any) -> None:
+        """Compare what functions made of the streams' items."""
+        if not isinstance(item, Mapping):
+            return
+        if self._keys is None:
+            self._keys = item.keys()
+        if item.keys() != self._keys:
+            raise ConfigError(
+                f"stream {number + 1} of the mix gives {list(item)}, but the item before had "
+                f"{list(self._keys)}; mixed streams need the same keys"
+            )
 
     def _draw(self) -> int:
         seed, epoch = self._stage.seed, self._lane.epoch
@@ -219,6 +245,21 @@ class _Mixed(LaneIterator):
         lane = self._lane.part(number, self._turns[number])
         runtime = replace(self._runtime, reader=self._runtime.readers[number])
         return begin(self._stage.stages_of(number), lane, runtime, place)
+
+
+def _has_function(stage: Stage) -> bool:
+    return isinstance(stage, Map) or (isinstance(stage, Collate) and stage.function is not None)
+
+
+def _check_columns(catalogs: Sequence[Catalog]) -> None:
+    first = {name: str(column) for name, column in catalogs[0].columns.items()}
+    for number, catalog in enumerate(catalogs[1:], 2):
+        found = {name: str(column) for name, column in catalog.columns.items()}
+        if found != first:
+            raise ConfigError(
+                f"stream {number} of the mix has fields {found}, but stream 1 has {first}; mixed "
+                "streams need the same ones: name fields alike, and make rows alike with map()"
+            )
 
 
 def _unpack(state: State, parts: int) -> tuple[int, list[int], list[State]]:

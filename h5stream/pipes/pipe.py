@@ -21,6 +21,7 @@ from h5stream.pipes.batch import Batch
 from h5stream.pipes.bucket import Bucket, By
 from h5stream.pipes.chain import Chain
 from h5stream.pipes.collate import Collate
+from h5stream.pipes.epoch import unit_of
 from h5stream.pipes.instance import find_rank
 from h5stream.pipes.list_chunks import ListChunks
 from h5stream.pipes.map import Map
@@ -432,6 +433,12 @@ def mix(
     if len(gets) > 1 or not gets <= {Items.BLOCKS, Items.SAMPLES, Items.TENSORS}:
         raise ConfigError(f"mix() takes streams of one kind of item, not {sorted(gets)}")
     parts = tuple(stream.stages for stream in streams)
+    units = {str(unit_of(part)) for part in parts if not isinstance(part[0], Mix)}
+    if len(units) > 1:
+        raise ConfigError(
+            "mix() takes streams of batches or streams of single samples, not both; give all a "
+            "batch_size, or none"
+        )
     if any(isinstance(part[0], Mix) for part in parts):
         raise ConfigError("mix() takes streams of files; mix all of them in one call")
     return Pipe((Mix(parts, common_shard(parts), gets.pop(), shares, stop_criteria, a_seed(seed)),))

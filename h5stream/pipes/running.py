@@ -15,6 +15,7 @@ from typing import Any
 from h5stream.errors import StateError
 from h5stream.fetch.waiting import leave_with
 from h5stream.pipes.epoch import cut_for, instance_of, plan_lanes, source_of, threads_asked
+from h5stream.pipes.exclusive import Exclusive
 from h5stream.pipes.fuse import lane_stages
 from h5stream.pipes.instance import Instance, available_cores
 from h5stream.pipes.stage import LaneIterator, Runtime, Stage, State, begin
@@ -88,6 +89,7 @@ class StreamIterator(Iterator[Any]):
         self._gone = threading.Event()
         self._end: weakref.finalize[..., Any] | None = None
         self._given = 0
+        self._alone = Exclusive()
         self._closed = self._exhausted = False
 
     @property
@@ -106,6 +108,10 @@ class StreamIterator(Iterator[Any]):
         return self._given <= 1 and self._start is None and not self._exhausted
 
     def __next__(self) -> Any:
+        with self._alone:
+            return self._next()
+
+    def _next(self) -> Any:
         if self._closed:
             raise StopIteration
         try:

@@ -22,7 +22,7 @@ import h5stream as h5s
 from h5stream.pipes.state import seal
 from h5stream.plan.lanes import Uneven
 from tests.places import Place
-from tests.streams import write_rows
+from tests.streams import write_rows, yielded
 
 N_ROWS = 46
 
@@ -65,7 +65,7 @@ def third(item: dict[str, Any]) -> Any:
 
 def repeat(item: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for copy in range(int(np.ravel(np.asarray(item["row"]))[0]) % 4):
-        yield {"row": item["row"] + 100 * copy}
+        yield yielded({"row": item["row"] + 100 * copy})
 
 
 def sample_pipe(path: str, lanes: int | None = None) -> h5s.Pipe:

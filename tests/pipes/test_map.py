@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import h5stream as h5s
-from tests.streams import blocks_of, rows_of, threads, write_rows
+from tests.streams import blocks_of, rows_of, threads, write_rows, yielded
 
 
 @pytest.fixture
@@ -21,8 +21,8 @@ def double(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def twice(item: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield {"row": item["row"]}
-    yield {"row": item["row"] + 100}
+    yield yielded({"row": item["row"]})
+    yield yielded({"row": item["row"] + 100})
 
 
 def nothing(item: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 import h5stream as h5s
 from h5stream.pipes import Pipe
 from tests.places import Place
-from tests.streams import as_ragged, write_rows
+from tests.streams import as_ragged, write_rows, yielded
 
 
 def is_third(item: dict[str, Any]) -> Any:
@@ -25,7 +25,7 @@ def is_third(item: dict[str, Any]) -> Any:
 
 def repeat(item: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for copy in range(int(np.ravel(item["row"])[0]) % 7 % 4):
-        yield {"row": item["row"] + 100 * copy}
+        yield yielded({"row": item["row"] + 100 * copy})
 
 
 def negate(item: dict[str, Any]) -> dict[str, Any]:
