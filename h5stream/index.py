@@ -14,6 +14,7 @@ from h5stream.errors import ConfigError, LayoutError
 from h5stream.fetch import Access, is_url
 from h5stream.layout import FileLayout, scan_file
 from h5stream.layout.kerchunk import FOLDER_INDEX, pack_json, pack_parquet
+from h5stream.layout.saved import is_layout
 from h5stream.reader.catalog import Sources, expand_sources
 from h5stream.reader.layouts import save_scanned
 from h5stream.reader.scanned import ScannedFile, map_files, scan_names
@@ -21,6 +22,7 @@ from h5stream.reader.scanned import ScannedFile, map_files, scan_names
 __all__ = ["index_files", "scan_sources", "write_file", "write_folder"]
 
 _FOLDERS = (".parq", ".parquet")
+_BEGIN_BYTES = 64
 _RECORD = re.compile(r"refs\.\d+\.parq")
 
 
@@ -41,9 +43,10 @@ def index_files(
     sources : path or sequence of paths
         A file, a URL, a glob pattern, or a list of them; as they will be streamed.
     output : path
-        The file to write; replaced at once if it is there. With the suffix ``.json`` it gets
-        kerchunk references, which hold one file and not everything that HDF5 has; with ``.parq``
-        or ``.parquet`` a folder gets them (needs ``h5stream[kerchunk]``).
+        The file to write; a layout that is there is replaced at once, and nothing else is. With
+        the suffix ``.json`` it gets kerchunk references, which hold one file and not everything
+        that HDF5 has; with ``.parq`` or ``.parquet`` a folder gets them (needs
+        ``h5stream[kerchunk]``).
     fields : sequence of str, optional
         Dataset paths; by default all that can be streamed.
     storage_options : mapping, optional
@@ -76,6 +79,8 @@ def index_files(
     suffix = Path(output).suffix
     if suffix in _FOLDERS:
         _require_replaceable(Path(output))
+    else:
+        _require_layout(Path(output))
     files = scan_sources(sources, fields=fields, access=Access(storage_options))
     if suffix in _FOLDERS:
         write_folder(output, pack_parquet(_only(files)))
@@ -84,6 +89,23 @@ def index_files(
     else:
         write_file(output, save_scanned(files))
     return len(files)
+
+
+def _require_layout(path: Path) -> None:
+    """Refuse to replace anything but a layout: nothing else may be lost."""
+    try:
+        if not path.is_symlink() and not path.exists():
+            return
+        if path.is_file() and not path.is_symlink():
+            with path.open("rb") as file:
+                begin = file.read(_BEGIN_BYTES)
+            if path.suffix == ".json" and begin[:1] == b"{" and b'"refs"' in begin:
+                return
+            if path.suffix != ".json" and is_layout(path):
+                return
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written ({error.strerror})") from error
+    raise ConfigError(f"{path}: is there and holds no layout; remove it, or name another output")
 
 
 def _only(files: Sequence[ScannedFile]) -> FileLayout:

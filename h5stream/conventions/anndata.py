@@ -50,14 +50,16 @@ _NUMBERS = "biufc"
 
 def recognise(file: h5py.File) -> bool:
     """Tell whether AnnData wrote the file."""
+    obs, var = find(file, "obs"), find(file, "var")
+    if obs is None or var is None:
+        return False
     if attribute_text(file, "encoding-type") == "anndata":
         return True
-    obs, var = find(file, "obs"), find(file, "var")
-    if var is None or not ("X" in file or "raw" in file or "raw.X" in file or "layers" in file):
+    if not ("X" in file or "raw" in file or "raw.X" in file or "layers" in file):
         return False
     if isinstance(obs, h5py.Dataset):
         return obs.dtype.names is not None and len(obs.shape or ()) == 1
-    return obs is not None and ("_index" in obs.attrs or "column-order" in obs.attrs)
+    return "_index" in obs.attrs or "column-order" in obs.attrs
 
 
 def field_names(file: h5py.File) -> list[str]:

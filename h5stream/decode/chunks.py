@@ -62,6 +62,18 @@ class Pipeline:
         """Tell whether a chunk with this mask is stored as it is in memory."""
         return not self._steps(filter_mask)
 
+    def stored_nbytes(self, filter_mask: int) -> int | None:
+        """Return how long a chunk with this mask is on disk, None if its content decides."""
+        nbytes = self.chunk_nbytes
+        for position, spec in enumerate(self.filters):
+            if filter_mask >> position & 1:
+                continue
+            decoder = DECODERS.get(spec.id)
+            if decoder is None or decoder.added_bytes is None:
+                return None
+            nbytes += decoder.added_bytes
+        return nbytes
+
     def decode(self, data: np.ndarray, filter_mask: int, out: np.ndarray, scratch: Scratch) -> None:
         """Decode one chunk.
 

@@ -167,6 +167,9 @@ def _unshuffle(data: np.ndarray, out: np.ndarray, values: Sequence[int]) -> int:
     """Undo the byte shuffle plane by plane; bytes beyond the last whole item are not shuffled."""
     itemsize = values[0]
     count = data.nbytes // itemsize
+    if not count:  # HDF5 leaves data alone that is shorter than an item
+        out[:] = data
+        return data.nbytes
     whole = count * itemsize
     planes = data[:whole].reshape(itemsize, count)
     items = out[:whole].reshape(count, itemsize)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from h5stream.errors import FetchError, LayoutError
 from h5stream.fetch.file import DataFile
 from h5stream.fetch.local import LocalFile, read_small
-from h5stream.fetch.redact import harmless_options, is_url, join_url, public_url
+from h5stream.fetch.redact import harmless_options, is_url, join_url, public_url, selection_of
 from h5stream.fetch.store import PieceStore
 from h5stream.layout import Fingerprint, LocalSource, Source, SparseSource
 
@@ -98,6 +98,10 @@ class Access:
     def is_remote(self, name: str) -> bool:
         """Tell whether a name is that of a remote file."""
         return name in self._urls
+
+    def selection(self, name: str) -> str:
+        """Say all that selects a remote file; see `selection_of`."""
+        return selection_of(self._urls[name], self._options)
 
     @property
     def depth(self) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import threading
 import weakref
 from collections.abc import Sequence
@@ -107,7 +108,9 @@ class LocalFile:
         with self._opening:
             if self._descriptor < 0:
                 try:
-                    self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+                    self._descriptor = os.open(
+                        self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+                    )
                 except OSError as error:
                     raise FetchError(
                         f"{self.path}: cannot be opened ({error.strerror}); it was there when it "
@@ -150,7 +153,7 @@ def describe_content(path: str, mark: Fingerprint) -> str:
 
 
 def read_small(path: Path, most_bytes: int) -> bytes | None:
-    """Read a file that is not HDF5; None if it is not there.
+    """Read a regular file that is not HDF5; None if there is none.
 
     Raises
     ------
@@ -158,10 +161,13 @@ def read_small(path: Path, most_bytes: int) -> bytes | None:
         If it cannot be read, or has more than `most_bytes`.
     """
     try:
-        if not path.is_file():
-            return None
-        with path.open("rb") as raw:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as raw:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return None
             data = raw.read(most_bytes + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
     except OSError as error:
         raise FetchError(f"{path}: cannot be read ({error.strerror})", url=str(path)) from error
     if len(data) > most_bytes:

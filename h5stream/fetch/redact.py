@@ -19,6 +19,7 @@ __all__ = [
     "public_url",
     "redact_text",
     "secrets_in",
+    "selection_of",
 ]
 
 _USERINFO = re.compile(r"(?<=://)[^/?#@]*@")
@@ -139,6 +140,14 @@ def redact_text(text: str, secrets: Iterable[str]) -> str:
         text = text.replace(secret, "***")
     text = re.sub(r"(://[^\s?'\"]*)\?[^\s'\")]+", r"\1?***", text)
     return _USERINFO.sub("***@", text)
+
+
+def selection_of(url: str, options: Mapping[str, Any]) -> str:
+    """Say all that selects an object: the whole URL, and the options that are no credentials.
+
+    It may hold secrets, so only a keyed digest of it may be kept.
+    """
+    return repr((url, sorted(harmless_options(options).items(), key=repr)))
 
 
 def harmless_options(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """Keeps pieces of remote files on disk: for all processes of a machine, up to so many bytes.
 
-1. A piece is one file, named by a digest of what it is. It is written under another name and
-   renamed, so that nobody ever sees a part of one, whenever the writer dies.
+1. A piece is one file, named by a digest of what it is, keyed by a secret of the folder. It is
+   written under another name and renamed, so that nobody ever sees a part of one, whenever the
+   writer dies. Others can neither read pieces nor put some in their place: files are made for
+   their owner alone, links are not followed, and what belongs to another user is not believed.
 2. Each has a checksum. One that is damaged counts as absent, and is deleted.
 3. Reading one touches it. From time to time whoever writes deletes the pieces that were read
    longest ago, one process at a time.
@@ -15,6 +17,8 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import secrets
+import stat
 import struct
 import threading
 import time
@@ -26,6 +30,7 @@ __all__ = ["PieceStore", "digest_of"]
 
 _HEAD = struct.Struct("<4sIQ16s")
 _MAGIC = b"H5S1"
+_KEY_BYTES = 32
 _LONGEST_WRITE_S = 3600.0
 _ROUNDS = 16
 """So often while the limit is written once, what is there is counted."""
@@ -34,7 +39,7 @@ _FILLED_AGAIN = 0.9
 """Part of the limit that is left after old pieces were deleted."""
 
 
-def digest_of(*parts: object) -> bytes:
+def digest_of(*parts: object, key: bytes = b"") -> bytes:
     """Name a piece by what it is: 16 bytes.
 
     Examples
@@ -42,7 +47,7 @@ def digest_of(*parts: object) -> bytes:
     >>> digest_of("https://host/a.h5", 0, 100) == digest_of("https://host/a.h5", 0, 101)
     False
     """
-    return hashlib.blake2b(repr(parts).encode(), digest_size=16).digest()
+    return hashlib.blake2b(repr(parts).encode(), digest_size=16, key=key).digest()
 
 
 class PieceStore:
@@ -61,12 +66,30 @@ class PieceStore:
         self.limit_bytes = limit_bytes
         self._written = limit_bytes  # the first piece counts what is there
         self._counting = threading.Lock()
+        self._key: bytes | None = None
 
     def __getstate__(self) -> tuple[str, int]:
         return str(self.folder), self.limit_bytes
 
     def __setstate__(self, state: tuple[str, int]) -> None:
         self.__init__(*state)  # type: ignore[misc]
+
+    def digest_of(self, *parts: object) -> bytes:
+        """Name a piece of this folder by what it is; elsewhere the same has another name."""
+        if self._key is None:
+            self._key = self._find_key()
+        return digest_of(*parts, key=self._key)
+
+    def _find_key(self) -> bytes:
+        """Read the folder's secret, or make it; without one, no other process finds the pieces."""
+        path = self.folder / "key"
+        for _attempt in range(2):
+            if key := read_own(path, _KEY_BYTES):
+                return key
+            with contextlib.suppress(OSError):
+                _make_folder(self.folder)
+                _write_new(path, secrets.token_bytes(_KEY_BYTES))
+        return secrets.token_bytes(_KEY_BYTES)
 
     def has(self, digest: bytes) -> bool:
         """Tell whether there is such a piece; it may be damaged."""
@@ -75,9 +98,8 @@ class PieceStore:
     def get(self, digest: bytes) -> bytes | None:
         """Return a piece, None if it is not there or damaged."""
         path = self._path(digest)
-        try:
-            content = path.read_bytes()
-        except OSError:
+        content = read_own(path, _HEAD.size + self.limit_bytes)
+        if content is None:
             return None
         data = content[_HEAD.size :]
         if content[: _HEAD.size] != _head(digest, data):
@@ -92,12 +114,10 @@ class PieceStore:
         if len(data) > self.limit_bytes:
             return
         path = self._path(digest)
-        part = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.part")
+        part = path.with_name(f"{secrets.token_hex(8)}.part")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with part.open("wb") as raw:
-                raw.write(_head(digest, data))
-                raw.write(data)
+            _make_folder(path.parent)
+            _write_new(part, _head(digest, data), data)
             part.replace(path)
         except OSError:
             with contextlib.suppress(OSError):
@@ -149,6 +169,37 @@ class PieceStore:
                         path.unlink()
 
 
+def read_own(path: Path, most_bytes: int) -> bytes | None:
+    """Read a regular file of this user's, None if it is not there, or something else."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    status = os.fstat(descriptor)
+    is_own = stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()
+    if not is_own or status.st_size > most_bytes:
+        os.close(descriptor)
+        return None
+    with os.fdopen(descriptor, "rb") as raw, contextlib.suppress(OSError):
+        return raw.read(most_bytes)
+    return None
+
+
+def _make_folder(path: Path) -> None:
+    """Make a folder, and those above, for this user alone."""
+    if not path.is_dir():
+        _make_folder(path.parent)
+        with contextlib.suppress(FileExistsError):
+            path.mkdir(mode=0o700)
+
+
+def _write_new(path: Path, *parts: bytes | memoryview) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(path, flags, 0o600), "wb") as raw:
+        for part in parts:
+            raw.write(part)
+
+
 def _head(digest: bytes, data: bytes | memoryview) -> bytes:
     return _HEAD.pack(_MAGIC, zlib.crc32(data), len(data), digest)
 
@@ -156,7 +207,8 @@ def _head(digest: bytes, data: bytes | memoryview) -> bytes:
 @contextlib.contextmanager
 def _alone(path: Path) -> Iterator[bool]:
     """Tell whether no other process is here; the lock goes with the process that holds it."""
-    with path.open("wb") as raw:
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with os.fdopen(os.open(path, flags, 0o600), "r+b") as raw:
         try:
             fcntl.flock(raw, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

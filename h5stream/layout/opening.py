@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,10 @@ def fingerprint_of(path: str) -> Fingerprint:
         status = Path(path).stat()
     except OSError as error:
         raise LayoutError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    except ValueError as error:  # a NUL, or what the file system has no bytes for
+        raise LayoutError(f"{path!r} is no path: {error}") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise LayoutError(f"{path}: is no regular file, and only those can be HDF5; check the path")
     return Fingerprint(status.st_size, status.st_mtime_ns, status.st_ino)
 
 
@@ -71,7 +76,10 @@ def open_h5(path: str) -> h5py.File:
 
 def _refuse_locked(path: str) -> None:
     """HDF5 writers hold an exclusive flock; file systems without locks cannot tell."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise LayoutError(f"{path}: cannot be read ({error.strerror}); check the path") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError as error:

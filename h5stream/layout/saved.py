@@ -13,6 +13,8 @@ import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import ml_dtypes
@@ -30,10 +32,15 @@ from h5stream.layout.model import (
 )
 from h5stream.layout.tables import check_inside
 
-__all__ = ["SavedFile", "pack_layouts", "unpack_layouts"]
+__all__ = ["SavedFile", "is_layout", "pack_layouts", "unpack_layouts"]
 
 _FORMAT = "h5stream layouts"
 _VERSION = 1
+_HEADER = "header"
+_BEGIN_BYTES = 4096
+_FEW_BYTES, _MOST_RATIO = 2**24, 1024
+"""What unpacked arrays may take: the best ratio of deflate, and a little for small files."""
+
 _MOST_BYTES = 2**33
 """Of all arrays, unpacked: more than 10 years of a chunk a second."""
 
@@ -52,6 +59,11 @@ _UNREADABLE = (
     AttributeError,
     EOFError,
     KeyError,
+    MemoryError,
+    NotImplementedError,
+    OverflowError,
+    RecursionError,
+    RuntimeError,
     OSError,
     TypeError,
     ValueError,
@@ -84,7 +96,7 @@ def pack_layouts(files: Sequence[SavedFile]) -> bytes:
     arrays: dict[str, np.ndarray] = {}
     said = [_describe_file(file, arrays) for file in files]
     header = json.dumps({"format": _FORMAT, "version": _VERSION, "files": said})
-    arrays["header"] = np.frombuffer(header.encode(), np.uint8)
+    arrays[_HEADER] = np.frombuffer(header.encode(), np.uint8)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     return buffer.getvalue()
@@ -164,7 +176,7 @@ def unpack_layouts(data: bytes, what: str) -> list[SavedFile]:
     """
     try:
         arrays = _unzip(data)
-        header = json.loads(bytes(arrays["header"]))
+        header = json.loads(bytes(arrays[_HEADER]))
         if (header["format"], header["version"]) != (_FORMAT, _VERSION):
             raise ValueError(f"version {header['version']!r} of {header['format']!r}")
         return [_make_file(said, arrays) for said in header["files"]]
@@ -177,12 +189,39 @@ def unpack_layouts(data: bytes, what: str) -> list[SavedFile]:
         ) from error
 
 
+def is_layout(path: Path) -> bool:
+    """Tell a saved layout from other files by its first words."""
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(f"{_HEADER}.npy") as header:
+            return _FORMAT.encode() in header.read(_BEGIN_BYTES)
+    except _UNREADABLE:
+        return False
+
+
 def _unzip(data: bytes) -> dict[str, np.ndarray]:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        if sum(member.file_size for member in archive.infolist()) > _MOST_BYTES:
-            raise ValueError(f"more than {_MOST_BYTES} bytes")
-    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-        return dict(arrays)
+        most = min(_MOST_BYTES, _FEW_BYTES + _MOST_RATIO * len(data))
+        sizes = {member.filename: member.file_size for member in archive.infolist()}
+        total = sum(sizes.values())
+        if total > most:
+            raise ValueError(f"{total} bytes unpacked, where at most {most} are plausible")
+        read = partial(_read_array, archive)
+        return {name.removesuffix(".npy"): read(name, size) for name, size in sizes.items()}
+
+
+def _read_array(archive: zipfile.ZipFile, name: str, size: int) -> np.ndarray:
+    """Read an array whose header is checked against what is there before memory is taken."""
+    with archive.open(name) as raw:
+        data = raw.read(size)
+    file = io.BytesIO(data)
+    if np.lib.format.read_magic(file) != (1, 0):
+        raise ValueError(f"{name} is no array of the first version")
+    shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+    if dtype.hasobject or fortran or len(shape) != 1 or dtype.kind not in "iu":
+        raise ValueError(f"{name} is no list of integers")
+    if shape[0] * dtype.itemsize != len(data) - file.tell():
+        raise ValueError(f"{name} has {len(data) - file.tell()} bytes for {shape[0]} numbers")
+    return np.frombuffer(data, dtype, offset=file.tell())
 
 
 def _make_file(said: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> SavedFile:

@@ -23,7 +23,8 @@ def refuse_callers(*, gives_batches: bool) -> None:
         With the line to write instead.
     """
     frame = sys._getframe(2)
-    caller = type(frame.f_locals.get("self")).__name__
+    caller = frame.f_code.co_qualname.partition(".")[0]
+    # Only of a fetcher the locals are looked at: a frame keeps what was seen of them alive.
     if caller == "_IterableDatasetFetcher" and gives_batches and frame.f_locals["auto_collation"]:
         raise ConfigError(
             "this stream gives batches, and the DataLoader would make batches of them; write "

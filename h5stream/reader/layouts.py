@@ -15,9 +15,10 @@ from functools import partial
 from pathlib import Path
 
 from h5stream.conventions import Choice, Wanted
-from h5stream.errors import ConfigError, LayoutError
+from h5stream.errors import ConfigError, FetchError, LayoutError
 from h5stream.fetch import Access
-from h5stream.fetch.store import PieceStore, digest_of
+from h5stream.fetch.local import read_small
+from h5stream.fetch.store import PieceStore
 from h5stream.layout import (
     SavedFile,
     Source,
@@ -75,12 +76,15 @@ class Sidecar:
         if access.is_remote(self.name):
             return access.read_all(self.name, _MOST_SIDECAR_BYTES)
         try:
-            return Path(self.name).read_bytes()
-        except OSError as error:
+            data = read_small(Path(self.name), _MOST_SIDECAR_BYTES)
+        except FetchError as error:
+            raise LayoutError(f"{error}; write the layout with `h5stream index`") from error
+        if data is None:
             raise LayoutError(
-                f"{self.name}: the layout cannot be read ({error.strerror}); write it with "
+                f"{self.name}: the layout cannot be read (no such regular file); write it with "
                 "`h5stream index`"
-            ) from error
+            )
+        return data
 
     def scanned(self, name: str, wanted: Wanted, access: Access) -> ScannedFile:
         """Return what was written down of the datasets of some fields.
@@ -113,6 +117,11 @@ class Sidecar:
             raise ConfigError(
                 f"{self.name}: there is no layout of {name}; it has "
                 f"{', '.join(list(self._files)[:3])}: run `h5stream index` for all files"
+            )
+        if access.is_remote(name) and saved.layout.fingerprints.keys() != {name}:
+            raise LayoutError(
+                f"{self.name}: the layout of {name} leads to other files, which remote ones never "
+                "do; do not use it, and run `h5stream index` again"
             )
         for holder, mark in saved.layout.fingerprints.items():
             if not access.is_remote(holder) and not access.unchanged(holder, mark):
@@ -153,7 +162,9 @@ class LayoutFinder:
         source = self._access.source(path)
         if self._cache is None or not self._access.is_remote(path) or not _has_version(source):
             return scan_chosen(source, wanted.choose)
-        digest = digest_of("layout", path, source.fingerprint(path))
+        digest = self._cache.digest_of(
+            "layout", self._access.selection(path), source.fingerprint(path)
+        )
         kept = self._kept(digest, path)
         if kept is None:
             scanned = scan_chosen(source, wanted.choose)

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from h5stream.conventions import Choice, Wanted
-from h5stream.errors import ConfigError, LayoutError
+from h5stream.errors import ConfigError, DecodeError, LayoutError
 from h5stream.fetch import Access
 from h5stream.layout import DatasetLayout, FileLayout, Source, SparseSource, Storage, scan_file
 from h5stream.layout.kerchunk import References
@@ -69,7 +69,11 @@ def scan_referenced(
     check_row_size(layout)
     if isinstance(source, SparseSource):
         source.look_up_few()  # the check of a few chunks looks up no others
-    return ScannedFile(layout, choose_routes(layout, source), choice)
+    try:
+        return ScannedFile(layout, choose_routes(layout, source), choice)
+    except DecodeError:  # what the references say of it is wrong, or the file is damaged
+        whole = scan_file(source.name, names_in(choice), source=source)
+        return ScannedFile(whole, choose_routes(whole, source), choice)
 
 
 def _choose(arrays: Mapping[str, DatasetLayout], wanted: Wanted, source: Source) -> Choice:

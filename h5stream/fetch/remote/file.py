@@ -27,7 +27,7 @@ from h5stream.fetch.redact import redact_text
 from h5stream.fetch.remote.arrival import Arrival
 from h5stream.fetch.remote.transport import Response, Transport
 from h5stream.fetch.retry import Failed, Fault, FaultError, RetryPolicy, retried
-from h5stream.fetch.store import PieceStore, digest_of
+from h5stream.fetch.store import PieceStore
 from h5stream.layout import Fingerprint
 
 __all__ = ["Connection", "RemoteFile"]
@@ -82,6 +82,10 @@ class Connection:
         self.thread.call_if_running(self.flow.cancel_unwanted)
 
 
+_ATTEMPT_S, _LEAST_BYTES_PER_S = 60.0, 4096
+"""How long one attempt may take: a server that sends a byte a second would never end it."""
+
+
 class RemoteFile:
     """One version of a remote file, read by many threads at once.
 
@@ -99,6 +103,8 @@ class RemoteFile:
         What no message may repeat.
     store : PieceStore, optional
         Keeps on disk what was fetched.
+    selection : str
+        All that selects the object, for the store.
     """
 
     def __init__(
@@ -109,6 +115,7 @@ class RemoteFile:
         fingerprint: Fingerprint,
         secrets: frozenset[str] = frozenset(),
         store: PieceStore | None = None,
+        selection: str = "",
     ) -> None:
         self.name = name
         self.on_retry: Callable[[], None] = lambda: None
@@ -117,6 +124,7 @@ class RemoteFile:
         self._connection = connection
         self._fingerprint = fingerprint
         self._secrets = secrets
+        self._selection = selection
 
     @property
     def limits(self) -> Limits:
@@ -173,7 +181,8 @@ class RemoteFile:
         return arrival
 
     def _digest(self, span: Span) -> bytes:
-        return digest_of(self.name, self._fingerprint, span)
+        assert self._store is not None, "pieces have names only where they are kept"
+        return self._store.digest_of(self._selection, self._fingerprint, span)
 
     def _keep(self, ranges: Sequence[Sequence[int]], arrival: Arrival) -> None:
         """Put ranges that have arrived on disk."""
@@ -261,7 +270,13 @@ class RemoteFile:
         if not arrival.wanted:
             raise FaultError(Fault.PERMANENT, "nobody waits for it any more")
         transport, version = self._connection.transport, self._fingerprint.version
-        response = await transport.get(self._path, start, stop, version)
+        limit_s = _ATTEMPT_S + (stop - start) / _LEAST_BYTES_PER_S
+        try:
+            getting = transport.get(self._path, start, stop, version)
+            response = await asyncio.wait_for(getting, limit_s)
+        except TimeoutError as error:
+            what = f"the range did not come within {limit_s:.0f} s"
+            raise FaultError(Fault.TRANSIENT, what) from error
         self._check(response)
         if len(response.data) != stop - start:
             raise FaultError(
@@ -272,7 +287,8 @@ class RemoteFile:
     def _check(self, response: Response) -> None:
         expected = self._fingerprint
         size_bytes = expected.size_bytes if response.size_bytes is None else response.size_bytes
-        version = response.version or expected.version
+        tells = self._connection.transport.tells_version
+        version = response.version if tells else response.version or expected.version
         if (size_bytes, version) != (expected.size_bytes, expected.version):
             raise FaultError(Fault.REPLACED, _difference(size_bytes, version, expected))
 
@@ -328,7 +344,16 @@ class RemoteFile:
         FetchError
             If the server does not answer as it should.
         """
-        attempt = partial(self._connection.transport.open, self._path, head_bytes)
+        opening = self._connection.transport.open
+        limit_s = _ATTEMPT_S + head_bytes / _LEAST_BYTES_PER_S
+
+        async def attempt() -> Response:
+            try:
+                return await asyncio.wait_for(opening(self._path, head_bytes), limit_s)
+            except TimeoutError as error:
+                what = f"no answer came within {limit_s:.0f} s"
+                raise FaultError(Fault.TRANSIENT, what) from error
+
         response = self._connection.thread.submit(self._patiently(attempt)).result()
         if response.size_bytes is None:
             raise FetchError(

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import aiohttp
+from yarl import URL
 
 from h5stream.fetch.remote.transport import Response, TellingTransport, fault_of_error
 from h5stream.fetch.remote.wire import Head, Wires, body_memory
@@ -27,6 +28,13 @@ _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 TIMEOUT = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=10, sock_read=20)
 BUFFER_BYTES = 2**20
 
+_REDIRECTS = {301, 302, 303, 307, 308}
+_MOST_REDIRECTS = 10
+_HARMLESS = {"Range", "Accept-Encoding"}
+"""Headers that another server than the one that was asked may see."""
+
+_OF_TRANSFER = ("timeout", "read_bufsize")
+
 
 async def make_client(**options: Any) -> aiohttp.ClientSession:
     """Make a session that leaves the number of connections to the flow of requests."""
@@ -42,6 +50,7 @@ class HttpTransport(TellingTransport):
     def __init__(self, filesystem: Any) -> None:
         super().__init__(filesystem)
         self._wires = _make_wires(filesystem)
+        self._bare: aiohttp.ClientSession | None = None
 
     async def get(self, path: str, start: int, stop: int, version: str) -> Response:
         """Ask for a range."""
@@ -58,9 +67,9 @@ class HttpTransport(TellingTransport):
         """Close the connections."""
         if self._wires is not None:
             self._wires.close()
-        session = self.filesystem._session
-        if session is not None:
-            await session.close()
+        for session in (self.filesystem._session, self._bare):
+            if session is not None:
+                await session.close()
 
     async def _ask_wires(self, wires: Wires, path: str, start: int, stop: int) -> Response | None:
         """Ask with as little effort as can be; None if that is not enough."""
@@ -85,13 +94,36 @@ class HttpTransport(TellingTransport):
         try:
             session = await filesystem.set_session()
             url = filesystem.encode_url(path)
-            async with session.get(url, headers=headers, **options) as answer:
+            async with await self._follow(session, URL(url), headers, options) as answer:
                 return await read_range(answer, start, stop, version_of(answer), is_head)
         except FaultError as error:
             fault = error
         except Exception as error:
             fault = _fault_of_client(error)
         raise fault
+
+    async def _follow(
+        self, session: Any, url: URL, headers: dict[str, str], options: dict[str, Any]
+    ) -> aiohttp.ClientResponse:
+        """Follow redirects; another server is told nothing but which bytes are wanted."""
+        if not options.pop("allow_redirects", True):
+            return await session.get(url, headers=headers, allow_redirects=False, **options)
+        first = url.origin()
+        for _turn in range(_MOST_REDIRECTS + 1):
+            answer = await session.get(url, headers=headers, allow_redirects=False, **options)
+            location = answer.headers.get("Location")
+            if answer.status not in _REDIRECTS or not location:
+                return answer
+            answer.close()
+            url = url.join(URL(location))
+            if url.scheme not in ("http", "https"):
+                raise FaultError(Fault.PERMANENT, f"the server redirects to {url.scheme}:")
+            if url.origin() != first:
+                if self._bare is None:
+                    self._bare = await make_client()
+                session, options = self._bare, {name: options[name] for name in _OF_TRANSFER}
+                headers = {name: headers[name] for name in _HARMLESS & headers.keys()}
+        raise FaultError(Fault.PERMANENT, "the server redirects without end")
 
 
 def _fault_of_client(error: Exception) -> FaultError:
@@ -188,7 +220,10 @@ async def _read_body(content: aiohttp.StreamReader, expected: int) -> bytes | me
 
 def version_of(answer: aiohttp.ClientResponse | Head) -> str:
     """Return the ETag or the time of modification; empty if there is neither."""
-    etag, modified = answer.headers.get("ETag"), answer.headers.get("Last-Modified")
+    etags, modified = answer.headers.getall("ETag", []), answer.headers.get("Last-Modified")
+    if len(etags) > 1:
+        return ""
+    etag = etags[0] if etags else ""
     if etag:
         return f"etag {etag}"
     return f"modified {modified}" if modified else ""

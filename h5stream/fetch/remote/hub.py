@@ -9,7 +9,7 @@ from typing import Any
 
 from h5stream.fetch.flow import Depth, Flow
 from h5stream.fetch.loop import LoopThread, loop_of_this_process
-from h5stream.fetch.redact import links_of, public_url, secrets_in
+from h5stream.fetch.redact import links_of, public_url, secrets_in, selection_of
 from h5stream.fetch.remote.file import Connection, RemoteFile
 from h5stream.fetch.remote.filesystems import filesystem_class, make_transport, transport_key
 from h5stream.fetch.remote.transport import Transport
@@ -91,7 +91,8 @@ class Hub:
         path = filesystem_class(url)._strip_protocol(links_of(url)[0])
         store = self._store if fingerprint.version else None  # others cannot be told apart
         secrets = secrets_in(url, self._options)
-        return RemoteFile(name, path, connection, fingerprint, secrets, store)
+        selection = selection_of(url, self._options)
+        return RemoteFile(name, path, connection, fingerprint, secrets, store, selection)
 
     def find(self, pattern: str) -> list[str]:
         """List the URLs that match a pattern."""

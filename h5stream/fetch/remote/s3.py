@@ -119,7 +119,9 @@ class S3Transport(TellingTransport):
             wanted = {"Range": f"bytes={start}-{stop - 1}", **condition}
             answer = await client.get_object(**parameters, **wanted)
             async with answer["Body"] as body:
-                data = await body.read()
+                data = await _read_at_most(body, stop - start)
+        except FaultError as error:
+            fault = error
         except Exception as error:
             fault = _fault_of(error)
         else:
@@ -127,7 +129,8 @@ class S3Transport(TellingTransport):
             if place and not place.startswith(f"bytes {start}-"):
                 raise FaultError(Fault.TRANSIENT, f"the answer is for {place!r}")
             size_bytes = int(size) if size.isdecimal() else None
-            return Response(data, size_bytes, f"etag {answer.get('ETag', '')}")
+            etag = answer.get("ETag", "")
+            return Response(data, size_bytes, f"etag {etag}" if etag else "")
         if fault.fault is Fault.REFUSED:
             fault = await self._renew(fault, used)
         raise fault
@@ -162,6 +165,18 @@ class S3Transport(TellingTransport):
                 except Exception:
                     return fault
         return FaultError(Fault.TRANSIENT, fault.what)
+
+
+async def _read_at_most(body: Any, nbytes: int) -> bytes:
+    """Read a body; one that goes on beyond what was asked for is not read to its end."""
+    parts, left = [], nbytes + 1
+    while left and (part := await body.read(left)):
+        parts.append(part)
+        left -= len(part)
+    if not left:
+        body.close()
+        raise FaultError(Fault.TRANSIENT, "the server ignores Range and sends more than was asked")
+    return b"".join(parts)
 
 
 def _fault_of(error: Exception) -> FaultError:

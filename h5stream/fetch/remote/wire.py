@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import select
 import ssl
 from collections import Counter
 from collections.abc import Mapping
@@ -117,6 +118,16 @@ class _Wire(asyncio.BufferedProtocol):
     def is_open(self) -> bool:
         """Whether another request can be sent."""
         return self.transport is not None and not self.transport.is_closing()
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether bytes, or the end, have come that belong to no request."""
+        socket = None if self.transport is None else self.transport.get_extra_info("socket")
+        if socket is None:
+            return True
+        poll = select.poll()
+        poll.register(socket, select.POLLIN | select.POLLHUP | select.POLLERR)
+        return bool(poll.poll(0))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -297,7 +308,8 @@ class Wires:
         wires = self._idle.get(origin, [])
         while wires:
             wire = wires.pop()
-            if wire.is_open and wire.loop.time() - wire.idle_since_s < _MOST_IDLE_S:
+            is_fresh = wire.loop.time() - wire.idle_since_s < _MOST_IDLE_S
+            if wire.is_open and is_fresh and not wire.has_waiting:
                 return wire
             wire.close()
         return None
