@@ -101,6 +101,11 @@ class Dataset(torch.utils.data.Dataset[Any]):
         """What the files hold; scans them if that has not been done."""
         return self._files.catalog
 
+    @property
+    def categories(self) -> dict[str, list[Any]]:
+        """What the codes of categories stand for; see `Pipe.categories`."""
+        return self.catalog.categories
+
     def rows(self) -> Rows:
         """Say which file and group each row comes from; see `Pipe.rows`."""
         return self.catalog.rows()

@@ -8,10 +8,15 @@ same for all.
 - ``X``, ``layers/…``, ``obsm/…`` and ``raw/X`` are dense or CSR matrices. CSC ones have no rows to
   stream: small ones are turned into CSR in memory, others refused.
 - ``obs/…`` are numbers or text. Categories come as text (or as the numbers that they are), because
-  that is what the file shows to its readers; a missing one is ``""`` or NaN. The column is in
+  that is what the file shows to its readers; a missing one is `None` or NaN. The column is in
   memory: 16 bytes a row, as rows share the text of their category. ``obs/…/codes`` are the numbers
-  of categories, streamed: good labels for training, -1 where missing. `list_categories` names them.
-- Nullable columns come as numbers, NaN where missing, or as text.
+  of categories: good labels for training, -1 where missing. Over several files they count the
+  union of all categories, which `categories` of a stream tells; ``obs/…/file_codes`` are those
+  that stand in each file.
+- Nullable columns come as numbers, NaN where missing, or as text, `None` where missing. Integers
+  that a float cannot hold are refused.
+- Columns of ``X``, ``layers/…`` and ``raw/X`` are genes. Files whose ``var_names`` differ are
+  refused.
 
 By default: X, layers, obsm and obs. ``raw/X``, which has other genes, codes and ``obsp/…`` are
 there by name.
@@ -20,6 +25,7 @@ there by name.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,11 +46,12 @@ from h5stream.conventions.nodes import (
     refuse,
 )
 from h5stream.errors import ConfigError, UnsupportedError
-from h5stream.fields import Dense, FileSpec, Known, Sparse, Vlen
+from h5stream.fields import Dense, FileSpec, Known, Meaning, Sparse, Vlen
 
-__all__ = ["default_fields", "field_names", "list_categories", "recognise"]
+__all__ = ["default_fields", "field_names", "list_categories", "meaning", "recognise"]
 
 _CODES = "/codes"
+_FILE_CODES = "/file_codes"
 _NUMBERS = "biufc"
 
 
@@ -84,7 +91,8 @@ def _further_names(file: h5py.File) -> list[str]:
         for name in _column_names(file)
         if _find_categories(file, name) is not None
     ]
-    return [*raw, *codes, *_members(file, "obsp")]
+    own = [name.removesuffix(_CODES) + _FILE_CODES for name in codes]
+    return [*raw, *codes, *own, *_members(file, "obsp")]
 
 
 def _members(file: h5py.File, place: str) -> list[str]:
@@ -123,6 +131,42 @@ def _raw_path(file: h5py.File) -> str | None:
     return next((path for path in ("raw/X", "raw.X") if find(file, path) is not None), None)
 
 
+def meaning(file: h5py.File, name: str) -> Meaning | None:
+    """Say what the codes of a column, or the columns of a matrix, are in this file."""
+    if name.startswith("obs/") and name.endswith(_CODES):
+        known = _find_categories(file, name.removeprefix("obs/").removesuffix(_CODES))
+        return None if known is None else Meaning(categories=tuple(_read_column(known)))
+    if not _is_by_gene(name):
+        return None
+    names = _gene_names(file, name)
+    if names is None:
+        return None
+    text = "\0".join(names).encode()
+    return Meaning(columns=hashlib.blake2b(text, digest_size=16).hexdigest())
+
+
+def _is_by_gene(name: str) -> bool:
+    return name in ("X", "raw/X") or name.startswith("layers/")
+
+
+def _gene_names(file: h5py.File, name: str) -> list[str] | None:
+    """Read the names of a matrix's columns, None if the file has none."""
+    holders = ("raw/var", "raw.var") if name == "raw/X" else ("var",)
+    var = next((found for path in holders if (found := find(file, path)) is not None), None)
+    if isinstance(var, h5py.Dataset):
+        index = next((n for n in ("index", "_index") if n in (var.dtype.names or ())), None)
+        if index is None:
+            return None
+        texts = read_bounded(var, member=index).tolist()
+        return [text.decode() if isinstance(text, bytes) else str(text) for text in texts]
+    if var is None:
+        return None
+    names = find(var, attribute_text(var, "_index") or "_index")
+    if not isinstance(names, h5py.Dataset):
+        return None
+    return [str(value) for value in _read_column(names)]
+
+
 def default_fields(file: h5py.File, fields: Sequence[str] | None = None) -> dict[str, FileSpec]:
     """Say how the fields are laid out.
 
@@ -152,7 +196,7 @@ def _field(file: h5py.File, name: str, columns: Sequence[str]) -> FileSpec:
     if place == "obs":
         if rest in columns:
             return _obs(file, rest)
-        return Dense(_codes_path(file, rest.removesuffix(_CODES)))
+        return Dense(_codes_path(file, rest.removesuffix(_CODES).removesuffix(_FILE_CODES)))
     if name == "raw/X":
         return _matrix(file, _raw_path(file) or name)
     holder = find(file, place)
@@ -318,6 +362,8 @@ def _look_up(file: h5py.File, name: str, categories: h5py.Dataset) -> Column:
             f"has {len(known)} categories, but row {wrong[0]} of obs/{name} has the code "
             f"{codes[wrong[0]]}",
         )
+    if isinstance(known, Ragged) and (codes < 0).any():
+        return np.array([*known, None], object)[codes]
     if isinstance(known, Ragged):
         starts, lengths = np.append(known.offsets[:-1], 0), np.append(known.lengths, 0)
         return Ragged.placed(known.values, starts[codes], lengths[codes], text=True)
@@ -346,9 +392,21 @@ def _read_nullable(column: h5py.Group) -> Column:
     masked = read_bounded(missing).astype(bool)
     if is_text(values):
         texts = read_texts(values)
-        return read_text_column(
-            ["" if gone else text for text, gone in zip(texts, masked.tolist(), strict=True)]
-        )
+        if not masked.any():
+            return read_text_column(texts)
+        pairs = zip(texts, masked.tolist(), strict=True)
+        return np.array([None if gone else text for text, gone in pairs], object)
     found = _read_column(values)
     assert isinstance(found, np.ndarray)
+    if found.dtype.kind in "iu" and masked.any() and _is_large(found[~masked]):
+        raise UnsupportedError(
+            f"{column.file.filename}: {column.name!r} has integers beyond 2**53 beside missing "
+            f"values, which floats with NaN cannot hold; stream its values and its mask: "
+            f"{column.name.strip('/')}/values and {column.name.strip('/')}/mask as plain datasets, "
+            "with convention=None"
+        )
     return _with_missing(found, masked)
+
+
+def _is_large(values: np.ndarray) -> bool:
+    return bool(len(values)) and (int(values.max()) > 2**53 or int(values.min()) < -(2**53))

@@ -11,7 +11,7 @@ import h5py
 from h5stream.conventions.convention import Convention
 from h5stream.conventions.table import CONVENTIONS, recognise
 from h5stream.errors import ConfigError
-from h5stream.fields import Asked, FileSpec, Members, default_names, resolve, resolve_known
+from h5stream.fields import Asked, FileSpec, Meaning, Members, default_names, resolve, resolve_known
 from h5stream.layout import DatasetLayout
 from h5stream.layout.elements import describe
 from h5stream.layout.scan import describe_all
@@ -31,11 +31,14 @@ class Choice:
         Name of the convention that has the say, if there is one.
     left_out : tuple of str
         What is left out by default, a sentence each.
+    meanings : mapping
+        Key of the column -> what its numbers mean in this file.
     """
 
     specs: Mapping[str, Any]
     convention: str | None = None
     left_out: tuple[str, ...] = ()
+    meanings: Mapping[str, Meaning] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -69,9 +72,21 @@ class Wanted:
             return Choice(resolve(file, self._plain(file)))
         fields = self._named(known, file)
         if self.fields is not None:
-            return Choice(resolve(file, fields), known.name)
+            meanings = self._meanings(known, file, self.fields)
+            return Choice(resolve(file, fields), known.name, meanings=meanings)
         specs, unreadable = _readable(file, resolve(file, fields))
-        return Choice(specs, known.name, (*known.omits(file), *unreadable))
+        meanings = self._meanings(known, file, {name: name for name in specs})
+        return Choice(specs, known.name, (*known.omits(file), *unreadable), meanings)
+
+    def _meanings(
+        self, known: Convention, file: h5py.File, fields: Mapping[str, Any]
+    ) -> dict[str, Meaning]:
+        found = {
+            key: known.meaning(file, name, **self.options)
+            for key, name in fields.items()
+            if isinstance(name, str)
+        }
+        return {key: meaning for key, meaning in found.items() if meaning is not None}
 
     def choose_saved(
         self, datasets: Mapping[str, DatasetLayout], convention: str | None, *, complete: bool

@@ -10,13 +10,17 @@ import h5py
 
 from h5stream.conventions.nodes import refuse_damage
 from h5stream.errors import ConfigError
-from h5stream.fields import FileSpec
+from h5stream.fields import FileSpec, Meaning
 
 __all__ = ["Convention"]
 
 
 def _nothing(file: h5py.File) -> list[str]:
     return []
+
+
+def _no_meaning(file: h5py.File, name: str, **options: Any) -> None:
+    return None
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,8 @@ class Convention:
         File, names (or None) and options -> fields by name.
     omits : callable
         File -> what the default fields leave out, a sentence each.
+    meaning : callable
+        File, name of a field and options -> what its numbers mean, if files may differ in that.
     """
 
     name: str
@@ -51,6 +57,7 @@ class Convention:
     names: Callable[[h5py.File], list[str]]
     make: Callable[..., dict[str, FileSpec]]
     omits: Callable[[h5py.File], list[str]] = _nothing
+    meaning: Callable[..., Meaning | None] = _no_meaning
 
     def recognise(self, file: h5py.File) -> bool:
         """Tell whether a file was written in this way; damaged files were not."""

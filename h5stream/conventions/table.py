@@ -36,6 +36,7 @@ CONVENTIONS: tuple[Convention, ...] = (
         recognises=anndata.recognise,
         names=anndata.field_names,
         make=anndata.default_fields,
+        meaning=anndata.meaning,
     ),
     Convention(
         name="trajectories",

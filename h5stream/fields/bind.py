@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeGuard, get_args
 
 import numpy as np
 
+from h5stream.columns import Ragged
 from h5stream.errors import ConfigError
 from h5stream.fields.dense import DenseField
 from h5stream.fields.field import ColumnType, Field
 from h5stream.fields.given import GivenField
 from h5stream.fields.join import Joined, Missing, join_groups
 from h5stream.fields.make import Read, make_field
+from h5stream.fields.meanings import check_columns, join_categories, recoded
 from h5stream.fields.names import RowNames
 from h5stream.fields.over_files import share_bounds, share_column
 from h5stream.fields.region import RaggedForm, RegionField, SliceForm
 from h5stream.fields.regions import Offsets
-from h5stream.fields.resolve import FileSlices, Known, Members
+from h5stream.fields.resolve import FileSlices, Known, Meaning, Members
 from h5stream.fields.sliced import (
     Cut,
     Reach,
@@ -31,7 +33,6 @@ from h5stream.fields.sliced import (
     n_elements,
 )
 from h5stream.fields.specs import Given, Picked, Slices
-from h5stream.fields.vlen import VlenField
 from h5stream.layout import DatasetLayout, FileLayout, Fingerprint
 
 __all__ = ["FileFields", "Unbound", "bind", "default_names"]
@@ -60,6 +61,8 @@ class FileFields:
         Which group each row comes from, if they come from groups.
     left_out : tuple of str
         What of the file is not streamed, a sentence each.
+    categories : mapping
+        Key of a column of codes -> what they stand for, in all files.
     """
 
     path: str
@@ -69,6 +72,7 @@ class FileFields:
     convention: str | None = None
     names: RowNames | None = None
     left_out: tuple[str, ...] = ()
+    categories: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
 
     @property
     def n_rows(self) -> int:
@@ -150,6 +154,8 @@ class Unbound:
         Name of the convention that chose the fields.
     left_out : tuple of str
         What was left out by default, a sentence each.
+    meanings : mapping
+        Key of the column -> what its numbers mean in this file.
     """
 
     layout: FileLayout
@@ -157,6 +163,7 @@ class Unbound:
     read: Read | None = None
     convention: str | None = None
     left_out: tuple[str, ...] = ()
+    meanings: Mapping[str, Meaning] = field(default_factory=dict)
 
 
 def bind(files: Sequence[Unbound], missing: Missing = "error") -> tuple[FileFields, ...]:
@@ -179,9 +186,18 @@ def bind(files: Sequence[Unbound], missing: Missing = "error") -> tuple[FileFiel
     """
     if missing not in get_args(Missing):
         raise ConfigError(f"missing must be one of {get_args(Missing)}, not {missing!r}")
+    files = _with_fields_of_first(files)
+    meanings = [file.meanings for file in files]
+    check_columns([file.layout.path for file in files], meanings)
+    categories = join_categories(meanings)
+    differing = {
+        key: joined
+        for key, joined in categories.items()
+        if any(found[key].categories != joined for found in meanings if key in found)
+    }
     joined = [join_groups(file.layout.path, file.specs, missing) for file in files]
     _refuse_doubt(files, joined)
-    bases = [_make_bases(file, join) for file, join in zip(files, joined, strict=True)]
+    bases = [_make_bases(file, join, differing) for file, join in zip(files, joined, strict=True)]
     bounds = _share_explicit(files, joined, bases)
     bound = [
         _bind_one(file, join, fields, own)
@@ -190,7 +206,8 @@ def bind(files: Sequence[Unbound], missing: Missing = "error") -> tuple[FileFiel
     told = [sentence for file in bound for sentence in file.left_out]
     if told and not any(file.n_rows for file in bound):
         raise ConfigError(f"nothing is left to stream: {'; '.join(told[:_SHOWN])}")
-    return _agreed(_with_given(files, bound))
+    agreed = _agreed(_with_given(files, bound))
+    return tuple(replace(file, categories=categories) for file in agreed)
 
 
 def _refuse_doubt(files: Sequence[Unbound], joined: Sequence[Joined]) -> None:
@@ -219,16 +236,54 @@ def _is_explicit(spec: Any) -> TypeGuard[Slices]:
     return isinstance(spec, Slices) and spec.starts is not None and not isinstance(spec, FileSlices)
 
 
-def _make_bases(file: Unbound, joined: Joined) -> dict[str, Field]:
+def _with_fields_of_first(files: Sequence[Unbound]) -> list[Unbound]:
+    """Leave out what only later files have, where a convention chose their fields."""
+    first, kept = files[0].specs, [files[0]]
+    for file in files[1:]:
+        more = [key for key in file.specs if key not in first]
+        told = tuple(
+            f"{file.layout.path}: {key!r} is not in {files[0].layout.path}" for key in more
+        )
+        specs = {key: spec for key, spec in file.specs.items() if key in first}
+        lacking = [key for key in first if key not in specs]
+        if lacking:
+            raise ConfigError(
+                f"{file.layout.path}: there is no field {lacking[0]!r}, which "
+                f"{files[0].layout.path} has; all files must agree: name the fields to stream"
+            )
+        kept.append(replace(file, specs=specs, left_out=(*file.left_out, *told)))
+    return kept
+
+
+def _recode(file: Unbound, key: str, made: Field, joined: Sequence[Any]) -> Field:
+    """Give the codes of a field the numbers that they have over all files."""
+    own = file.meanings[key].categories
+    assert own is not None, "only codes are made anew"
+    assert isinstance(made, DenseField), "codes lie in a dataset of their own"
+    assert file.read is not None, "codes are bound with a way to read"
+    codes = file.read(made.layout)
+    for member in made.members:
+        codes = codes[member]
+    found = recoded(key, codes, own, joined, file.layout.path)
+    return GivenField(key, found)
+
+
+def _make_bases(
+    file: Unbound, joined: Joined, categories: Mapping[str, Sequence[Any]]
+) -> dict[str, Field]:
     """Make all fields but those that are given, slices not cut yet."""
     bases = {
         key: spec.base if isinstance(spec, Slices) else spec for key, spec in joined.specs.items()
     }
-    return {
+    made = {
         key: make_field(key, spec, file.layout, file.read)
         for key, spec in bases.items()
         if not isinstance(spec, Given)
     }
+    coded = {
+        key: _recode(file, key, made[key], categories[key]) for key in categories if key in made
+    }
+    return {**made, **coded}
 
 
 def _share_explicit(
@@ -336,7 +391,7 @@ def _with_given(files: Sequence[Unbound], bound: Sequence[FileFields]) -> list[F
 
 
 def _agreed(files: Sequence[FileFields]) -> tuple[FileFields, ...]:
-    files = _agree_on_lengths(files)
+    files = _agree_on_missing(_agree_on_lengths(files))
     first = files[0]
     for file in files[1:]:
         for name in first.fields:
@@ -371,12 +426,29 @@ def _way_out(field: Field, found: ColumnType, expected: ColumnType) -> str:
 def _check_kind(name: str, file: FileFields, first: FileFields) -> None:
     """Refuse one field that is read in two ways; in-memory columns stand for vlen datasets."""
     kinds = {type(some.fields[name]) for some in (file, first)}
-    if len(kinds) > 1 and kinds != {VlenField, GivenField}:
+    if len(kinds - {GivenField}) > 1 or kinds == {RegionField, GivenField}:
         found, expected = (type(some.fields[name]).__name__ for some in (file, first))
         raise ConfigError(
             f"{file.path}: field {name!r} is laid out as a {found}, but in {first.path} as a "
             f"{expected}; all files must agree"
         )
+
+
+def _agree_on_missing(files: Sequence[FileFields]) -> Sequence[FileFields]:
+    """Make text of all files lists of `str`, where some file has `None` among it."""
+    agreed = list(files)
+    for name in files[0].fields:
+        columns = [file.fields[name].column for file in agreed if name in file.fields]
+        kinds = {"text" if each.kind == "text" else each.dtype.kind for each in columns}
+        if kinds != {"text", "O"}:
+            continue
+        for number, file in enumerate(agreed):
+            made = file.fields[name]
+            if isinstance(made, GivenField) and isinstance(made.data, Ragged):
+                strings = np.array([*made.data, None], object)[:-1]
+                fixed = {**file.fields, name: GivenField(name, strings)}
+                agreed[number] = replace(file, fields=fixed)
+    return agreed
 
 
 def _agree_on_lengths(files: Sequence[FileFields]) -> list[FileFields]:
@@ -386,9 +458,9 @@ def _agree_on_lengths(files: Sequence[FileFields]) -> list[FileFields]:
         forms = {field.form for field in fields if _has_rows_of_datasets(field)}
         if len(forms) < 2:
             continue
-        for number, field in enumerate(fields):
-            if _has_rows_of_datasets(field):
-                ragged = replace(field, form=RaggedForm())
+        for number, each in enumerate(fields):
+            if _has_rows_of_datasets(each):
+                ragged = replace(each, form=RaggedForm())
                 fixed = {**agreed[number].fields, name: ragged}
                 agreed[number] = replace(agreed[number], fields=fixed)
     return agreed

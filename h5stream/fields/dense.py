@@ -9,12 +9,16 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from h5stream.errors import ConfigError, UnsupportedError
+from h5stream.errors import ConfigError, LayoutError, UnsupportedError
 from h5stream.fields.field import ColumnType, Field
 from h5stream.layout import DatasetLayout
 from h5stream.plan.row_chunks import rows_per_row_chunk
 
 __all__ = ["DenseField"]
+
+
+_MOST_ROW_CHUNKS = 2**27
+"""Of a megabyte each they would be 128 TiB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +129,12 @@ class DenseField(Field):
             row_nbytes=self.layout.row_nbytes,
             target_bytes=target_bytes,
         )
+        if self.n_rows // step > _MOST_ROW_CHUNKS:
+            raise LayoutError(
+                f"{self.layout.file}: {self.layout.path!r} claims {self.n_rows} rows, which make "
+                f"{self.n_rows // step} row chunks, more than {_MOST_ROW_CHUNKS}; it is damaged, "
+                "or take a part of it with n_rows="
+            )
         return np.append(np.arange(0, self.n_rows, step), self.n_rows)
 
     def select(self, elements: np.ndarray) -> np.ndarray:

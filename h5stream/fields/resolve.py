@@ -30,7 +30,7 @@ from h5stream.layout.contents import (
     matrix_width,
     read_attribute,
 )
-from h5stream.layout.names import find_named, natural_key
+from h5stream.layout.names import find_named, natural_key, split_members
 
 __all__ = [
     "Asked",
@@ -38,6 +38,7 @@ __all__ = [
     "FileSpec",
     "Groups",
     "Known",
+    "Meaning",
     "Members",
     "names_of",
     "resolve",
@@ -116,6 +117,22 @@ class FileSlices(Slices):
     """Slices whose explicit bounds count the elements of one file."""
 
 
+@dataclass(frozen=True)
+class Meaning:
+    """What the numbers of a field mean in one file, which others may mean otherwise.
+
+    Parameters
+    ----------
+    categories : tuple or None
+        What its codes stand for, by number; -1 is for a missing one.
+    columns : str or None
+        A digest of the names of its columns.
+    """
+
+    categories: tuple[Any, ...] | None = None
+    columns: str | None = None
+
+
 FileSpec = FieldSpec | Known
 """What a convention may say of one file."""
 
@@ -152,6 +169,12 @@ def _resolve(file: Any, spec: Any) -> Any:
 
 def _by_kind(file: Any, path: str) -> Any:
     kind = kind_of(file, path)
+    group, members = split_members(path)
+    if kind in (Kind.GROUP, Kind.SPARSE) and members and path not in file:
+        raise ConfigError(
+            f"{file.filename}: {group!r} is a group, not a compound; ask for "
+            f"{'/'.join([group, *members])!r}"
+        )
     if kind is Kind.GROUP and _holds_datasets_only(file, path):
         return _resolve(file, Grouped(path))
     if kind is Kind.SPARSE:

@@ -58,10 +58,18 @@ def find_node(file: Any, name: str) -> Any:
     try:
         return file[path]
     except (KeyError, ValueError) as error:
-        known = list_paths(file, _MOST_NAMES)
+        known = _known_names(file)
         close = difflib.get_close_matches(name.strip("/"), known, n=3, cutoff=0.5)
         hint = f"did you mean {', '.join(close)}?" if close else f"it has {some(known)}"
         raise ConfigError(f"{file.filename}: there is no dataset {name!r}; {hint}") from error
+
+
+def _known_names(file: Any) -> list[str]:
+    """List names for a hint; none if h5py cannot, for names that are not UTF-8."""
+    try:
+        return list_paths(file, _MOST_NAMES)
+    except (SystemError, UnicodeError, RuntimeError, KeyError, ValueError):
+        return []
 
 
 def list_paths(group: Any, most: int | None = None) -> list[str]:
@@ -104,6 +112,8 @@ def kind_of(file: Any, name: str) -> Kind:
     node = find_node(file, name)
     if isinstance(node, h5py.Dataset):
         return Kind.VLEN if read_vlen_type(node.id.get_type()) else Kind.DENSE
+    if not isinstance(node, h5py.Group):
+        raise ConfigError(f"{file.filename}: {name!r} is a type, not a dataset")
     if set(node) >= _CSR and not _is_by_column(node):
         return Kind.SPARSE
     return Kind.GROUP

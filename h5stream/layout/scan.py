@@ -177,6 +177,8 @@ def _find(file: h5py.File, name: str, *, alone: bool = False) -> h5py.Dataset:
         )
     node = find_node(file, name)
     if not isinstance(node, h5py.Dataset):
+        if not isinstance(node, h5py.Group):
+            raise ConfigError(f"{file.filename}: {name!r} is a type, not a dataset")
         inside = [f"{name}/{known}" for known in node]
         raise ConfigError(
             f"{file.filename}: {name!r} is a group, not a dataset; it has {some(inside)}"

@@ -203,6 +203,22 @@ class Chain(IterableDataset[Any]):
             return sum(len(lane.pieces) for lane in lanes)
         return count_of_rank(self.stages, self.catalog, instance, self.next_epoch)
 
+    @property
+    def categories(self) -> dict[str, list[Any]]:
+        """What the codes of categories stand for: by field, a list in the order of the codes.
+
+        Over several files it is the union of their categories, in the order in which they appear,
+        and codes count that; -1 is for a missing one.
+
+        Examples
+        --------
+        >>> import h5stream as h5s
+        >>> stream = h5s.H5Stream(h5s.example_file(), {"phase": "obs/phase/codes"})
+        >>> stream.categories
+        {'phase': ['G1', 'G2M', 'S']}
+        """
+        return self.catalog.categories
+
     def rows(self) -> Rows:
         """Say which file and group each row comes from, in the order of row numbers.
 

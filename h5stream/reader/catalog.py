@@ -82,6 +82,11 @@ class Catalog:
         """Field name -> what its rows are."""
         return {name: field.column for name, field in self.files[0].fields.items()}
 
+    @property
+    def categories(self) -> dict[str, list[Any]]:
+        """Field name -> what its codes stand for, in the order of the codes."""
+        return {name: list(known) for name, known in self.files[0].categories.items()}
+
     def rows(self) -> Rows:
         """Say where each row comes from, in the order of their numbers."""
         n_rows = [file.n_rows for file in self.files]
@@ -122,7 +127,7 @@ def expand_sources(sources: Sources, access: Access | None = None) -> list[str]:
         if is_url(source):
             paths.extend(_expand_url(source, access or Access()))
             continue
-        if not glob.has_magic(source) or Path(source).exists():
+        if not glob.has_magic(source) or _is_there(source):
             paths.append(source)
             continue
         found = sorted(glob.glob(source, recursive=True), key=natural_key)  # noqa: PTH207 (absolute patterns)
@@ -132,6 +137,13 @@ def expand_sources(sources: Sources, access: Access | None = None) -> list[str]:
     if not paths:
         raise ConfigError("no files were given; pass a path, a glob pattern or a list of them")
     return paths
+
+
+def _is_there(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):  # too long, or with a NUL: no pattern fits it either
+        return False
 
 
 def _expand_url(url: str, access: Access) -> list[str]:
@@ -204,7 +216,14 @@ def _unbound(found: ScannedFile, access: Access) -> Unbound:
     marks = found.layout.fingerprints
     read = partial(read_whole, marks=marks, routes=found.routes, access=access)
     choice = found.choice
-    return Unbound(found.layout, choice.specs, read, choice.convention, choice.left_out)
+    return Unbound(
+        found.layout,
+        choice.specs,
+        read,
+        choice.convention,
+        choice.left_out,
+        choice.meanings,
+    )
 
 
 def _add_routes(
