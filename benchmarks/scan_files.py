@@ -57,14 +57,19 @@ def write_many_chunks(
         add_dataset(file, "x", first, chunks, limits).resize(shape)
 
 
+def many_names(groups: int) -> list[str]:
+    """Name 1,000 datasets, which lie in so many groups."""
+    above = [f"{number % groups:02}_run/" if groups else "" for number in range(1000)]
+    return [f"{group}{number:03}_image" for number, group in enumerate(above)]
+
+
 def write_many_datasets(
     path: Path, options: Mapping[str, Any], groups: int, chunks: tuple[int, ...] | None
 ) -> None:
     """Write 1,000 datasets of a megabyte, with attributes."""
     with h5py.File(path, "w", **options) as file:
-        for number in range(1000):
-            group = file.require_group(f"{number % groups:02}_run") if groups else file
-            x = add_dataset(group, f"{number:03}_image", (16, 2**16), chunks)
+        for number, name in enumerate(many_names(groups)):
+            x = add_dataset(file, name, (16, 2**16), chunks)
             x.attrs["number"] = number
             x.attrs["scale"] = np.arange(4.0)
 
@@ -129,7 +134,7 @@ def _kinds() -> dict[str, Kind]:
     for version, options in versions.items():
         for groups, chunks in ((0, (1, 2**16)), (100, None)):
             write = partial(write_many_datasets, options=options, groups=groups, chunks=chunks)
-            kinds[f"datasets-{groups or 1}-groups-{version}"] = Kind(write)
+            kinds[f"datasets-{groups or 1}-groups-{version}"] = Kind(write, many_names(groups))
     return {**kinds, "vlen": Kind(write_vlen), "cells": Kind(write_cells)}
 
 

@@ -107,6 +107,23 @@ class Collation:
             return value.get(field, getattr(type(self), option))
         return value
 
+    def padded_lengths(self, field: str, lengths: np.ndarray) -> np.ndarray:
+        """Say how long rows are in the batch, if each were the longest of one.
+
+        Examples
+        --------
+        >>> Collation(pad_to_multiple_of=8, max_length=16).padded_lengths("x", np.array([3, 99]))
+        array([ 8, 16])
+        """
+        longest = self.of("max_length", field)
+        found = lengths if longest is None else np.minimum(lengths, longest)
+        if self.of("ragged", field) != "padded":
+            return found
+        if self.of("pad_to", field) is not None:
+            return np.full_like(lengths, self.of("pad_to", field))
+        multiple = self.of("pad_to_multiple_of", field) or 1
+        return -(-found // multiple) * multiple
+
     def treats_as_ragged(self, field: str) -> bool:
         """Say whether a field is ragged also where its rows happen to be equally long."""
         return isinstance(self.ragged, Mapping) and field in self.ragged

@@ -131,12 +131,12 @@ def _raw_path(file: h5py.File) -> str | None:
     return next((path for path in ("raw/X", "raw.X") if find(file, path) is not None), None)
 
 
-def meaning(file: h5py.File, name: str) -> Meaning | None:
+def meaning(file: h5py.File, name: str, *, alone: bool) -> Meaning | None:
     """Say what the codes of a column, or the columns of a matrix, are in this file."""
     if name.startswith("obs/") and name.endswith(_CODES):
         known = _find_categories(file, name.removeprefix("obs/").removesuffix(_CODES))
         return None if known is None else Meaning(categories=tuple(_read_column(known)))
-    if not _is_by_gene(name):
+    if alone or not _is_by_gene(name):
         return None
     names = _gene_names(file, name)
     if names is None:

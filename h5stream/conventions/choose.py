@@ -11,7 +11,16 @@ import h5py
 from h5stream.conventions.convention import Convention
 from h5stream.conventions.table import CONVENTIONS, recognise
 from h5stream.errors import ConfigError
-from h5stream.fields import Asked, FileSpec, Meaning, Members, default_names, resolve, resolve_known
+from h5stream.fields import (
+    Asked,
+    FileSpec,
+    Meaning,
+    Members,
+    default_names,
+    omitted_by_default,
+    resolve,
+    resolve_known,
+)
 from h5stream.layout import DatasetLayout
 from h5stream.layout.elements import describe
 from h5stream.layout.scan import describe_all
@@ -53,11 +62,14 @@ class Wanted:
         Name of a convention, "auto" or None.
     options : mapping
         Options of the convention.
+    alone : bool
+        Whether there is one file only, with which no other must agree.
     """
 
     fields: Mapping[str, Asked] | None = None
     convention: str | None = "auto"
     options: Mapping[str, Any] = field(default_factory=dict)
+    alone: bool = True
 
     def choose(self, file: h5py.File) -> Choice:
         """Choose the fields of one file, and make them concrete.
@@ -69,7 +81,8 @@ class Wanted:
         """
         known = _find(file, self.convention)
         if known is None:
-            return Choice(resolve(file, self._plain(file)))
+            plain, left_out = self._plain(file)
+            return Choice(resolve(file, plain), left_out=left_out)
         fields = self._named(known, file)
         if self.fields is not None:
             meanings = self._meanings(known, file, self.fields)
@@ -82,7 +95,7 @@ class Wanted:
         self, known: Convention, file: h5py.File, fields: Mapping[str, Any]
     ) -> dict[str, Meaning]:
         found = {
-            key: known.meaning(file, name, **self.options)
+            key: known.meaning(file, name, alone=self.alone)
             for key, name in fields.items()
             if isinstance(name, str)
         }
@@ -110,19 +123,19 @@ class Wanted:
         plain = self.convention is None or (self.convention == "auto" and convention is None)
         if not plain or self.options or (self.fields is None and not complete):
             return None
-        fields = self.fields or {name: name for name in default_names(datasets)}
+        fields, left_out = (self.fields, ()) if self.fields else _by_default(datasets)
         specs = resolve_known(fields, datasets)
-        return None if specs is None else Choice(specs)
+        return None if specs is None else Choice(specs, left_out=left_out)
 
-    def _plain(self, file: h5py.File) -> Mapping[str, Asked]:
+    def _plain(self, file: h5py.File) -> tuple[Mapping[str, Asked], tuple[str, ...]]:
         if self.options:
             raise ConfigError(
                 f"{file.filename}: options {sorted(self.options)} are those of a convention, but "
                 "the file shows none; name one with convention="
             )
         if self.fields is not None:
-            return self.fields
-        return {name: name for name in default_names(describe_all(file))}
+            return self.fields, ()
+        return _by_default(describe_all(file))
 
     def _named(self, known: Convention, file: h5py.File) -> Mapping[str, str | FileSpec]:
         if self.fields is None:
@@ -135,6 +148,14 @@ class Wanted:
             key: made[name] if isinstance(name, str) and name in made else name
             for key, name in self.fields.items()
         }
+
+
+def _by_default(
+    datasets: Mapping[str, DatasetLayout],
+) -> tuple[dict[str, Asked], tuple[str, ...]]:
+    """Choose plain datasets, and say which are left out."""
+    names = default_names(datasets)
+    return {name: name for name in names}, tuple(omitted_by_default(datasets, names))
 
 
 def _readable(file: h5py.File, specs: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:

@@ -19,7 +19,7 @@ def _nothing(file: h5py.File) -> list[str]:
     return []
 
 
-def _no_meaning(file: h5py.File, name: str, **options: Any) -> None:
+def _no_meaning(file: h5py.File, name: str, *, alone: bool) -> None:
     return None
 
 
@@ -46,7 +46,8 @@ class Convention:
     omits : callable
         File -> what the default fields leave out, a sentence each.
     meaning : callable
-        File, name of a field and options -> what its numbers mean, if files may differ in that.
+        File, name of a field, and whether the file is streamed alone -> what the numbers of the
+        field mean, where files may differ in that.
     """
 
     name: str

@@ -212,12 +212,19 @@ def omitted(file: h5py.File) -> list[str]:
     samples = _require_samples(file)
     if not samples.are_groups:
         return []
-    counts = Counter(name for node in samples.nodes for name in _leaves(node))
+    paths = [list_paths(node) for node in samples.nodes]
+    counts = Counter(path for of_sample in paths for path in of_sample)
+    holders = {
+        path: node
+        for node, of_sample in zip(samples.nodes, paths, strict=True)
+        for path in of_sample
+        if counts[path] < len(paths)
+    }
     return [
-        f"{file.filename}: {name!r} is in {count} of {len(samples.nodes)} samples only; ask for "
+        f"{file.filename}: {name!r} is in {counts[name]} of {len(paths)} samples only; ask for "
         f'Grouped("{samples.pattern}/{name}") with missing="drop"'
-        for name, count in counts.items()
-        if count < len(samples.nodes)
+        for name, holder in holders.items()
+        if isinstance(find(holder, name), h5py.Dataset)
     ]
 
 

@@ -11,7 +11,7 @@
 Nothing is read here but what `bind` is given a way to read: offsets and descriptors.
 """
 
-from h5stream.fields.bind import FileFields, Unbound, bind, default_names
+from h5stream.fields.bind import FileFields, Unbound, bind, default_names, omitted_by_default
 from h5stream.fields.dense import DenseField
 from h5stream.fields.field import ColumnType, Field
 from h5stream.fields.given import GivenField
@@ -41,7 +41,7 @@ from h5stream.fields.specs import (
     Vlen,
 )
 from h5stream.fields.split import Part, Split
-from h5stream.fields.subset import Subset, locate_rows, resolve_subset, window_rows
+from h5stream.fields.subset import Subset, WindowRows, locate_rows, resolve_subset, window_rows
 from h5stream.fields.vlen import VlenField
 
 __all__ = [
@@ -75,10 +75,12 @@ __all__ = [
     "Unbound",
     "Vlen",
     "VlenField",
+    "WindowRows",
     "bind",
     "default_names",
     "locate_rows",
     "names_of",
+    "omitted_by_default",
     "resolve",
     "resolve_known",
     "resolve_subset",

@@ -35,7 +35,7 @@ from h5stream.fields.sliced import (
 from h5stream.fields.specs import Given, Picked, Slices
 from h5stream.layout import DatasetLayout, FileLayout, Fingerprint
 
-__all__ = ["FileFields", "Unbound", "bind", "default_names"]
+__all__ = ["FileFields", "Unbound", "bind", "default_names", "omitted_by_default"]
 
 
 _SHOWN = 5
@@ -121,21 +121,76 @@ class FileFields:
         return self.rows is None or bool((np.diff(self.rows) >= 0).all())
 
 
+_MOST_DEFAULT = 32
+"""More datasets than that are no fields by default: somebody should say which are."""
+
+
 def default_names(layouts: Mapping[str, DatasetLayout]) -> list[str]:
     """Choose the datasets that share the leading length of the largest one.
 
-    Datasets that cannot be streamed are left out.
+    Datasets that cannot be streamed, and HDF5's dimension scales, are left out.
 
     Raises
     ------
     ConfigError
-        If no dataset can be streamed.
+        If no dataset can be streamed, there are too many to be columns, or groups that look like
+        samples hold them; the message has a line to write instead.
     """
-    streamable = {name: layout for name, layout in layouts.items() if not layout.refused}
+    streamable = {
+        name: layout
+        for name, layout in layouts.items()
+        if not layout.refused and not layout.is_scale
+    }
     if not streamable:
         raise ConfigError("no dataset has one row of plain elements per sample; name the fields")
     largest = max(streamable.values(), key=lambda layout: layout.nbytes)
-    return [name for name, layout in streamable.items() if layout.n_rows == largest.n_rows]
+    names = [name for name, layout in streamable.items() if layout.n_rows == largest.n_rows]
+    _refuse_siblings(streamable, names)
+    if len(names) > _MOST_DEFAULT:
+        raise ConfigError(
+            f"{largest.file}: {len(names)} datasets are as long as the largest, too many to be "
+            f"fields by default; name those that are wanted, fields=[{names[0]!r}, ...], or, if "
+            f"each is a sample, fields={{'x': h5stream.Grouped({_pattern_of(names)!r})}}"
+        )
+    return names
+
+
+def _refuse_siblings(streamable: Mapping[str, DatasetLayout], names: Sequence[str]) -> None:
+    """Refuse groups side by side with the same names inside: they may well be samples."""
+    inside: dict[tuple[str, str], set[str]] = {}
+    for name in streamable:
+        parts = name.strip("/").split("/")
+        for depth in range(len(parts) - 1):
+            above, rest = "/".join(parts[:depth]), "/".join(parts[depth + 1 :])
+            inside.setdefault((above, rest), set()).add(parts[depth])
+    for (above, rest), groups in inside.items():
+        ways = {"/".join(filter(None, [above, group, rest])) for group in groups}
+        if len(groups) > 1 and ways & {name.strip("/") for name in names}:
+            pattern = "/".join(filter(None, [above, "*", rest]))
+            first, second, *_others = sorted(ways)
+            raise ConfigError(
+                f"{streamable[names[0]].file}: {len(groups)} groups hold {rest!r}, and they may be "
+                f"samples or parts; for one sample a group write fields={{{rest!r}: "
+                f"h5stream.Grouped({pattern!r})}}, for rows of some of them "
+                f"fields=[{first!r}, ...] ({second!r} is another)"
+            )
+
+
+def _pattern_of(names: Sequence[str]) -> str:
+    above = {name.strip("/").rpartition("/")[0] for name in names}
+    return f"{above.pop()}/*".lstrip("/") if len(above) == 1 else "*/..."
+
+
+def omitted_by_default(layouts: Mapping[str, DatasetLayout], names: Sequence[str]) -> list[str]:
+    """Say which datasets are no fields by default, and why."""
+    chosen, told = set(names), []
+    for name, layout in layouts.items():
+        if name in chosen:
+            continue
+        reason = layout.refused or ("it is a dimension scale" if layout.is_scale else "")
+        reason = reason or f"it has {layout.n_rows} rows, not {layouts[names[0]].n_rows}"
+        told.append(f"{layout.file}: {name!r} is no field by default: {reason}")
+    return told
 
 
 @dataclass(frozen=True, eq=False)

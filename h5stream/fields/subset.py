@@ -16,7 +16,7 @@ from h5stream.columns import Column, Ragged
 from h5stream.errors import ConfigError
 from h5stream.fields.split import Part, Split
 
-__all__ = ["Subset", "labels_of", "locate_rows", "resolve_subset", "window_rows"]
+__all__ = ["Subset", "WindowRows", "labels_of", "locate_rows", "resolve_subset", "window_rows"]
 
 Subset = (
     Sequence[int]
@@ -263,11 +263,16 @@ def locate_rows(rows: np.ndarray, n_rows_of_files: Sequence[int]) -> tuple[np.nd
     return file, rows - starts[file]
 
 
-def window_rows(n_rows: int, length: int, stride: int = 1) -> np.ndarray:
+class WindowRows(np.ndarray):
+    """Rows of windows, one window after the other, which a shuffle would take apart."""
+
+
+def window_rows(n_rows: int, length: int, stride: int = 1) -> WindowRows:
     """List the rows of all windows, one window after the other.
 
     As a subset of a stream in order with ``batch_size=length``, each batch is a window, whatever
-    the rows are: ragged, sparse, or text.
+    the rows are: ragged, sparse, or text. A stream that shuffles refuses them, because it shuffles
+    rows one by one.
 
     Parameters
     ----------
@@ -279,11 +284,11 @@ def window_rows(n_rows: int, length: int, stride: int = 1) -> np.ndarray:
     Examples
     --------
     >>> window_rows(6, 4, 2)
-    array([0, 1, 2, 3, 2, 3, 4, 5])
+    WindowRows([0, 1, 2, 3, 2, 3, 4, 5])
     """
     if length < 1 or stride < 1:
         raise ConfigError(f"length={length} and stride={stride} of windows must be positive")
     if length > n_rows:
         raise ConfigError(f"windows of {length} rows do not fit in {n_rows} rows")
     starts = np.arange(0, n_rows - length + 1, stride, dtype=np.int64)
-    return (starts[:, None] + np.arange(length)).reshape(-1)
+    return (starts[:, None] + np.arange(length)).reshape(-1).view(WindowRows)

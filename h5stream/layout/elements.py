@@ -66,7 +66,15 @@ def describe(dataset: h5py.Dataset, *, sizes: bool = True) -> DatasetLayout:
         enum=enum,
         vlen=vlen,
         user_block_bytes=int(dataset.file.userblock_size) if vlen else 0,
+        is_scale=len(shape) == 1 and _is_scale(identifier),
     )
+
+
+def _is_scale(identifier: Any) -> bool:
+    """Look for HDF5's mark; without an attribute of its name nothing more is read."""
+    if not h5py.h5a.exists(identifier, b"CLASS"):
+        return False
+    return bool(h5py.h5ds.is_scale(identifier))
 
 
 def read_vlen_type(stored: Any) -> VlenType | None:

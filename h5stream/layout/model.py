@@ -153,6 +153,8 @@ class DatasetLayout:
         All axes of the stored dataset are one here.
     user_block_bytes : int
         What addresses in heap descriptors do not count.
+    is_scale : bool
+        HDF5's own mark of a dimension scale: coordinates along an axis of other datasets.
     """
 
     file: str
@@ -173,6 +175,7 @@ class DatasetLayout:
     axis: int = 0
     flat: bool = False
     user_block_bytes: int = 0
+    is_scale: bool = False
 
     @property
     def key(self) -> tuple[str, str]:

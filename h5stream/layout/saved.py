@@ -35,7 +35,7 @@ from h5stream.layout.tables import check_inside
 __all__ = ["SavedFile", "is_layout", "pack_layouts", "unpack_layouts"]
 
 _FORMAT = "h5stream layouts"
-_VERSION = 1
+_VERSION = 2
 _HEADER = "header"
 _BEGIN_BYTES = 4096
 _FEW_BYTES, _MOST_RATIO = 2**24, 1024
@@ -53,6 +53,7 @@ _PLAIN = (
     "indirect",
     "refused",
     "user_block_bytes",
+    "is_scale",
 )
 _BFLOAT16 = "bfloat16"
 _UNREADABLE = (

@@ -11,7 +11,7 @@ A place is that of the window, its number, and how many of its batches were give
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -47,6 +47,10 @@ _PURPOSE = 3
 """Of the generator's streams that order the batches of windows; see `plan.order`."""
 
 
+def _as_it_is(lengths: np.ndarray) -> np.ndarray:
+    return lengths
+
+
 @dataclass(frozen=True)
 class Bucket(LaneStage):
     """Put rows of similar length together.
@@ -58,7 +62,7 @@ class Bucket(LaneStage):
     batch_size : int or None
         Rows of a batch; only a lane's last is shorter. With `max_tokens`: at most so many.
     max_tokens : int or None
-        Most elements of a batch, when its rows are padded to the longest.
+        Most elements of a batch, as it will be padded.
     drop_last : bool
         Leave a lane's short last batch out.
     buffer_size : int or None
@@ -66,6 +70,8 @@ class Bucket(LaneStage):
         fixed size, but no more than fit in 64 MiB.
     shuffle : bool
         Draw the order of a window's batches; else the longest come first.
+    padded : callable
+        Length of the longest row of a batch -> length that its rows will be padded to.
     """
 
     by: By
@@ -74,6 +80,7 @@ class Bucket(LaneStage):
     drop_last: bool = False
     buffer_size: int | None = None
     shuffle: bool = True
+    padded: Callable[[np.ndarray], np.ndarray] = field(default=_as_it_is, repr=False)
 
     method: ClassVar[str] = "bucket"
     takes: ClassVar[frozenset[Items]] = frozenset({Items.BLOCKS, Items.SAMPLES})
@@ -145,7 +152,7 @@ class Bucket(LaneStage):
         lengths = _lengths_of(self.by, block)
         if self.max_tokens is not None:
             batches = budget_buckets(
-                lengths, max_tokens=self.max_tokens, batch_size=self.batch_size
+                self.padded(lengths), max_tokens=self.max_tokens, batch_size=self.batch_size
             )
             return self._ordered(batches, lane, window)
         assert self.batch_size is not None, "bucket() needs one of both"

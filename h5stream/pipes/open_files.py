@@ -16,7 +16,7 @@ from h5stream.errors import ConfigError
 from h5stream.fetch import Access, is_url
 from h5stream.fetch.redact import public_url
 from h5stream.fetch.store import PieceStore
-from h5stream.fields import Asked, FieldSpec, Missing, Subset
+from h5stream.fields import Asked, FieldSpec, Missing, Subset, WindowRows
 from h5stream.pipes.stage import Items, Stage
 from h5stream.reader import Catalog, choose_rows, open_catalog
 from h5stream.reader.catalog import Sources
@@ -77,6 +77,11 @@ class OpenFiles(Stage):
     ) -> None:
         self.sources = _as_paths(sources)
         self.fields = _named(fields)
+        if isinstance(subset, WindowRows) and not keep_order:
+            raise ConfigError(
+                "window_rows() lists windows row by row, and shuffle=True would take them apart; "
+                "stream windows in order, or shuffle slices: Slices(field, length, stride=...)"
+            )
         self.subset = subset
         self.keep_order = keep_order
         self.convention = convention

@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Unpack, get_args
 
@@ -267,7 +269,9 @@ class Pipe(Chain):
             ``padding_info``, ``pad_to``, ``pad_to_multiple_of``, ``max_length`` and ``sparse``.
         """
         if function is None:
-            return self.then(Collate(None, Collation.from_options(options)))
+            collation = Collation.from_options(options)
+            fitted = Pipe(tuple(_fitted(stage, collation) for stage in self.stages))
+            return fitted.then(Collate(None, collation))
         if options:
             raise ConfigError(
                 f"a function of yours makes the batches, so {', '.join(options)} would do nothing; "
@@ -284,6 +288,13 @@ class Pipe(Chain):
             How many items are kept ready.
         """
         return self.then(Prefetch(a_count("items", items)))
+
+
+def _fitted(stage: Stage, collation: Collation) -> Stage:
+    """Let a budget of elements count those of the batch as it will be padded."""
+    if not isinstance(stage, Bucket) or stage.max_tokens is None or not isinstance(stage.by, str):
+        return stage
+    return replace(stage, padded=partial(collation.padded_lengths, stage.by))
 
 
 def open_files(

@@ -199,7 +199,7 @@ def open_catalog(
     access = access or Access()
     paths = expand_sources(sources, access)
     finder = LayoutFinder(access, sidecar, cache)
-    wanted = Wanted(fields, convention, options or {})
+    wanted = Wanted(fields, convention, options or {}, alone=len(paths) == 1)
     scanned = finder.find(paths[:1], wanted)
     if fields is None and scanned[0].choice.convention is None:
         wanted = replace(wanted, fields={name: name for name in scanned[0].choice.specs})

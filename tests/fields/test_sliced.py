@@ -198,7 +198,7 @@ def test_rows_that_stand_in_several_windows_are_decoded_once(tmp_path: Path) -> 
     path = tmp_path / "file.h5"
     with h5py.File(path, "w") as file:
         file.create_dataset("values", data=np.arange(100), chunks=(5,), compression="gzip")
-    rows = window_rows(100, 10, 3)
+    rows = np.array(window_rows(100, 10, 3))
     stream = h5s.H5Stream(path, ["values"], subset=rows, batch_size=10, shuffle=True)
     found = np.concatenate([batch["values"] for batch in stream])
     assert sorted(found.tolist()) == sorted(rows.tolist())
@@ -246,3 +246,11 @@ def test_slices_of_sequences_that_differ_are_refused(tmp_path: Path) -> None:
     fields = {name: h5s.Slices(h5s.Ragged("values", name), 3) for name in ("offsets", "others")}
     with pytest.raises(h5s.ConfigError, match="unequal numbers of rows: 2 and 2 slices"):
         open_catalog(str(path), fields)
+
+
+def test_rows_of_windows_are_not_shuffled_apart(tmp_path: Path) -> None:
+    path, _rows = write(tmp_path / "file.h5", [20])
+    with pytest.raises(h5s.ConfigError, match="shuffle=True would take them apart"):
+        h5s.H5Stream(path, ["values"], subset=window_rows(20, 4), batch_size=4, shuffle=True)
+    in_order = h5s.H5Stream(path, ["values"], subset=window_rows(20, 4), batch_size=4)
+    assert len(in_order) == 17

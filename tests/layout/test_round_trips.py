@@ -19,7 +19,7 @@ MOST_TRIPS = {
     "v2-tree": 9,
     "v1-paged-64k": 4,
     "v2-tree-paged-64k": 5,
-    "datasets-1-groups-v1": 20,
+    "datasets-1-groups-v1": 21,
     "datasets-100-groups-v1": 13,
     "datasets-1-groups-latest": 8,
     "datasets-100-groups-latest": 14,
