@@ -84,7 +84,7 @@ class PieceStore:
         """Read the folder's secret, or make it; without one, no other process finds the pieces."""
         path = self.folder / "key"
         for _attempt in range(2):
-            if key := read_own(path, _KEY_BYTES):
+            if key := _read_own(path, _KEY_BYTES):
                 return key
             with contextlib.suppress(OSError):
                 _make_folder(self.folder)
@@ -98,7 +98,7 @@ class PieceStore:
     def get(self, digest: bytes) -> bytes | None:
         """Return a piece, None if it is not there or damaged."""
         path = self._path(digest)
-        content = read_own(path, _HEAD.size + self.limit_bytes)
+        content = _read_own(path, _HEAD.size + self.limit_bytes)
         if content is None:
             return None
         data = content[_HEAD.size :]
@@ -169,7 +169,7 @@ class PieceStore:
                         path.unlink()
 
 
-def read_own(path: Path, most_bytes: int) -> bytes | None:
+def _read_own(path: Path, most_bytes: int) -> bytes | None:
     """Read a regular file of this user's, None if it is not there, or something else."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -10,7 +10,9 @@ import ml_dtypes
 import numpy as np
 
 from h5stream.errors import ConfigError, LayoutError, UnsupportedError
+from h5stream.fields.casting import fit_for
 from h5stream.fields.field import ColumnType, Field
+from h5stream.fields.specs import Casting
 from h5stream.layout import DatasetLayout
 from h5stream.plan.row_chunks import rows_per_row_chunk
 
@@ -35,6 +37,8 @@ class DenseField(Field):
         Which member of its compound type, from the outside in; empty for whole elements.
     convert : numpy.dtype or None
         Type of the column, if another than that of the elements.
+    casting : {"exact", "unsafe"}
+        What the conversion may do to values.
 
     Raises
     ------
@@ -48,6 +52,7 @@ class DenseField(Field):
     layout: DatasetLayout
     members: tuple[str, ...] = ()
     convert: np.dtype[Any] | None = None
+    casting: Casting = "exact"
 
     def __post_init__(self) -> None:
         layout = self.layout
@@ -138,7 +143,13 @@ class DenseField(Field):
         return np.append(np.arange(0, self.n_rows, step), self.n_rows)
 
     def select(self, elements: np.ndarray) -> np.ndarray:
-        """Pick the field's member out of decoded elements of the dataset; a view."""
+        """Pick the field's member out of decoded elements of the dataset; a view.
+
+        Raises
+        ------
+        ConfigError
+            If the column's type cannot hold them.
+        """
         for member in self.members:
             elements = elements[member]
-        return elements
+        return fit_for(elements, self.convert, self.casting, file=self.layout.file, name=self.name)

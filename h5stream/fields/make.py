@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from h5stream.columns import Ragged as RaggedColumn
 from h5stream.columns import Text, stack, take
 from h5stream.errors import ConfigError, DecodeError, LayoutError, UnsupportedError
+from h5stream.fields.casting import fit_for
 from h5stream.fields.dense import DenseField
 from h5stream.fields.field import Field
 from h5stream.fields.given import GivenField
@@ -24,7 +25,7 @@ from h5stream.fields.region import (
 )
 from h5stream.fields.regions import Bounds, Offsets
 from h5stream.fields.resolve import Known, Members
-from h5stream.fields.specs import Dense, Picked, Ragged, Sparse, Vlen
+from h5stream.fields.specs import Casting, Dense, Picked, Ragged, Sparse, Vlen
 from h5stream.fields.vlen import VlenField, checked_descriptors, expected_places
 from h5stream.layout import DatasetLayout, FileLayout
 from h5stream.layout.names import split_members
@@ -74,6 +75,21 @@ def _dtype(spec: Any) -> np.dtype[Any] | None:
         raise ConfigError(f"{spec.dtype!r} is not a NumPy type") from error
 
 
+def _casting(spec: Any) -> Casting:
+    if spec.casting not in get_args(Casting):
+        raise ConfigError(f"casting must be one of {get_args(Casting)}, not {spec.casting!r}")
+    return spec.casting
+
+
+def _converted(
+    name: str, values: np.ndarray, to: np.dtype[Any] | None, spec: Any, file: str
+) -> np.ndarray:
+    """Convert values that were read at opening."""
+    values = fit_for(values, to, _casting(spec), file=file, name=name)
+    with np.errstate(all="ignore"):
+        return values if to is None else values.astype(to)
+
+
 def _make_dense(name: str, spec: Dense, file: FileLayout, read: Read | None) -> DenseField:
     layout = file.datasets[spec.path]
     members = _members(spec.path, layout)
@@ -90,7 +106,7 @@ def _make_dense(name: str, spec: Dense, file: FileLayout, read: Read | None) -> 
         field = DenseField(name, layout, members)
         length = field.dtype.itemsize // (4 if field.dtype.kind == "U" else 1)
         convert = np.dtype(f"{convert.kind}{max(1, length)}")
-    return DenseField(name, layout, members, convert)
+    return DenseField(name, layout, members, convert, _casting(spec))
 
 
 def _members(path: str, layout: DatasetLayout) -> tuple[str, ...]:
@@ -139,18 +155,18 @@ def _make_vlen(name: str, spec: Vlen, file: FileLayout, read: Read | None) -> Fi
     dtype = _dtype(spec) or vlen.dtype.newbyteorder("=")
     stored = _read(read, layout)
     if isinstance(stored, list):
-        rows = [np.asarray(row, dtype) for row in stored]
+        rows = [_converted(name, np.asarray(row), dtype, spec, layout.file) for row in stored]
         column = RaggedColumn.from_rows(rows or [np.empty(0, dtype)])[: len(rows)]
         return GivenField(name, RaggedColumn(column.values, column.offsets, text=text))
     size_bytes = file.fingerprints[layout.file].size_bytes
     descriptors = checked_descriptors(layout, stored, size_bytes)
     expected = expected_places(descriptors, vlen.dtype.itemsize)
-    return VlenField(name, layout, descriptors, expected, dtype, text)
+    return VlenField(name, layout, descriptors, expected, dtype, text, _casting(spec))
 
 
 def _make_ragged(name: str, spec: Ragged, file: FileLayout, read: Read | None) -> RegionField:
     layout = file.datasets[spec.values]
-    values = DenseField(name, layout, _members(spec.values, layout), _dtype(spec))
+    values = DenseField(name, layout, _members(spec.values, layout), _dtype(spec), _casting(spec))
     index = file.datasets[spec.offsets or spec.lengths or ""]
     offsets = _whole_numbers(index, read)
     if spec.lengths is not None:
@@ -232,7 +248,7 @@ def _make_sparse(name: str, spec: Sparse, file: FileLayout, read: Read | None) -
     if spec.n_columns < 0:
         raise ConfigError(f"field {name!r}: a matrix cannot have {spec.n_columns} columns")
     parts = (
-        Elements((DenseField(name, data, (), _dtype(spec)),)),
+        Elements((DenseField(name, data, (), _dtype(spec), _casting(spec)),)),
         Elements((DenseField(name, indices),)),
     )
     form = SparseForm(spec.n_columns, plain=spec.dense)
@@ -247,14 +263,17 @@ def _make_members(name: str, spec: Members, file: FileLayout, read: Read | None)
         values = [_scalar(layout, _read(read, layout)) for layout in layouts]
         if isinstance(values[0], str):
             return GivenField(name, stack(values))
-        return GivenField(name, np.array(values, _dtype(spec)))
+        stored = np.array(values)
+        return GivenField(name, _converted(name, stored, _dtype(spec), spec, layouts[0].file))
     lengthy = next((layout for layout in layouts if layout.vlen is not None), None)
     if lengthy is not None:
         raise UnsupportedError(
             f"{lengthy.file}: {lengthy.path!r} has elements of variable length, and one dataset a "
             "row can only hold elements of fixed length; store them as one dataset of all rows"
         )
-    datasets = tuple(DenseField(name, layout, (), _dtype(spec)) for layout in layouts)
+    datasets = tuple(
+        DenseField(name, layout, (), _dtype(spec), _casting(spec)) for layout in layouts
+    )
     first = datasets[0]
     for field in datasets:
         if (field.dtype, field.row_shape) != (first.dtype, first.row_shape):

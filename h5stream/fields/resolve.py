@@ -12,6 +12,7 @@ from typing import Any
 from h5stream.columns import stack
 from h5stream.errors import ConfigError
 from h5stream.fields.specs import (
+    Casting,
     Dense,
     FieldSpec,
     Given,
@@ -88,12 +89,15 @@ class Members:
         Convert to this type.
     flat : bool
         Flatten each dataset.
+    casting : {"exact", "unsafe"}
+        What the conversion may do.
     """
 
     paths: tuple[str, ...]
     groups: Groups
     dtype: str | None = None
     flat: bool = False
+    casting: Casting = "exact"
 
 
 @dataclass(frozen=True)
@@ -205,7 +209,7 @@ def _resolve_grouped(file: Any, spec: Grouped) -> Members | Known:
         spec.pattern,
     )
     if spec.attribute is None:
-        return Members(paths, groups, spec.dtype, spec.flat)
+        return Members(paths, groups, spec.dtype, spec.flat, spec.casting)
     values = [read_attribute(file, path, spec.attribute) for path in paths]
     return Known(stack(values), groups)
 

@@ -15,6 +15,7 @@ import numpy as np
 from h5stream.columns import Padding
 
 __all__ = [
+    "Casting",
     "Dense",
     "FieldSpec",
     "Given",
@@ -25,6 +26,9 @@ __all__ = [
     "Sparse",
     "Vlen",
 ]
+
+
+Casting = Literal["exact", "unsafe"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,9 @@ class Dense:
         Which axis counts samples.
     dtype : str or None
         Convert to this type; None: as stored.
+    casting : {"exact", "unsafe"}
+        What `dtype` may do to values: floats may be rounded to a narrower float, but nothing may
+        wrap, overflow, lose a fraction or NaN; or whatever NumPy does.
     n_rows : int or None
         Rows that are filled, if the dataset is longer.
     """
@@ -47,6 +54,7 @@ class Dense:
     axis: int = 0
     dtype: str | None = None
     n_rows: int | None = None
+    casting: Casting = "exact"
 
 
 @dataclass(frozen=True)
@@ -64,6 +72,8 @@ class Vlen:
         What to do with text that is not UTF-8: an error, or U+FFFD.
     dtype : str or None
         Convert numbers to this type.
+    casting : {"exact", "unsafe"}
+        What `dtype` may do to values; see `Dense`.
     n_rows : int or None
         Rows that are filled, if the dataset is longer.
     """
@@ -73,6 +83,7 @@ class Vlen:
     errors: Literal["strict", "replace"] = "strict"
     dtype: str | None = None
     n_rows: int | None = None
+    casting: Casting = "exact"
 
 
 @dataclass(frozen=True)
@@ -89,6 +100,9 @@ class Ragged:
         Dataset of the length of each row; give either this or `offsets`.
     dtype : str or None
         Convert to this type.
+    casting : {"exact", "unsafe"}
+        What `dtype` may do to values: floats may be rounded to a narrower float, but nothing may
+        wrap, overflow, lose a fraction or NaN; or whatever NumPy does.
     partial : bool
         Values may be left over: before the first offset, after the last, or beyond all lengths.
         Else that is an error, for then offsets or lengths are likely to mean something else.
@@ -99,6 +113,7 @@ class Ragged:
     lengths: str | None = None
     dtype: str | None = None
     partial: bool = False
+    casting: Casting = "exact"
 
 
 @dataclass(frozen=True)
@@ -113,6 +128,8 @@ class Sparse:
         Width of the matrix; None: as the group's attribute ``shape`` or ``h5sparse_shape`` says.
     dtype : str or None
         Convert the elements to this type.
+    casting : {"exact", "unsafe"}
+        What `dtype` may do to values; see `Dense`.
     n_rows : int or None
         Rows that are filled, if there are more.
     dense : bool
@@ -124,6 +141,7 @@ class Sparse:
     dtype: str | None = None
     n_rows: int | None = None
     dense: bool = False
+    casting: Casting = "exact"
 
 
 @dataclass(frozen=True)
@@ -143,6 +161,9 @@ class Grouped:
         Not the data: this attribute of the object that the pattern names (dataset or group).
     dtype : str or None
         Convert to this type.
+    casting : {"exact", "unsafe"}
+        What `dtype` may do to values: floats may be rounded to a narrower float, but nothing may
+        wrap, overflow, lose a fraction or NaN; or whatever NumPy does.
     n_rows : int or None
         Only the first so many datasets.
     flat : bool
@@ -159,6 +180,7 @@ class Grouped:
     n_rows: int | None = None
     flat: bool = False
     order: Literal["natural", "listed"] | None = None
+    casting: Casting = "exact"
 
 
 @dataclass(frozen=True)

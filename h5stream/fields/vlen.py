@@ -9,7 +9,9 @@ import numpy as np
 
 from h5stream.columns import Text
 from h5stream.errors import LayoutError
+from h5stream.fields.casting import fit_for
 from h5stream.fields.field import ColumnType, Field
+from h5stream.fields.specs import Casting
 from h5stream.layout import DatasetLayout
 from h5stream.plan.reads import cut_by_weight
 
@@ -40,6 +42,8 @@ class VlenField(Field):
         `expected_places`.
     dtype : numpy.dtype
         Of the elements of the column.
+    casting : {"exact", "unsafe"}
+        What a conversion to `dtype` may do to values.
     text : bool or "replace"
         Rows are `str`; see `h5stream.columns.Ragged`.
     """
@@ -50,6 +54,7 @@ class VlenField(Field):
     expected: np.ndarray
     dtype: np.dtype[Any]
     text: Text = False
+    casting: Casting = "exact"
 
     def picked(self, at: np.ndarray) -> VlenField:
         """Return the field whose row i is row ``at[i]`` of this one."""
@@ -65,6 +70,17 @@ class VlenField(Field):
     def n_rows(self) -> int:
         """Count the descriptors."""
         return len(self.descriptors)
+
+    def fit(self, elements: np.ndarray) -> np.ndarray:
+        """Return elements of the heap that may be written to the column.
+
+        Raises
+        ------
+        ConfigError
+            If the column's type cannot hold them.
+        """
+        to = None if self.dtype == elements.dtype else self.dtype
+        return fit_for(elements, to, self.casting, file=self.layout.file, name=self.name)
 
     @property
     def column(self) -> ColumnType:

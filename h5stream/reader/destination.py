@@ -50,17 +50,19 @@ class Destination:
         last = first + len(elements)
         for field, column in self.targets:
             values = field.select(elements)
-            if self.places is None:
-                column[(slice(first, last), *inside)] = values
-            else:
-                scatter(values, column, self.places[first:last])
+            with np.errstate(all="ignore"):  # what a conversion may do was decided in `select`
+                if self.places is None:
+                    column[(slice(first, last), *inside)] = values
+                else:
+                    scatter(values, column, self.places[first:last])
 
     def fill(self, value: np.ndarray, first: int, rows: int) -> None:
         """Set rows to the dataset's fill value."""
         last = first + rows
         where = slice(first, last) if self.places is None else self.places[first:last]
         for field, column in self.targets:
-            column[where] = field.select(value)
+            with np.errstate(all="ignore"):
+                column[where] = field.select(value)
 
     def raw_rows(self, first: int, rows: int) -> list[np.ndarray]:
         """Return the memory of rows, in order, as few pieces of bytes; for one whole field."""

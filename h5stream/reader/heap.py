@@ -175,7 +175,9 @@ class HeapRows:
 
     def _put(self, memory: np.ndarray, at: np.ndarray) -> None:
         started = time.perf_counter()
-        self._out[...] = _elements(memory, at, self._lengths, self._field.stored)
+        elements = self._field.fit(_elements(memory, at, self._lengths, self._field.stored))
+        with np.errstate(all="ignore"):  # what a conversion may do was decided in `fit`
+            self._out[...] = elements
         self._stats.add(decode_s=time.perf_counter() - started, decoded_bytes=self._out.nbytes)
 
     def _fetch(

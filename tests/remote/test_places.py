@@ -91,11 +91,10 @@ def stream(place: Place, name: str, **options: Any) -> h5s.H5Stream:
 
 
 def test_every_kind_of_storage_is_read_as_h5py_reads_it(place: Place, folder: Path) -> None:
-    pipe = stream(place, "kinds.h5", output="numpy")
-    batches = list(pipe)
     with h5py.File(folder / "kinds.h5") as file:
-        assert set(pipe.catalog.columns) == set(file)
-        for name in file:
+        names = list(file)
+        batches = list(stream(place, "kinds.h5", fields=names, output="numpy"))
+        for name in names:
             found = np.concatenate([batch[name] for batch in batches])
             assert (found == file[name][...]).all(), name
 
