@@ -7,6 +7,7 @@ decoded, and what memory the windows take.
 from __future__ import annotations
 
 import html
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -137,7 +138,8 @@ def explain(pipe: Pipe) -> Explanation:
     Examples
     --------
     >>> import h5stream as h5s
-    >>> stream = h5s.H5Stream(h5s.example_file("climate"), fields=["noy"], batch_size=4)
+    >>> fields = {"noy": h5s.Dense("noy", decode_cf=True)}
+    >>> stream = h5s.H5Stream(h5s.example_file("climate"), fields, batch_size=4)
     >>> print(stream.explain())
     files         1 (263.1 kB)
     convention    none
@@ -314,6 +316,7 @@ def _decoded_rows(layout: DatasetLayout, start: np.ndarray, stop: np.ndarray) ->
 def _layout_advice(catalog: Catalog, reports: Sequence[FieldReport]) -> Iterator[str]:
     for report in reports:
         layouts = catalog.files[0].fields[report.name].layouts
+        yield from _packing_advice(catalog, report.name)
         if not layouts:
             continue
         layout = layouts[0]
@@ -339,6 +342,19 @@ def _layout_advice(catalog: Catalog, reports: Sequence[FieldReport]) -> Iterator
                 f"{report.name!r} has chunks of {format_bytes(layout.chunk_nbytes)}; chunks of "
                 f"about 1 MB, like {_better_chunks(layout)}, need less memory and shuffle better"
             )
+
+
+def _packing_advice(catalog: Catalog, name: str) -> Iterator[str]:
+    """Say that numbers come out packed, for the first dataset where they do."""
+    packed = (layout for file in catalog.files for layout in file.fields[name].packed)
+    for layout in itertools.islice(packed, 1):
+        assert layout.packing is not None, "only datasets with such attributes are packed"
+        yield f"{name!r} comes out as it is stored, " + (
+            f"for {layout.packing.trouble} in {layout.path!r}"
+            if layout.packing.trouble
+            else f"but {layout.path!r} has {layout.packing}: decode_cf=True in its Dense, Ragged "
+            "or Grouped decodes it"
+        )
 
 
 def _better_chunks(layout: DatasetLayout) -> tuple[int, ...]:

@@ -135,6 +135,8 @@ def draw_tree(file: FileLayout, source: Source | None = None) -> Tree:
         node = _grow_group(groups, group).add(Text.assemble(*facts))
         if reading.plain != "direct":
             node.add(reading)
+        if layout.packing is not None and layout.packing.matters and not layout.refused:
+            node.add(Text(f"comes out as stored, without decode_cf=True: {layout.packing}"))
     return root
 
 

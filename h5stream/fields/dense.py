@@ -13,7 +13,7 @@ from h5stream.errors import ConfigError, LayoutError, UnsupportedError
 from h5stream.fields.casting import fit_for
 from h5stream.fields.field import ColumnType, Field
 from h5stream.fields.specs import Casting
-from h5stream.layout import DatasetLayout
+from h5stream.layout import DatasetLayout, Packing
 from h5stream.plan.row_chunks import rows_per_row_chunk
 
 __all__ = ["DenseField"]
@@ -39,6 +39,8 @@ class DenseField(Field):
         Type of the column, if another than that of the elements.
     casting : {"exact", "unsafe"}
         What the conversion may do to values.
+    packing : Packing or None
+        How elements are decoded before; None: they come out as stored.
 
     Raises
     ------
@@ -53,6 +55,7 @@ class DenseField(Field):
     members: tuple[str, ...] = ()
     convert: np.dtype[Any] | None = None
     casting: Casting = "exact"
+    packing: Packing | None = None
 
     def __post_init__(self) -> None:
         layout = self.layout
@@ -91,11 +94,18 @@ class DenseField(Field):
         """Element type of the column, in the machine's byte order."""
         if self.convert is not None:
             return self.convert
+        if self.packing is not None:
+            return np.dtype(self.packing.dtype)
         member = self._member_type()
         base = member.base if self.members else member
         if base.names is not None or base == ml_dtypes.bfloat16:
             return base.newbyteorder("=")
         return np.dtype(base.str).newbyteorder("=")
+
+    @property
+    def as_stored(self) -> bool:
+        """Whether stored elements, at most byte-swapped, are those of the column."""
+        return not self.members and self.convert is None and self.packing is None
 
     @property
     def row_shape(self) -> tuple[int, ...]:
@@ -123,6 +133,13 @@ class DenseField(Field):
         return (self.layout,)
 
     @property
+    def packed(self) -> tuple[DatasetLayout, ...]:
+        """The dataset, if its numbers stand for others and are not decoded."""
+        packing = self.layout.packing
+        told = packing is not None and packing.matters and self.packing is None
+        return self.layouts if told else ()
+
+    @property
     def identity(self) -> tuple[Any, ...]:
         """Path, members, type and shape."""
         return self.name, self.layout.key[1], self.members, str(self.dtype), self.row_shape
@@ -143,7 +160,7 @@ class DenseField(Field):
         return np.append(np.arange(0, self.n_rows, step), self.n_rows)
 
     def select(self, elements: np.ndarray) -> np.ndarray:
-        """Pick the field's member out of decoded elements of the dataset; a view.
+        """Make elements of the column, but for a last conversion, of elements of the dataset.
 
         Raises
         ------
@@ -152,4 +169,16 @@ class DenseField(Field):
         """
         for member in self.members:
             elements = elements[member]
+        if self.packing is not None:
+            elements = self._decode(elements)
         return fit_for(elements, self.convert, self.casting, file=self.layout.file, name=self.name)
+
+    def _decode(self, elements: np.ndarray) -> np.ndarray:
+        """Decode packed numbers, after a look at what floats can hold."""
+        packing = self.packing
+        assert packing is not None, "elements that are not packed are not decoded"
+        if elements.dtype.kind in "iu" and elements.dtype.itemsize == 8:
+            kept = elements[~np.isin(elements, packing.missing)]
+            floats = np.dtype(packing.dtype)
+            fit_for(kept, floats, self.casting, file=self.layout.file, name=self.name)
+        return packing.decode(elements)

@@ -75,6 +75,11 @@ class Field(ABC):
         """The datasets that are read for it, again in every epoch."""
 
     @property
+    def packed(self) -> tuple[DatasetLayout, ...]:
+        """Those of them whose numbers stand for others, and are not decoded."""
+        return ()
+
+    @property
     @abstractmethod
     def identity(self) -> tuple[Any, ...]:
         """What tells this field from another of the same name."""

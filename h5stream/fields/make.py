@@ -27,7 +27,7 @@ from h5stream.fields.regions import Bounds, Offsets
 from h5stream.fields.resolve import Known, Members
 from h5stream.fields.specs import Casting, Dense, Picked, Ragged, Sparse, Vlen
 from h5stream.fields.vlen import VlenField, checked_descriptors, expected_places
-from h5stream.layout import DatasetLayout, FileLayout
+from h5stream.layout import DatasetLayout, FileLayout, Packing
 from h5stream.layout.names import split_members
 
 __all__ = ["Read", "make_field", "pick_rows"]
@@ -81,6 +81,17 @@ def _casting(spec: Any) -> Casting:
     return spec.casting
 
 
+def _packing(spec: Any, layout: DatasetLayout) -> Packing | None:
+    """Return how elements are decoded, None if that is not wanted or not needed."""
+    packing = layout.packing if spec.decode_cf else None
+    if packing is not None and packing.trouble:
+        raise UnsupportedError(
+            f"{layout.file}: {layout.path!r} cannot be decoded: {packing.trouble}; leave decode_cf "
+            "out, and decode what is stored with map()"
+        )
+    return packing
+
+
 def _converted(
     name: str, values: np.ndarray, to: np.dtype[Any] | None, spec: Any, file: str
 ) -> np.ndarray:
@@ -106,7 +117,7 @@ def _make_dense(name: str, spec: Dense, file: FileLayout, read: Read | None) -> 
         field = DenseField(name, layout, members)
         length = field.dtype.itemsize // (4 if field.dtype.kind == "U" else 1)
         convert = np.dtype(f"{convert.kind}{max(1, length)}")
-    return DenseField(name, layout, members, convert, _casting(spec))
+    return DenseField(name, layout, members, convert, _casting(spec), _packing(spec, layout))
 
 
 def _members(path: str, layout: DatasetLayout) -> tuple[str, ...]:
@@ -166,7 +177,14 @@ def _make_vlen(name: str, spec: Vlen, file: FileLayout, read: Read | None) -> Fi
 
 def _make_ragged(name: str, spec: Ragged, file: FileLayout, read: Read | None) -> RegionField:
     layout = file.datasets[spec.values]
-    values = DenseField(name, layout, _members(spec.values, layout), _dtype(spec), _casting(spec))
+    values = DenseField(
+        name,
+        layout,
+        _members(spec.values, layout),
+        _dtype(spec),
+        _casting(spec),
+        _packing(spec, layout),
+    )
     index = file.datasets[spec.offsets or spec.lengths or ""]
     offsets = _whole_numbers(index, read)
     if spec.lengths is not None:
@@ -263,7 +281,12 @@ def _make_members(name: str, spec: Members, file: FileLayout, read: Read | None)
         values = [_scalar(layout, _read(read, layout)) for layout in layouts]
         if isinstance(values[0], str):
             return GivenField(name, stack(values))
-        stored = np.array(values)
+        stored = np.array(
+            [
+                value if (packing := _packing(spec, layout)) is None else packing.decode(value)
+                for layout, value in zip(layouts, values, strict=True)
+            ]
+        )
         return GivenField(name, _converted(name, stored, _dtype(spec), spec, layouts[0].file))
     lengthy = next((layout for layout in layouts if layout.vlen is not None), None)
     if lengthy is not None:
@@ -272,7 +295,8 @@ def _make_members(name: str, spec: Members, file: FileLayout, read: Read | None)
             "row can only hold elements of fixed length; store them as one dataset of all rows"
         )
     datasets = tuple(
-        DenseField(name, layout, (), _dtype(spec), _casting(spec)) for layout in layouts
+        DenseField(name, layout, (), _dtype(spec), _casting(spec), _packing(spec, layout))
+        for layout in layouts
     )
     first = datasets[0]
     for field in datasets:

@@ -245,6 +245,12 @@ class RegionField(Field):
         return tuple(field.layout for part in self.parts for field in part.datasets)
 
     @property
+    def packed(self) -> tuple[DatasetLayout, ...]:
+        """The datasets whose numbers stand for others, and are not decoded."""
+        fields = (field for part in self.parts for field in part.datasets)
+        return tuple(layout for field in fields for layout in field.packed)
+
+    @property
     def identity(self) -> tuple[Any, ...]:
         """Paths, type and form."""
         paths = tuple(part.first.layout.path for part in self.parts)
@@ -254,7 +260,14 @@ class RegionField(Field):
     def sources(self) -> tuple[Any, ...]:
         """What tells the elements from those of other datasets, or other views of them."""
         return tuple(
-            (field.layout.key, field.layout.axis, field.layout.shape, field.members, field.convert)
+            (
+                field.layout.key,
+                field.layout.axis,
+                field.layout.shape,
+                field.members,
+                field.convert,
+                field.packing,
+            )
             for part in self.parts
             for field in part.datasets
         )

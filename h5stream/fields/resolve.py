@@ -91,6 +91,8 @@ class Members:
         Flatten each dataset.
     casting : {"exact", "unsafe"}
         What the conversion may do.
+    decode_cf : bool
+        Numbers that netCDF packed are decoded.
     """
 
     paths: tuple[str, ...]
@@ -98,6 +100,7 @@ class Members:
     dtype: str | None = None
     flat: bool = False
     casting: Casting = "exact"
+    decode_cf: bool = False
 
 
 @dataclass(frozen=True)
@@ -209,7 +212,7 @@ def _resolve_grouped(file: Any, spec: Grouped) -> Members | Known:
         spec.pattern,
     )
     if spec.attribute is None:
-        return Members(paths, groups, spec.dtype, spec.flat, spec.casting)
+        return Members(paths, groups, spec.dtype, spec.flat, spec.casting, spec.decode_cf)
     values = [read_attribute(file, path, spec.attribute) for path in paths]
     return Known(stack(values), groups)
 

@@ -46,6 +46,10 @@ class Dense:
     casting : {"exact", "unsafe"}
         What `dtype` may do to values: floats may be rounded to a narrower float, but nothing may
         wrap, overflow, lose a fraction or NaN; or whatever NumPy does.
+    decode_cf : bool
+        Numbers that netCDF packed are decoded: multiplied by the attribute ``scale_factor``, added
+        to ``add_offset``, and NaN where they are ``_FillValue`` or ``missing_value``; see
+        `h5stream.layout.Packing`. Dates stay numbers.
     n_rows : int or None
         Rows that are filled, if the dataset is longer.
     """
@@ -55,6 +59,7 @@ class Dense:
     dtype: str | None = None
     n_rows: int | None = None
     casting: Casting = "exact"
+    decode_cf: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,10 @@ class Ragged:
     casting : {"exact", "unsafe"}
         What `dtype` may do to values: floats may be rounded to a narrower float, but nothing may
         wrap, overflow, lose a fraction or NaN; or whatever NumPy does.
+    decode_cf : bool
+        Numbers that netCDF packed are decoded: multiplied by the attribute ``scale_factor``, added
+        to ``add_offset``, and NaN where they are ``_FillValue`` or ``missing_value``; see
+        `h5stream.layout.Packing`. Dates stay numbers.
     partial : bool
         Values may be left over: before the first offset, after the last, or beyond all lengths.
         Else that is an error, for then offsets or lengths are likely to mean something else.
@@ -114,6 +123,7 @@ class Ragged:
     dtype: str | None = None
     partial: bool = False
     casting: Casting = "exact"
+    decode_cf: bool = False
 
 
 @dataclass(frozen=True)
@@ -164,6 +174,10 @@ class Grouped:
     casting : {"exact", "unsafe"}
         What `dtype` may do to values: floats may be rounded to a narrower float, but nothing may
         wrap, overflow, lose a fraction or NaN; or whatever NumPy does.
+    decode_cf : bool
+        Numbers that netCDF packed are decoded: multiplied by the attribute ``scale_factor``, added
+        to ``add_offset``, and NaN where they are ``_FillValue`` or ``missing_value``; see
+        `h5stream.layout.Packing`. Dates stay numbers.
     n_rows : int or None
         Only the first so many datasets.
     flat : bool
@@ -181,6 +195,7 @@ class Grouped:
     flat: bool = False
     order: Literal["natural", "listed"] | None = None
     casting: Casting = "exact"
+    decode_cf: bool = False
 
 
 @dataclass(frozen=True)

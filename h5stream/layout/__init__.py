@@ -18,6 +18,7 @@ from h5stream.layout.model import (
     VlenType,
 )
 from h5stream.layout.opening import fingerprint_of
+from h5stream.layout.packing import Packing
 from h5stream.layout.saved import SavedFile, pack_layouts, unpack_layouts
 from h5stream.layout.scan import scan_file
 from h5stream.layout.source import LocalSource, Source
@@ -31,6 +32,7 @@ __all__ = [
     "FilterSpec",
     "Fingerprint",
     "LocalSource",
+    "Packing",
     "SavedFile",
     "Source",
     "SparseSource",

@@ -11,6 +11,7 @@ import numpy as np
 from h5py import h5d, h5t
 
 from h5stream.layout.model import DatasetLayout, FilterSpec, Storage, VlenType
+from h5stream.layout.packing import read_packing
 
 __all__ = ["describe", "read_element_type", "read_vlen_type"]
 
@@ -67,6 +68,7 @@ def describe(dataset: h5py.Dataset, *, sizes: bool = True) -> DatasetLayout:
         vlen=vlen,
         user_block_bytes=int(dataset.file.userblock_size) if vlen else 0,
         is_scale=len(shape) == 1 and _is_scale(identifier),
+        packing=None if refused and shape else read_packing(identifier, dtype),
     )
 
 

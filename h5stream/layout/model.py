@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from h5stream.layout.packing import Packing
+
 __all__ = [
     "ChunkTable",
     "DatasetLayout",
@@ -155,6 +157,8 @@ class DatasetLayout:
         What addresses in heap descriptors do not count.
     is_scale : bool
         HDF5's own mark of a dimension scale: coordinates along an axis of other datasets.
+    packing : Packing or None
+        How elements stand for other numbers, by attributes; None: for themselves.
     """
 
     file: str
@@ -176,6 +180,7 @@ class DatasetLayout:
     flat: bool = False
     user_block_bytes: int = 0
     is_scale: bool = False
+    packing: Packing | None = None
 
     @property
     def key(self) -> tuple[str, str]:

@@ -30,6 +30,7 @@ from h5stream.layout.model import (
     Storage,
     VlenType,
 )
+from h5stream.layout.packing import Packing
 from h5stream.layout.tables import check_inside
 
 __all__ = ["SavedFile", "is_layout", "pack_layouts", "unpack_layouts"]
@@ -139,6 +140,7 @@ def _describe_dataset(
         "filters": [[spec.id, spec.name, list(spec.values)] for spec in layout.filters],
         "fill": None if layout.fill is None else layout.fill.tobytes().hex(),
         "enum": None if layout.enum is None else dict(layout.enum),
+        "packing": None if layout.packing is None else asdict(layout.packing),
     }
 
 
@@ -252,6 +254,7 @@ def _make_dataset(said: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> Dat
         fill=None if fill is None else np.frombuffer(bytes.fromhex(fill), dtype).reshape(()),
         enum=said["enum"],
         vlen=_make_vlen(said.get("vlen"), dtype),
+        packing=_make_packing(said["packing"]),
     )
     if "table" not in said:
         return layout
@@ -260,6 +263,18 @@ def _make_dataset(said: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> Dat
         for name, kind in _COLUMNS.items()
     }
     return replace(layout, table=ChunkTable(**columns))
+
+
+def _make_packing(said: Any) -> Packing | None:
+    if said is None:
+        return None
+    packing = Packing(**{**said, "missing": tuple(said["missing"])})
+    numbers = (packing.scale, packing.offset, *packing.missing)
+    if not all(type(number) in (int, float) for number in numbers):
+        raise ValueError(f"{numbers} are no numbers")
+    if packing.dtype not in ("float32", "float64") or type(packing.unsigned) is not bool:
+        raise ValueError(f"{packing.dtype!r} is no type of decoded numbers")
+    return replace(packing, trouble=str(packing.trouble))
 
 
 def _make_vlen(said: Any, dtype: np.dtype[Any]) -> VlenType | None:

@@ -126,7 +126,7 @@ class DatasetReads:
         if not direct or field.members or layout.byte_offset is None:
             return -1
         alike = (layout.file, layout.dtype) == (first.layout.file, first.layout.dtype)
-        return layout.byte_offset if alike else -1
+        return layout.byte_offset if alike and field.packing == first.packing else -1
 
     def _raw_jobs(
         self,

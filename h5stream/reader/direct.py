@@ -388,8 +388,7 @@ class DirectDataset:
         return (
             len(destination.targets) == 1
             and not layout.axis
-            and not destination.targets[0][0].members
-            and destination.targets[0][0].convert is None
+            and destination.targets[0][0].as_stored
             and (layout.dtype.isnative or layout.dtype.names is None)
         )
 
