@@ -6,6 +6,7 @@ and one reader; they are opened at the first read and never cross a fork.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import threading
@@ -85,6 +86,8 @@ class FallbackFile:
         rows = self._run(partial(self._read, layout, start, stop), arrived)
         if layout.dtype == ml_dtypes.bfloat16:
             rows = rows.astype(ml_dtypes.bfloat16)
+        if layout.vlen is not None and not layout.vlen.dtype.isnative:
+            rows = _in_order(rows, layout.vlen.dtype)
         return np.moveaxis(rows, layout.axis, 0) if layout.axis else rows
 
     def read_scalar(self, layout: DatasetLayout) -> Any:
@@ -138,3 +141,23 @@ class FallbackFile:
                 ) from error
             self._process = os.getpid()
         return self._file
+
+
+def _in_order(rows: np.ndarray, stored: np.dtype[Any]) -> np.ndarray:
+    """Name the byte order of elements of variable length that h5py left as it was."""
+    if stored.names is not None or not _leaves_order():
+        return rows
+    named = np.empty(len(rows), object)
+    for number, row in enumerate(rows):
+        named[number] = np.asarray(row).view(stored)
+    return named
+
+
+@functools.cache
+def _leaves_order() -> bool:
+    """Tell whether h5py hands out such numbers unswapped, as if they were the machine's (3.16)."""
+    foreign = np.dtype(np.int32).newbyteorder("S")
+    with _LOCK, h5py.File("order", "w", driver="core", backing_store=False) as file:
+        rows = file.create_dataset("x", 1, h5py.vlen_dtype(foreign))
+        rows[0] = [1]
+        return bool(rows[0][0] != 1)

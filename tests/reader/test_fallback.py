@@ -145,3 +145,25 @@ def test_a_catalog_that_goes_through_h5py_can_be_pickled(path: str) -> None:
     rows = write_rows(path)
     catalog = pickle.loads(pickle.dumps(open_catalog(path, {"x": "x"})))
     assert_same_bits(read_pieces(catalog, [(0, 5, 9)])["x"], rows[5:9])
+
+
+@pytest.mark.parametrize("kind", [">i4", "<f8", ">f8", "<u2"])
+def test_elements_of_variable_length_come_in_their_byte_order(tmp_path: Path, kind: str) -> None:
+    rows = [[1, 2, 3], [4], [], [5, 60_000]]
+    stored = h5py.vlen_dtype(np.dtype(kind))
+    with h5py.File(tmp_path / "v.h5", "w") as file:
+        plain = file.create_dataset("plain", len(rows), stored)
+        compact_list = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        compact_list.set_layout(h5py.h5d.COMPACT)
+        made = h5py.h5t.py_create(stored, logical=True)
+        space = h5py.h5s.create_simple((len(rows),))
+        compact = h5py.Dataset(h5py.h5d.create(file.id, b"compact", made, space, compact_list))
+        for number, row in enumerate(rows):
+            plain[number] = compact[number] = row
+        layout = h5py.VirtualLayout((len(rows),), stored)
+        layout[:] = h5py.VirtualSource(plain)
+        file.create_virtual_dataset("virtual", layout)
+    for name in ("plain", "compact", "virtual"):
+        stream = h5s.H5Stream(tmp_path / "v.h5", [name], batch_size=4, output="numpy")
+        (batch,) = stream
+        assert [row.tolist() for row in batch[name]] == rows, name
