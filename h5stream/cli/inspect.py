@@ -14,7 +14,7 @@ from h5stream.decode import describe_filter
 from h5stream.errors import H5StreamError, UnsupportedError
 from h5stream.explain import format_bytes
 from h5stream.fetch import Access
-from h5stream.fields import Dense, FileSpec, Grouped, Known, Picked, Slices, Sparse, Vlen
+from h5stream.fields import Chosen, Dense, FileSpec, Grouped, Known, Picked, Slices, Sparse, Vlen
 from h5stream.layout import (
     DatasetLayout,
     FileLayout,
@@ -107,6 +107,8 @@ def _told(spec: FileSpec | str) -> str:
             return f"slices of {_told(spec.base)}"
         case Picked():
             return f"rows of {_told(spec.base)}"
+        case Chosen():
+            return f"{len(spec.columns)} columns of {_told(spec.base)}"
         case Known():
             return "read when the file is opened, kept in memory"
     return str(spec)

@@ -133,6 +133,19 @@ class Sparse:
         places += indices.astype(np.int64, copy=False)
         return places
 
+    def drop_negative(self) -> None:
+        """Take out elements whose index is below zero, in the arrays that the column lies in.
+
+        Columns that were made of this one before are no longer valid.
+        """
+        kept = self._indices >= 0
+        before = np.concatenate([np.zeros(1, np.int64), np.cumsum(kept)])
+        stops = before[self._starts + self.lengths]
+        self._starts = before[self._starts]
+        self.lengths = stops - self._starts
+        self._data[: before[-1]] = self._data[kept]
+        self._indices[: before[-1]] = self._indices[kept]
+
     def __len__(self) -> int:
         return len(self.lengths)
 

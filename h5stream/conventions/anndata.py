@@ -16,7 +16,8 @@ same for all.
 - Nullable columns come as numbers, NaN where missing, or as text, `None` where missing. Integers
   that a float cannot hold are refused.
 - Columns of ``X``, ``layers/…`` and ``raw/X`` are genes. Files whose ``var_names`` differ are
-  refused.
+  refused, unless the option ``genes`` names those that are wanted: they are then the columns, in
+  its order, in every file.
 
 By default: X, layers, obsm and obs. ``raw/X``, which has other genes, codes and ``obsp/…`` are
 there by name.
@@ -26,7 +27,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import h5py
@@ -46,7 +48,8 @@ from h5stream.conventions.nodes import (
     refuse,
 )
 from h5stream.errors import ConfigError, UnsupportedError
-from h5stream.fields import Dense, FileSpec, Known, Meaning, Sparse, Vlen
+from h5stream.fields import Chosen, Dense, FileSpec, Known, Meaning, Sparse, Vlen
+from h5stream.layout.contents import some
 
 __all__ = ["default_fields", "field_names", "list_categories", "meaning", "recognise"]
 
@@ -131,12 +134,14 @@ def _raw_path(file: h5py.File) -> str | None:
     return next((path for path in ("raw/X", "raw.X") if find(file, path) is not None), None)
 
 
-def meaning(file: h5py.File, name: str, *, alone: bool) -> Meaning | None:
+def meaning(
+    file: h5py.File, name: str, *, alone: bool, options: Mapping[str, Any]
+) -> Meaning | None:
     """Say what the codes of a column, or the columns of a matrix, are in this file."""
     if name.startswith("obs/") and name.endswith(_CODES):
         known = _find_categories(file, name.removeprefix("obs/").removesuffix(_CODES))
         return None if known is None else Meaning(categories=tuple(_read_column(known)))
-    if alone or not _is_by_gene(name):
+    if alone or not _is_by_gene(name) or options.get("genes") is not None:
         return None
     names = _gene_names(file, name)
     if names is None:
@@ -167,7 +172,12 @@ def _gene_names(file: h5py.File, name: str) -> list[str] | None:
     return [str(value) for value in _read_column(names)]
 
 
-def default_fields(file: h5py.File, fields: Sequence[str] | None = None) -> dict[str, FileSpec]:
+def default_fields(
+    file: h5py.File,
+    fields: Sequence[str] | None = None,
+    *,
+    genes: Sequence[str] | None = None,
+) -> dict[str, FileSpec]:
     """Say how the fields are laid out.
 
     Parameters
@@ -177,18 +187,58 @@ def default_fields(file: h5py.File, fields: Sequence[str] | None = None) -> dict
     fields : sequence of str or None
         Names as ``X``, ``obs/louvain``, ``obs/louvain/codes`` or ``raw/X``; None: X, layers, obsm
         and obs.
+    genes : sequence of str or None
+        Names of the genes that are the columns of X, layers and raw/X, in order; None: all, as
+        they are.
+
+    Raises
+    ------
+    ConfigError
+        If a gene is not there, or there more than once.
     """
     columns = _column_names(file)
     if fields is not None:
         choose(file, "AnnData", fields, field_names(file))
-        return {name: _field(file, name, columns) for name in fields}
+        return {
+            name: _with_genes(file, name, _field(file, name, columns), genes) for name in fields
+        }
     made: dict[str, FileSpec] = {}
     for name in _default_names(file):
         with contextlib.ExitStack() as stack:
             if name != "X":
                 stack.enter_context(contextlib.suppress(UnsupportedError))
-            made[name] = _field(file, name, columns)
+            made[name] = _with_genes(file, name, _field(file, name, columns), genes)
     return made
+
+
+def _with_genes(
+    file: h5py.File, name: str, matrix: FileSpec, genes: Sequence[str] | None
+) -> FileSpec:
+    """Choose the columns of a matrix by the names of its genes."""
+    if genes is None or not _is_by_gene(name):
+        return matrix
+    if isinstance(genes, str) or not all(isinstance(gene, str) for gene in genes):
+        raise ConfigError(f"genes must be a list of names, not {genes!r:.80}")
+    known = _gene_names(file, name)
+    if known is None:
+        raise ConfigError(f"{file.filename}: {name!r} has no names of genes, so none can be chosen")
+    places = {gene: number for number, gene in enumerate(known)}
+    missing = [gene for gene in genes if gene not in places]
+    if missing:
+        raise ConfigError(
+            f"{file.filename}: {len(missing)} of {len(genes)} genes are no columns of {name!r}: "
+            f"{some(missing)}"
+        )
+    counts = Counter(known)
+    twice = [gene for gene in genes if counts[gene] > 1]
+    if twice or len(set(genes)) < len(genes):
+        where = f"columns of {name!r}" if twice else "genes that are asked for"
+        repeated = twice or [gene for gene, times in Counter(genes).items() if times > 1]
+        raise ConfigError(
+            f"{file.filename}: {where} have a name more than once: {some(repeated)}; make names "
+            "unique, adata.var_names_make_unique(), or ask for others"
+        )
+    return Chosen(matrix, tuple(places[gene] for gene in genes))
 
 
 def _field(file: h5py.File, name: str, columns: Sequence[str]) -> FileSpec:

@@ -95,7 +95,7 @@ class Wanted:
         self, known: Convention, file: h5py.File, fields: Mapping[str, Any]
     ) -> dict[str, Meaning]:
         found = {
-            key: known.meaning(file, name, alone=self.alone)
+            key: known.meaning(file, name, alone=self.alone, options=self.options)
             for key, name in fields.items()
             if isinstance(name, str)
         }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ def _nothing(file: h5py.File) -> list[str]:
     return []
 
 
-def _no_meaning(file: h5py.File, name: str, *, alone: bool) -> None:
+def _no_meaning(file: h5py.File, name: str, *, alone: bool, options: Mapping[str, Any]) -> None:
     return None
 
 
@@ -46,8 +46,8 @@ class Convention:
     omits : callable
         File -> what the default fields leave out, a sentence each.
     meaning : callable
-        File, name of a field, and whether the file is streamed alone -> what the numbers of the
-        field mean, where files may differ in that.
+        File, name of a field, whether the file is streamed alone, and the options -> what the
+        numbers of the field mean, where files may differ in that.
     """
 
     name: str

@@ -32,7 +32,7 @@ CONVENTIONS: tuple[Convention, ...] = (
         name="AnnData",
         about="a matrix of cells by genes, with annotations of the cells",
         override='fields=["raw/X", "obs/…/codes", …] takes other matrices, or codes of categories',
-        options=(),
+        options=("genes",),
         recognises=anndata.recognise,
         names=anndata.field_names,
         make=anndata.default_fields,

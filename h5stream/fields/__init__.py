@@ -20,6 +20,7 @@ from h5stream.fields.names import RowNames, Rows
 from h5stream.fields.region import Elements, RegionField
 from h5stream.fields.resolve import (
     Asked,
+    Chosen,
     FileSlices,
     FileSpec,
     Known,
@@ -46,6 +47,7 @@ from h5stream.fields.vlen import VlenField
 
 __all__ = [
     "Asked",
+    "Chosen",
     "ColumnType",
     "Dense",
     "DenseField",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import numpy as np
 
 from h5stream.layout import DatasetLayout
 
-__all__ = ["ColumnType", "Field"]
+__all__ = ["ColumnType", "Field", "digest_of"]
 
 
 @dataclass(frozen=True)
@@ -98,3 +99,8 @@ class Field(ABC):
     def row_nbytes(self) -> int:
         """Mean bytes of one row."""
         return -(-self.nbytes // self.n_rows) if self.n_rows else self.column.row_nbytes
+
+
+def digest_of(numbers: np.ndarray) -> str:
+    """Return a short text that tells lists of numbers apart."""
+    return hashlib.blake2b(numbers.astype("<i8").tobytes(), digest_size=8).hexdigest()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, get_args
 
 import numpy as np
 
 from h5stream.columns import Ragged as RaggedColumn
+from h5stream.columns import Sparse as SparseColumn
 from h5stream.columns import Text, stack, take
 from h5stream.errors import ConfigError, DecodeError, LayoutError, UnsupportedError
 from h5stream.fields.casting import fit_for
@@ -24,7 +26,7 @@ from h5stream.fields.region import (
     SparseForm,
 )
 from h5stream.fields.regions import Bounds, Offsets
-from h5stream.fields.resolve import Known, Members
+from h5stream.fields.resolve import Chosen, Known, Members
 from h5stream.fields.specs import Casting, Dense, Picked, Ragged, Sparse, Vlen
 from h5stream.fields.vlen import VlenField, checked_descriptors, expected_places
 from h5stream.layout import DatasetLayout, FileLayout, Packing
@@ -376,6 +378,40 @@ def _make_known(name: str, spec: Known, file: FileLayout, read: Read | None) -> 
     return GivenField(name, spec.column)
 
 
+def _make_chosen(name: str, spec: Chosen, file: FileLayout, read: Read | None) -> Field:
+    base = make_field(name, spec.base, file, read)
+    columns = np.array(spec.columns, np.int64)
+    (width,) = base.column.row_shape if len(base.column.row_shape) == 1 else (-1,)
+    if width < 0 or (len(columns) and not 0 <= int(columns.min()) <= int(columns.max()) < width):
+        raise LayoutError(
+            f"{file.path}: {name!r} has rows of shape {base.column.row_shape}, which lack some of "
+            f"{len(columns)} columns that are chosen"
+        )
+    if isinstance(base, DenseField):
+        return replace(base, chosen=columns)
+    if isinstance(base, RegionField) and isinstance(base.form, SparseForm):
+        data, indices = base.parts
+        signed = replace(indices.first, convert=np.dtype(np.int64))
+        form = replace(base.form, chosen=columns)
+        return replace(base, parts=(data, Elements((signed,))), form=form)
+    assert isinstance(base, GivenField), "matrices are dense, sparse, or in memory"
+    assert isinstance(base.data, SparseColumn), "matrices in memory are sparse"
+    return GivenField(name, _pick_columns(base.data, SparseForm(width, chosen=columns)))
+
+
+def _pick_columns(matrix: SparseColumn, form: SparseForm) -> SparseColumn:
+    """Choose columns of a matrix in memory, which stays as it is."""
+    picked = SparseColumn.placed(
+        matrix.data.copy(),
+        form.places[matrix.indices],
+        matrix.indptr[:-1],
+        matrix.lengths,
+        form.width,
+    )
+    picked.drop_negative()
+    return picked
+
+
 _MAKERS: dict[type, Callable[..., Field]] = {
     Dense: _make_dense,
     Vlen: _make_vlen,
@@ -384,4 +420,5 @@ _MAKERS: dict[type, Callable[..., Field]] = {
     Members: _make_members,
     Picked: _make_picked,
     Known: _make_known,
+    Chosen: _make_chosen,
 }

@@ -27,8 +27,9 @@ def check_columns(paths: Sequence[str], meanings: Sequence[Mapping[str, Meaning]
             if columns != first.columns:
                 raise ConfigError(
                     f"{path}: the columns of {key!r} have other names, or another order, than in "
-                    f"{paths[0]} (var_names differ): write the files with one order of genes, "
-                    "adata[:, names]; or pass convention=None for columns by their numbers"
+                    f"{paths[0]} (var_names differ): name those that are wanted, "
+                    'convention_options={"genes": [...]}; or pass convention=None for columns by '
+                    "their numbers"
                 )
 
 

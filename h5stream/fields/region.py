@@ -11,7 +11,7 @@ import numpy as np
 
 from h5stream.columns import Column, DenseRows, Padding, Ragged, Slices, Sparse
 from h5stream.fields.dense import DenseField
-from h5stream.fields.field import ColumnType, Field
+from h5stream.fields.field import ColumnType, Field, digest_of
 from h5stream.fields.regions import Regions, Steps
 from h5stream.layout import DatasetLayout
 from h5stream.plan.row_chunks import rows_per_row_chunk
@@ -76,6 +76,11 @@ class Form(ABC):
             int64: where the region of each row begins in what was read.
         """
 
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """What tells it from other forms that make columns of the same type."""
+        return ()
+
     @abstractmethod
     def make(self, values: tuple[np.ndarray, ...], placed: tuple[np.ndarray, ...]) -> Column:
         """Make the column."""
@@ -99,7 +104,7 @@ class RaggedForm(Form):
         return Ragged.placed(values[0], *placed)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SparseForm(RaggedForm):
     """Rows of a sparse matrix; the parts are data and indices.
 
@@ -109,22 +114,42 @@ class SparseForm(RaggedForm):
         Width of the matrix.
     plain : bool
         Rows are plain arrays.
+    chosen : numpy.ndarray or None
+        int64: which of its columns make a row of the column, in order; None: all.
     """
 
     n_columns: int
     plain: bool = False
+    chosen: np.ndarray | None = None
+
+    @property
+    def width(self) -> int:
+        """Elements of a row of the column."""
+        return self.n_columns if self.chosen is None else len(self.chosen)
+
+    @cached_property
+    def places(self) -> np.ndarray:
+        """int64, one a column of the matrix: where it goes, -1 if nowhere."""
+        assert self.chosen is not None, "asked only where columns are chosen"
+        places = np.full(self.n_columns, -1, np.int64)
+        places[self.chosen] = np.arange(len(self.chosen))
+        return places
+
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """Which columns are chosen."""
+        return () if self.chosen is None else (digest_of(self.chosen),)
 
     def column_type(self, parts: tuple[Elements, ...]) -> ColumnType:
         """Sparse, or dense."""
-        if self.plain:
-            return ColumnType("dense", parts[0].first.dtype, (self.n_columns,))
-        return ColumnType("sparse", parts[0].first.dtype, (self.n_columns,))
+        kind = "dense" if self.plain else "sparse"
+        return ColumnType(kind, parts[0].first.dtype, (self.width,))
 
     def make(self, values: tuple[np.ndarray, ...], placed: tuple[np.ndarray, ...]) -> Column:
         """Check the indices, and keep the values where they are."""
         (data, indices), (starts, lengths) = values, placed
         kind = DenseRows if self.plain else Sparse
-        return kind.placed(data, indices, starts, lengths, self.n_columns)
+        return kind.placed(data, indices, starts, lengths, self.width)
 
 
 @dataclass(frozen=True)
@@ -254,7 +279,8 @@ class RegionField(Field):
     def identity(self) -> tuple[Any, ...]:
         """Paths, type and form."""
         paths = tuple(part.first.layout.path for part in self.parts)
-        return self.name, paths, str(self.column), type(self.regions).__name__
+        kind = (str(self.column), type(self.regions).__name__)
+        return self.name, paths, *kind, *self.form.identity
 
     @cached_property
     def sources(self) -> tuple[Any, ...]:

@@ -35,6 +35,7 @@ from h5stream.layout.names import find_named, natural_key, split_members
 
 __all__ = [
     "Asked",
+    "Chosen",
     "FileSlices",
     "FileSpec",
     "Groups",
@@ -104,6 +105,22 @@ class Members:
 
 
 @dataclass(frozen=True)
+class Chosen:
+    """Some columns of a matrix.
+
+    Parameters
+    ----------
+    base : Dense, Sparse or Known
+        The matrix.
+    columns : tuple of int
+        Which of its columns, in order; different ones.
+    """
+
+    base: Any
+    columns: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Known:
     """A column of one file that was read when it was opened.
 
@@ -140,7 +157,7 @@ class Meaning:
     columns: str | None = None
 
 
-FileSpec = FieldSpec | Known
+FileSpec = FieldSpec | Known | Chosen
 """What a convention may say of one file."""
 
 
@@ -243,7 +260,7 @@ def names_of(spec: Any) -> list[str]:
         return [f"{spec.path}/{name}" for name in ("data", "indices", "indptr")]
     if isinstance(spec, Members):
         return list(spec.paths)
-    if isinstance(spec, Slices | Picked):
+    if isinstance(spec, Slices | Picked | Chosen):
         return names_of(spec.base)
     if isinstance(spec, Given | Known):
         return []

@@ -16,7 +16,7 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-from h5stream.columns import Column, Ragged, concat, take
+from h5stream.columns import Column, Ragged, Sparse, concat, take
 from h5stream.decode import Scratch
 from h5stream.errors import DecodeError
 from h5stream.fetch.buffers import BufferPool
@@ -52,7 +52,7 @@ class Rows:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Planned:
-    """Columns whose values are there once the jobs are done and the checks passed."""
+    """Columns whose values are there once the jobs are done and the checks passed, in order."""
 
     columns: dict[str, Column]
     jobs: list[Job] = field(default_factory=list)
@@ -158,7 +158,14 @@ class Assembler:
             name: field_.form.make(buffers, _arranged(placed[name], rows, order))
             for name, field_ in zip(names, fields[0], strict=True)
         }
-        checks = [_index_check(first, buffers[1])] if isinstance(first.form, SparseForm) else []
+        checks: list[Callable[[], None]] = []
+        if isinstance(first.form, SparseForm):
+            own = np.split(buffers[1], ends[:-1])
+            for some, indices in zip(fields, own, strict=True):
+                checks.append(partial(_check_indices, some[0], indices))
+            (column,) = columns.values()
+            if first.form.chosen is not None and isinstance(column, Sparse):
+                checks.append(column.drop_negative)
         return Planned(columns, jobs, checks)
 
     def _vlen(self, name: str, rows: list[Rows], order: np.ndarray | None) -> Planned:
@@ -226,18 +233,17 @@ def _arranged(
     return tuple(arranged)
 
 
-def _index_check(field: RegionField, indices: np.ndarray) -> Callable[[], None]:
-    """Return what refuses indices outside a sparse matrix."""
-    (n_columns,) = field.column.row_shape
-    layout = field.parts[1].first.layout
-
-    def check() -> None:
-        if len(indices) and not 0 <= int(indices.min()) <= int(indices.max()) < n_columns:
-            raise DecodeError(
-                f"{layout.file}: {layout.path!r} has indices from {indices.min()} to "
-                f"{indices.max()}, but the matrix has {n_columns} columns; the file is damaged",
-                url=layout.file,
-                dataset=layout.path,
-            )
-
-    return check
+def _check_indices(field: RegionField, indices: np.ndarray) -> None:
+    """Refuse indices outside a sparse matrix; count those of chosen columns anew, others as -1."""
+    form = field.form
+    assert isinstance(form, SparseForm), "files agree on fields"
+    if len(indices) and not 0 <= int(indices.min()) <= int(indices.max()) < form.n_columns:
+        layout = field.parts[1].first.layout
+        raise DecodeError(
+            f"{layout.file}: {layout.path!r} has indices from {indices.min()} to "
+            f"{indices.max()}, but the matrix has {form.n_columns} columns; the file is damaged",
+            url=layout.file,
+            dataset=layout.path,
+        )
+    if form.chosen is not None and len(indices):
+        indices[...] = form.places[indices]

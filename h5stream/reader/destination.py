@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -49,10 +50,13 @@ class Destination:
         """
         last = first + len(elements)
         for field, column in self.targets:
+            where: tuple[Any, ...] = inside
             values = field.select(elements)
+            if field.chosen is not None:
+                values, where = field.choose(values, inside)
             with np.errstate(all="ignore"):  # what a conversion may do was decided in `select`
                 if self.places is None:
-                    column[(slice(first, last), *inside)] = values
+                    column[(slice(first, last), *where)] = values
                 else:
                     scatter(values, column, self.places[first:last])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -123,3 +124,92 @@ def test_integers_beside_missing_values_are_exact_or_refused(tmp_path: Path) -> 
     with pytest.raises(h5s.UnsupportedError, match=r"integers beyond 2\*\*53"):
         len(h5s.H5Stream(path, ["obs/n"]))
     assert set(next(iter(h5s.H5Stream(path)))) == {"X", "obs/_index", "obs/t"}
+
+
+def put_matrix(file: h5py.File, name: str, matrix: np.ndarray, kind: str) -> None:
+    """Store a matrix dense, in pieces of two rows and columns, or sparse."""
+    if kind == "dense":
+        file.create_dataset(name, data=matrix)
+    elif kind == "chunked":
+        file.create_dataset(name, data=matrix, chunks=(2, 2), compression="gzip")
+    else:
+        put_sparse(file, name, matrix, kind)
+
+
+@given(data=st.data(), where=st.sampled_from(PLACES))
+def test_genes_are_the_columns_of_every_file(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, where: str
+) -> None:
+    folder = tmp_path_factory.mktemp("genes")
+    everywhere = data.draw(st.permutations("abcdef"))[: data.draw(st.integers(1, 6))]
+    genes = data.draw(st.permutations(everywhere))
+    kind = data.draw(st.sampled_from(["csr", "csc", "dense", "chunked"]))
+    paths, expected, n_rows = [], [], 5
+    for number in range(data.draw(st.integers(1, 3))):
+        own = data.draw(st.permutations([*everywhere, *data.draw(st.sampled_from(["", "xy"]))]))
+        values = st.integers(0, 3)
+        matrix = np.array(
+            data.draw(st.lists(values, min_size=n_rows * len(own), max_size=n_rows * len(own))),
+            np.float32,
+        ).reshape(n_rows, len(own))
+        path = folder / f"{number}.h5ad"
+        with h5py.File(path, "w") as file:
+            start(file, [])
+            put_matrix(file, "X", matrix, kind)
+            file["obs/row"] = np.arange(n_rows) + n_rows * number
+            del file["var"]
+            file.create_group("var")["_index"] = np.array(list(own), object)
+            file["var"].attrs["_index"] = "_index"
+        paths.append(path)
+        expected += [[row[own.index(gene)] for gene in genes] for row in matrix.tolist()]
+    with contextlib.ExitStack() as stack:
+        urls = [stack.enter_context(placed(path, where)) for path in paths]
+        options: dict[str, Any] = {
+            "convention_options": {"genes": genes},
+            "fields": ["X", "obs/row"],
+        }
+        found: dict[int, list[float]] = {}
+        for batch in h5s.H5Stream(urls, batch_size=4, shuffle=True, output="numpy", **options):
+            x = batch["X"] if isinstance(batch["X"], np.ndarray) else batch["X"].dense()
+            found |= dict(zip(batch["obs/row"].tolist(), x.tolist(), strict=True))
+        assert [found[row] for row in range(len(expected))] == expected
+        rows = h5s.Dataset(urls, **options)
+        one = rows[len(expected) - 1]["X"]
+        last = one.to_dense() if hasattr(one, "to_dense") else np.asarray(one)
+        assert np.asarray(last).reshape(-1).tolist() == expected[-1]
+
+
+def test_genes_that_are_missing_or_not_unique_are_refused(tmp_path: Path) -> None:
+    paths = [
+        write(tmp_path / "a.h5ad", [0] * N, ["B"]),
+        write(tmp_path / "b.h5ad", [0] * N, ["B"], genes="bcc"),
+    ]
+
+    def length(paths: Any, genes: Any) -> int:
+        return len(h5s.H5Stream(paths, convention_options={"genes": genes}))
+
+    assert length(paths, ["b"]) == 2 * N
+    with pytest.raises(h5s.ConfigError, match=r"b\.h5ad: 1 of 2 genes are no columns of 'X': a"):
+        length(paths, ["b", "a"])
+    with pytest.raises(h5s.ConfigError, match=r"columns of 'X' have a name more than once: c"):
+        length(paths, ["b", "c"])
+    with pytest.raises(h5s.ConfigError, match=r"genes that are asked for have .*: b"):
+        length(paths, ["b", "b"])
+    with pytest.raises(h5s.ConfigError, match="genes must be a list of names, not 'abc'"):
+        length(paths, "abc")
+
+
+def test_a_state_knows_its_genes(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.h5ad", [0] * N, ["B"])
+
+    def stream(genes: list[str]) -> h5s.H5Stream:
+        return h5s.H5Stream(path, ["X"], batch_size=2, convention_options={"genes": genes})
+
+    first = stream(["a", "b"])
+    next(iter(first))
+    for genes in (["b", "a"], ["a", "b"]):
+        other = stream(genes)
+        other.load_state_dict(first.state_dict())
+        expected = pytest.raises(h5s.StateError) if genes[0] == "b" else contextlib.nullcontext()
+        with expected:
+            assert len(list(other)) == 1
