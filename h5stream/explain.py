@@ -21,13 +21,19 @@ from h5stream.fields import DenseField, Field
 from h5stream.layout import DatasetLayout
 from h5stream.pipes import Pipe
 from h5stream.pipes.bucket import Bucket
-from h5stream.pipes.epoch import count_items, instance_of, ordered_chunks, plan_lanes
+from h5stream.pipes.epoch import (
+    count_items,
+    cut_for,
+    instance_of,
+    ordered_chunks,
+    plan_lanes,
+)
 from h5stream.pipes.fuse import lane_stages
 from h5stream.pipes.mix import Mix
 from h5stream.pipes.read_chunks import ReadGroups
 from h5stream.pipes.shuffle_rows import ReadWindows
 from h5stream.pipes.stage import Lane
-from h5stream.plan import Pieces, RowChunks, split_at_chunks
+from h5stream.plan import Pieces, RowChunks, dropped_rows, split_at_chunks
 from h5stream.reader import Catalog, resident_fields, stored_spans
 from h5stream.reader.costs import count_requests
 
@@ -218,6 +224,13 @@ def _lane_facts(
         if isinstance(stage, Bucket)
     )
     items = count_items(pipe.stages, lanes)
+    cut = cut_for(pipe.stages, instance_of(pipe.stages))
+    if dropped := dropped_rows(pipe.catalog.n_rows, cut):
+        yield (
+            "left out",
+            f"{dropped} rows in each epoch, so that {cut.groups} ranks get equally many; with "
+            'uneven="keep" or "pad" all come',
+        )
     yield "lanes", f"{len(lanes)} of {lanes[0].lanes if lanes else 0}"
     yield "read at once", f"at most {rows} rows ({format_bytes(nbytes)})"
     yield "in memory", f"at most {format_bytes(held)}"

@@ -29,6 +29,7 @@ from h5stream.pipes.epoch import (
     plan_lanes,
     source_of,
     unit_of,
+    warn_of_dropped,
 )
 from h5stream.pipes.epochs import EpochCount
 from h5stream.pipes.instance import Instance
@@ -110,6 +111,8 @@ class Chain(IterableDataset[Any]):
         gaps : bool
             Mark the turns of lanes that ended before others.
         """
+        if instance.number == 0:
+            warn_of_dropped(self.stages, self.catalog, cut)
         return StreamIterator(
             pin_cut(self.stages, cut),
             epoch=epoch,

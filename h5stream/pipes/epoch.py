@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import accumulate
@@ -21,6 +22,7 @@ from h5stream.pipes.open_files import OpenFiles
 from h5stream.pipes.read_chunks import ReadChunks
 from h5stream.pipes.shard import Shard
 from h5stream.pipes.shuffle_chunks import ShuffleChunks
+from h5stream.pipes.shuffle_rows import ShuffleRows
 from h5stream.pipes.stage import Count, Items, Lane, Seek, Stage
 from h5stream.pipes.unbatch import Unbatch
 from h5stream.plan import (
@@ -29,6 +31,7 @@ from h5stream.plan import (
     RowChunks,
     batches_done,
     cut_lanes,
+    dropped_rows,
     lane_pieces,
     longer_by_a_batch,
 )
@@ -49,6 +52,7 @@ __all__ = [
     "source_of",
     "threads_asked",
     "unit_of",
+    "warn_of_dropped",
 ]
 
 _EPOCHS = 2**24
@@ -197,6 +201,23 @@ def plan_lanes(
     if isinstance(source, Mix):
         return [_mixed_lane(source, cut, number, epoch) for number in numbers]
     return _lanes_of(stages, catalog, cut, numbers, epoch)
+
+
+def warn_of_dropped(stages: Sequence[Stage], catalog: Catalog, cut: Cut) -> None:
+    """Warn of rows that the same ranks drop in every epoch, if nobody asked for that."""
+    shard = _find_shard(stages)
+    shuffled = any(isinstance(stage, ShuffleChunks | ShuffleRows) for stage in stages)
+    if shard is None or shard.uneven is not None or shuffled or isinstance(stages[0], Mix):
+        return
+    dropped = dropped_rows(catalog.n_rows, cut)
+    if dropped:
+        warnings.warn(
+            f"the last {dropped} of {catalog.n_rows} rows are left out in every epoch, so that "
+            f"{cut.groups} ranks get equally many; for validation write "
+            'uneven="keep" (ranks '
+            'differ by one row) or "pad" (rows are repeated), and uneven="drop" if that is meant',
+            stacklevel=2,
+        )
 
 
 def _lanes_of(

@@ -14,7 +14,14 @@ from typing import Any
 
 from h5stream.errors import StateError
 from h5stream.fetch.waiting import leave_with
-from h5stream.pipes.epoch import cut_for, instance_of, plan_lanes, source_of, threads_asked
+from h5stream.pipes.epoch import (
+    cut_for,
+    instance_of,
+    plan_lanes,
+    source_of,
+    threads_asked,
+    warn_of_dropped,
+)
 from h5stream.pipes.exclusive import Exclusive
 from h5stream.pipes.fuse import lane_stages
 from h5stream.pipes.instance import Instance, available_cores
@@ -192,9 +199,12 @@ class StreamIterator(Iterator[Any]):
     def _start_lanes(self) -> list[LaneIterator]:
         catalog = source_of(self._stages).catalog
         instance = self._instance or instance_of(self._stages)
+        cut = cut_for(self._stages, instance)
+        if instance.number == 0:
+            warn_of_dropped(self._stages, catalog, cut)
         lanes = plan_lanes(self._stages, catalog, instance, self._epoch)
         self._numbers = [lane.number for lane in lanes]
-        self._plan = describe_plan(self._stages, catalog, cut_for(self._stages, instance))
+        self._plan = describe_plan(self._stages, catalog, cut)
         links = lane_stages(self._stages)
         states: list[State] = [()] * len(lanes)
         if self._start is not None:

@@ -33,6 +33,7 @@ __all__ = [
     "batches_done",
     "cut_lanes",
     "cut_windows",
+    "dropped_rows",
     "lane_batches",
     "lane_pieces",
     "longer_by_a_batch",
@@ -114,6 +115,17 @@ def cut_lanes(n_rows: int, cut: Cut, *, batch_rows: int, turn: int = 0) -> list[
         members = _cut_batches(rows, cut.lanes // cut.groups, batch_rows)
         lanes[group :: cut.groups] = members
     return lanes
+
+
+def dropped_rows(n_rows: int, cut: Cut) -> int:
+    """Count the rows of an epoch that no lane gets.
+
+    Examples
+    --------
+    >>> dropped_rows(10, Cut(4, 4, "drop")), dropped_rows(10, Cut(4, 4, "keep"))
+    (2, 0)
+    """
+    return n_rows % cut.groups if cut.uneven == "drop" else 0
 
 
 def longer_by_a_batch(n_rows: int, cut: Cut, *, batch_rows: int) -> int:
