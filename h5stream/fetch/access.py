@@ -108,6 +108,12 @@ class Access:
         """How many requests this process has in flight at most, now."""
         return self._connect().depth
 
+    @property
+    def asked(self) -> int:
+        """How many requests this process made so far, tries again included."""
+        known = self._hub is not None and self._hub[0] == os.getpid()
+        return self._connect().asked if known else 0
+
     def expand(self, pattern: str) -> list[str]:
         """List the URLs that match a pattern, in no order.
 

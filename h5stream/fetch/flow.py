@@ -137,10 +137,16 @@ class Flow:
         Of requests.
     most_bytes : int
         In flight; a single larger range goes alone.
+
+    Attributes
+    ----------
+    asked : int
+        Requests that were made, tries again included.
     """
 
     def __init__(self, depth: Depth, most_bytes: int) -> None:
         self.depth = depth
+        self.asked = 0
         self._most_bytes = most_bytes
         self._waiting: deque[Ticket] = deque()
         self._running: dict[asyncio.Task[None], Ticket] = {}

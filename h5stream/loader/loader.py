@@ -164,7 +164,8 @@ class Loader(DataLoader[Any]):
             carries_places=carries_places,
         )
         self._run = run
-        passing = Counted(super().__iter__(), run, self._items_left(run, cut))
+        note_wait = self.stream.note_wait if self.num_workers else None
+        passing = Counted(super().__iter__(), run, self._items_left(run, cut), note_wait)
         self._passing = weakref.ref(passing)
         return passing
 

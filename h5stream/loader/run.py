@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,12 +68,21 @@ class Counted(Iterator[Any]):
         Where to count.
     left : int or None
         End after so many items, so that all ranks are given as many.
+    note_wait : callable, optional
+        Told the seconds that each item took to come, if workers bring them.
     """
 
-    def __init__(self, items: Iterator[Any], run: Run, left: int | None) -> None:
+    def __init__(
+        self,
+        items: Iterator[Any],
+        run: Run,
+        left: int | None,
+        note_wait: Callable[[float], None] | None = None,
+    ) -> None:
         self._items = items
         self._run = run
         self._left = left
+        self._note_wait = note_wait
         self._alone = Exclusive()
 
     def __next__(self) -> Any:
@@ -84,7 +94,7 @@ class Counted(Iterator[Any]):
             self._items, self._run.finished = iter(()), True
         while True:
             try:
-                item = next(self._items)
+                item = self._take()
             except StopIteration:
                 self._run.finished = True
                 raise
@@ -99,6 +109,15 @@ class Counted(Iterator[Any]):
             if self._left is not None:
                 self._left -= 1
             return item
+
+    def _take(self) -> Any:
+        if self._note_wait is None:
+            return next(self._items)
+        started = time.perf_counter()
+        try:
+            return next(self._items)
+        finally:
+            self._note_wait(time.perf_counter() - started)
 
     @property
     def is_untouched(self) -> bool:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from functools import partial
 from multiprocessing.context import get_spawning_popen
 from typing import Any
@@ -34,6 +35,7 @@ from h5stream.pipes.epoch import (
 from h5stream.pipes.epochs import EpochCount
 from h5stream.pipes.instance import Instance
 from h5stream.pipes.running import StreamIterator
+from h5stream.pipes.shared import WorkerCounts
 from h5stream.pipes.stage import Items, Stage
 from h5stream.pipes.start import SavedState, Start
 from h5stream.pipes.state import OnChanged, pack_state, read_epoch
@@ -62,6 +64,7 @@ class Chain(IterableDataset[Any]):
         self._gives = _check_chain(self.stages)
         self._epochs = EpochCount()
         self._stats = Stats()
+        self._worker_counts = WorkerCounts(tuple(field.name for field in fields(Stats)))
         self._loaded: tuple[int, SavedState] | None = None
         self._last: _LastIterator | None = None
         self._readers: tuple[int, tuple[Reader, ...]] | None = None
@@ -83,6 +86,7 @@ class Chain(IterableDataset[Any]):
             start=start,
             go_on_from=self._go_on_from,
             when_left=partial(self._note_left, last),
+            when_given=self._count_for_parent(),
         )
         last.running = weakref.ref(running)
         return running
@@ -121,7 +125,25 @@ class Chain(IterableDataset[Any]):
             start=start,
             instance=instance,
             gaps=gaps,
+            when_given=self._count_for_parent("wait_s"),
         )
+
+    def _count_for_parent(self, *left_out: str) -> Callable[[], None] | None:
+        """Return what tells the parent what this process has counted, if it is a worker."""
+        worker = get_worker_info()
+        if worker is None:
+            return None
+        zero = dict.fromkeys(left_out, 0.0)
+
+        def counters() -> dict[str, float]:
+            return self._stats.as_dict() | zero
+
+        self._worker_counts.begin(worker.id, counters())
+        return lambda: self._worker_counts.note(worker.id, counters())
+
+    def note_wait(self, seconds: float) -> None:
+        """Count how long the caller waited for workers."""
+        self._stats.add(wait_s=seconds)
 
     @property
     def gives(self) -> Items:
@@ -301,8 +323,17 @@ class Chain(IterableDataset[Any]):
         self._loaded, self._last = (os.getpid(), saved), None
 
     def stats(self) -> dict[str, float]:
-        """Return what this pipe did in this process so far: bytes, rows and seconds."""
-        return self._stats.as_dict()
+        """Return what this pipe and its DataLoader workers did so far: bytes, rows and seconds.
+
+        ``opening_requests`` are those that opened remote files, in this process.
+        """
+        counters = self._stats.as_dict()
+        for name, amount in self._worker_counts.total().items():
+            counters[name] += amount
+        padding, elements = counters["padding_elements"], counters["batch_elements"]
+        waste = padding / max(1, elements)
+        opening = source_of(self.stages).opening_requests
+        return {**counters, "padding_waste": waste, "opening_requests": opening}
 
     def row_chunks_of(self, epoch: int) -> list[RowChunk]:
         """List the row chunks in the order of an epoch."""

@@ -17,18 +17,11 @@ Each word is written at once, and workers within one epoch find the same answer 
 
 from __future__ import annotations
 
-import mmap
-from multiprocessing.context import get_spawning_popen
-from typing import Any
-
-import numpy as np
-import torch
-
 from h5stream.errors import ConfigError
+from h5stream.pipes.shared import MOST_WORKERS, SharedWords
 
 __all__ = ["EpochCount"]
 
-_MOST_WORKERS = 511
 _EPOCH_BITS, _TAG_BITS, _GENERATION_BITS = 24, 20, 20
 _LARGEST_EPOCH = (1 << _EPOCH_BITS) - 1
 
@@ -51,8 +44,7 @@ class EpochCount:
     """The next epoch of a pipe, shared with the workers that it is handed to."""
 
     def __init__(self) -> None:
-        self._memory: object = mmap.mmap(-1, 8 * (1 + _MOST_WORKERS))
-        self._words = np.frombuffer(self._memory, np.uint64)
+        self._shared = SharedWords(1 + MOST_WORKERS)
         self._write(0, _pack(1, 0, 0))
 
     def set(self, epoch: int) -> None:
@@ -101,8 +93,8 @@ class EpochCount:
         ConfigError
             If there are more workers than the shared memory has words.
         """
-        if worker >= _MOST_WORKERS:
-            raise ConfigError(f"at most {_MOST_WORKERS} DataLoader workers are possible")
+        if worker >= MOST_WORKERS:
+            raise ConfigError(f"at most {MOST_WORKERS} DataLoader workers are possible")
         generation, _tag, first = self._read(0)
         tag = _tag_of(base_seed)
         own = self._read(1 + worker)
@@ -126,21 +118,10 @@ class EpochCount:
         self._write(1 + worker, _pack(generation, _tag_of(base_seed), epoch))
 
     def _workers(self) -> list[tuple[int, int, int]]:
-        return [_unpack(word) for word in self._words[1:].tolist() if word]
+        return [_unpack(word) for word in self._shared.words[1:].tolist() if word]
 
     def _read(self, at: int) -> tuple[int, int, int]:
-        return _unpack(int(self._words[at]))
+        return _unpack(int(self._shared.words[at]))
 
     def _write(self, at: int, word: int) -> None:
-        self._words[at] = word
-
-    def __getstate__(self) -> torch.Tensor:
-        """Hand the same memory to a process that is being started, a copy to anyone else."""
-        shared = torch.from_numpy(self._words.view(np.int64).copy())
-        if get_spawning_popen() is not None:
-            shared.share_memory_()  # type: ignore[no-untyped-call]
-            self._memory, self._words = shared, shared.numpy().view(np.uint64)
-        return shared
-
-    def __setstate__(self, shared: Any) -> None:
-        self._memory, self._words = shared, shared.numpy().view(np.uint64)
+        self._shared.words[at] = word

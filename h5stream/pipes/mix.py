@@ -92,6 +92,12 @@ class Mix(LaneStage):
         return catalogs
 
     @property
+    def opening_requests(self) -> int:
+        """How many requests opened remote files so far, in this process."""
+        sources = (stages[0] for stages in self.parts)
+        return sum(source.opening_requests for source in sources if isinstance(source, OpenFiles))
+
+    @property
     def catalog(self) -> Catalog:
         """All files; their fields may differ."""
         files = tuple(file for catalog in self.catalogs for file in catalog.files)

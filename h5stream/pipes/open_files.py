@@ -91,6 +91,7 @@ class OpenFiles(Stage):
         self.layout = layout if layout is None or layout is False else os.fspath(layout)
         self.cache_dir = None if cache_dir is None else os.fspath(cache_dir)
         self._catalog: Catalog | None = None
+        self._asked = 0
         self._scanning = threading.Lock()
 
     def gives(self, taken: Items) -> Items:
@@ -102,6 +103,7 @@ class OpenFiles(Stage):
         """What the files hold; scans them if that has not been done."""
         with self._scanning:
             if self._catalog is None:
+                before = self.access.asked
                 whole = self._open(self.fields)
                 self._catalog = choose_rows(
                     whole,
@@ -109,7 +111,13 @@ class OpenFiles(Stage):
                     partial(self._open_field, whole),
                     keep_order=self.keep_order,
                 )
+                self._asked += self.access.asked - before
             return self._catalog
+
+    @property
+    def opening_requests(self) -> int:
+        """How many requests opened remote files so far, in this process."""
+        return self._asked
 
     def _open(self, fields: Mapping[str, Asked] | None) -> Catalog:
         return open_catalog(

@@ -64,6 +64,8 @@ class StreamIterator(Iterator[Any]):
         Give `GAP` for each turn of a lane that ended before the others.
     when_left : callable, optional
         Called with the iterator once nobody holds it.
+    when_given : callable, optional
+        Called after each item.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class StreamIterator(Iterator[Any]):
         instance: Instance | None = None,
         gaps: bool = False,
         when_left: Callable[[StreamIterator], None] | None = None,
+        when_given: Callable[[], None] | None = None,
     ) -> None:
         self._stages = stages
         self._epoch = epoch
@@ -88,6 +91,7 @@ class StreamIterator(Iterator[Any]):
         self._instance = instance
         self._gaps = gaps
         self._when_left = when_left
+        self._when_given = when_given
         self._numbers: list[int] = []
         self._plan: dict[str, Any] = {}
         self._lanes: list[LaneIterator] | None = None
@@ -126,6 +130,8 @@ class StreamIterator(Iterator[Any]):
                 self._lanes = self._start_lanes()
             item = self._take_turn(self._lanes)
             self._given += 1
+            if self._when_given is not None:
+                self._when_given()
             return item
         except StopIteration:
             self._exhausted = True

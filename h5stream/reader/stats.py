@@ -11,7 +11,7 @@ __all__ = ["Stats"]
 
 @dataclass
 class Stats:
-    """Counters of one stream in one process.
+    """Counters of one stream; those of DataLoader workers are added where they are asked for.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ class Stats:
         Seconds that all threads together spent reading, decoding, and copying rows to their
         places.
     wait_s : float
-        Seconds that the caller waited for rows.
+        Seconds that the caller waited for rows; in workers of a plain DataLoader, what they waited.
     batch_elements, padding_elements : int
         Elements of padded columns in batches, padding included, and how many of them are padding.
         `as_dict` adds their ratio, ``padding_waste``.

@@ -198,3 +198,13 @@ def test_ranges_outside_the_file_are_refused(tmp_path: Path) -> None:
     table.byte_offset[0] = 10**9
     with pytest.raises(h5s.LayoutError, match="the file ends at byte"):
         unpack_layouts(pack_layouts([SavedFile(layout, {})]), "it")
+
+
+@pytest.mark.usefixtures("rows")
+def test_stats_count_the_requests_that_the_server_saw(proxy: Proxy) -> None:
+    pipe = stream(proxy, layout=False)
+    assert pipe.stats()["opening_requests"] == 0
+    scan, epoch = requests_of(proxy, pipe)
+    found = pipe.stats()
+    assert (found["opening_requests"], found["requests"]) == (scan, epoch)
+    assert scan > 0

@@ -300,9 +300,14 @@ class RemoteFile:
 
     async def _patiently(self, attempt: Callable[[], Awaitable[T]], span: Span | None = None) -> T:
         """Retry within the policy; tell a failure without secrets, and without what caused it."""
+
+        async def counted() -> T:
+            self._connection.flow.asked += 1
+            return await attempt()
+
         try:
             return await retried(
-                attempt, self._connection.policy, sleep=asyncio.sleep, on_fault=self._on_fault
+                counted, self._connection.policy, sleep=asyncio.sleep, on_fault=self._on_fault
             )
         except Failed as error:
             failed = error

@@ -66,6 +66,11 @@ class Hub:
         """How many requests are in flight at most, now."""
         return self._flow.depth.requests
 
+    @property
+    def asked(self) -> int:
+        """How many requests were made so far, tries again included."""
+        return self._flow.asked
+
     def source(self, name: str, url: str) -> SparseSource:
         """Open a file to be scanned, with one request."""
         opening = RetryPolicy(deadline_s=min(_OPENING_S, self._policy.deadline_s))
