@@ -86,10 +86,12 @@ class Wanted:
         fields = self._named(known, file)
         if self.fields is not None:
             meanings = self._meanings(known, file, self.fields)
-            return Choice(resolve(file, fields), known.name, meanings=meanings)
+            asked = [name for name in self.fields.values() if isinstance(name, str)]
+            left_out = tuple(known.omits(file, asked))
+            return Choice(resolve(file, fields), known.name, left_out, meanings)
         specs, unreadable = _readable(file, resolve(file, fields))
         meanings = self._meanings(known, file, {name: name for name in specs})
-        return Choice(specs, known.name, (*known.omits(file), *unreadable), meanings)
+        return Choice(specs, known.name, (*known.omits(file, None), *unreadable), meanings)
 
     def _meanings(
         self, known: Convention, file: h5py.File, fields: Mapping[str, Any]

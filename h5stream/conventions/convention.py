@@ -15,7 +15,7 @@ from h5stream.fields import FileSpec, Meaning
 __all__ = ["Convention"]
 
 
-def _nothing(file: h5py.File) -> list[str]:
+def _nothing(file: h5py.File, fields: Sequence[str] | None) -> list[str]:
     return []
 
 
@@ -44,7 +44,7 @@ class Convention:
     make : callable
         File, names (or None) and options -> fields by name.
     omits : callable
-        File -> what the default fields leave out, a sentence each.
+        File, and names of fields (None: the default ones) -> what they leave out, a sentence each.
     meaning : callable
         File, name of a field, whether the file is streamed alone, and the options -> what the
         numbers of the field mean, where files may differ in that.
@@ -57,7 +57,7 @@ class Convention:
     recognises: Callable[[h5py.File], bool]
     names: Callable[[h5py.File], list[str]]
     make: Callable[..., dict[str, FileSpec]]
-    omits: Callable[[h5py.File], list[str]] = _nothing
+    omits: Callable[[h5py.File, Sequence[str] | None], list[str]] = _nothing
     meaning: Callable[..., Meaning | None] = _no_meaning
 
     def recognise(self, file: h5py.File) -> bool:

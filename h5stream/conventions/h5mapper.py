@@ -14,10 +14,10 @@ a source has none.
    source, so they are refused.
 
 Slices of the concatenation are fields of their own. ``AsSlice(length=100, shift=1,
-downsampling=2)`` is ``Slices("wave/__arr__", length=100, shift=1, stride=2)``. The frames of
-`AsFramedSlice` are slices too, ``Slices("wave/__arr__", length=frame_size, stride=hop_length,
-center=True, padding="reflect")``; for several frames a sample, cut longer slices and `unfold` the
-batch. A feature of variable shape is two: ``img/arr``, flat, and ``img/shape_``.
+downsampling=2)`` is ``Slices("wave/__arr__", length=100, shift=1, stride=2)``. `AsFramedSlice` cuts
+such a slice, pads this slice by half a frame on both sides if it is centred, and cuts it into
+frames: cut the slices here, then pad and `unfold` the batch. A feature of variable shape is two:
+``img/arr``, flat, and ``img/shape_``.
 """
 
 from __future__ import annotations

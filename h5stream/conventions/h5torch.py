@@ -239,12 +239,29 @@ def _shapes_of(objects: Sequence[_Object], n_rows: int) -> dict[str, FileSpec]:
     }
 
 
+def _object_names(file: h5py.File) -> list[str]:
+    return [_CENTRAL, *(name for names in _aligned(file).values() for name in names)]
+
+
 def field_names(file: h5py.File) -> list[str]:
     """List all objects that have rows, and the shapes of those that are flattened."""
-    names = (_CENTRAL, *(name for names in _aligned(file).values() for name in names))
+    names = _object_names(file)
     objects = [_read_object(file, name) for name in names]
     flattened = [item.name + _SHAPE for item in objects if item.shapes is not None]
     return [*names, *flattened]
+
+
+def omitted(file: h5py.File, fields: Sequence[str] | None) -> list[str]:
+    """Say which objects are longer than they are filled, and so end before their last row."""
+    objects = [_read_object(file, name) for name in _object_names(file)]
+    axis = _guess_sampling(objects[0], fields)
+    return [
+        f"{file.filename}: {item.name!r} is filled to row {item.n_rows} of {item.shape[0]}; the "
+        "rest is not streamed, nor the rows beside it"
+        for item in objects
+        if item.n_rows < item.shape[0]
+        and (_is_wanted(item.name, fields) if fields else item.axis in (None, axis))
+    ]
 
 
 def default_fields(

@@ -18,6 +18,7 @@ CONVENTIONS: tuple[Convention, ...] = (
         recognises=h5torch.recognise,
         names=h5torch.field_names,
         make=h5torch.default_fields,
+        omits=h5torch.omitted,
     ),
     Convention(
         name="h5mapper",

@@ -207,8 +207,10 @@ def field_names(file: h5py.File) -> list[str]:
     return [*data, *_attribute_fields(samples, list(data)), *_mask_names(file)]
 
 
-def omitted(file: h5py.File) -> list[str]:
+def omitted(file: h5py.File, fields: Sequence[str] | None) -> list[str]:
     """Say which datasets only some samples have: no field, for then row i would mean another."""
+    if fields is not None:
+        return []
     samples = _require_samples(file)
     if not samples.are_groups:
         return []

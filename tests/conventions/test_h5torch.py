@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 import pytest
 
+import h5stream as h5s
 from h5stream.conventions import recognise
 from h5stream.errors import ConfigError, LayoutError
 from h5stream.fields import Dense, FieldSpec, Grouped, Picked, Slices, Sparse, Vlen
@@ -355,3 +357,15 @@ def test_elements_outside_the_matrix_are_refused(
     put_elements(file, indices, (3, 3))
     with pytest.raises(LayoutError, match=f"central.*{said}"):
         fields_of(file)
+
+
+@pytest.mark.parametrize("fields", [None, ["central", "0/y"]], ids=["default", "named"])
+def test_the_end_of_a_partly_filled_file_is_told(tmp_path: Path, fields: list[str] | None) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        put_plain(file, "central", MATRIX, filled_to=3)
+        put_plain(file, "0/y", np.arange(len(MATRIX), dtype=np.float32))
+        put_plain(file, "1/z", np.arange(MATRIX.shape[1], dtype=np.float32), filled_to=1)
+    stream = h5s.H5Stream(tmp_path / "a.h5", fields, batch_size=2)
+    (told,) = [line for line in str(stream.explain()).splitlines() if "left out" in line]
+    assert f"'central' is filled to row 3 of {len(MATRIX)}; the rest is not streamed" in told
+    assert len(stream.rows().row) == 3
