@@ -179,7 +179,8 @@ def explain(pipe: Pipe) -> Explanation:
         ("decoded", f"{amplification:.2f} bytes for each byte used"),
         *_request_facts(catalog, groups, instance_of(pipe.stages).count),
     )
-    mixed = len(groups[0]) if groups and isinstance(reading, ReadWindows) else len(chunks)
+    windows = [len(group) for group in groups] if isinstance(reading, ReadWindows) else []
+    mixed = max(windows, default=len(chunks))
     advice = (*_layout_advice(catalog, reports), *_shuffle_advice(mixed, len(chunks)))
     return Explanation(facts, reports, amplification, advice)
 

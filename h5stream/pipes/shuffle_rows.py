@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -20,12 +21,15 @@ from h5stream.pipes.stage import (
     State,
     Upstream,
 )
-from h5stream.plan import cut_windows, permutation
+from h5stream.plan import cut_windows, permutation, window_target
 
 __all__ = ["ReadWindows", "ShuffleRows", "draw_places"]
 
 _BUFFER_BYTES = 128 * 2**20
 """About 128 row chunks of a megabyte: spread over the files, they hold some rows of every kind."""
+
+_LONG = 4
+"""Windows of a lane from which on the first are smaller: shorter ones would be mixed worse."""
 
 _WINDOWS = 1
 """Purpose of the generator's streams that permute windows; 0 permutes row chunks."""
@@ -50,7 +54,8 @@ class ShuffleRows(LaneStage):
     Parameters
     ----------
     buffer_size : int or None
-        A window has at least this many rows, but the last; None: as many as fit in 128 MiB.
+        A window has at least this many rows, but the last; None: as many as fit in 128 MiB, and
+        less at the beginning of a long epoch.
     """
 
     buffer_size: int | None = None
@@ -71,6 +76,11 @@ class ShuffleRows(LaneStage):
         """Rows of a window."""
         return self.buffer_size or max(1, _BUFFER_BYTES // max(1, lane.row_nbytes))
 
+    def grows(self, lane: Lane) -> bool:
+        """Whether the first windows are smaller: by default, where there are many."""
+        n_rows = int(lane.pieces.sizes.sum())
+        return self.buffer_size is None and n_rows >= _LONG * self.buffer_rows(lane)
+
     def count(self, lane: Lane, upstream: Count) -> Count:
         """All rows, in as many windows as only a run can tell."""
         return Count(None, upstream.rows)
@@ -80,20 +90,23 @@ class ShuffleRows(LaneStage):
     ) -> LaneIterator:
         """Start, or go on with window number ``state[-1]``."""
         window = state[-1] if state else 0
-        return _Windows(upstream(state[:-1]), lane, self.buffer_rows(lane), window)
+        target = partial(window_target, buffer_rows=self.buffer_rows(lane), grows=self.grows(lane))
+        return _Windows(upstream(state[:-1]), lane, target, window)
 
 
 class _Windows(LaneIterator):
-    def __init__(self, upstream: LaneIterator, lane: Lane, buffer_rows: int, window: int) -> None:
+    def __init__(
+        self, upstream: LaneIterator, lane: Lane, target: Callable[[int], int], window: int
+    ) -> None:
         self._upstream = upstream
         self._lane = lane
-        self._buffer_rows = buffer_rows
+        self._target = target
         self._window = window
 
     def __next__(self) -> Block:
         blocks: list[Block] = []
         n_rows = 0
-        while n_rows < self._buffer_rows:
+        while n_rows < self._target(self._window):
             item: Any = next(self._upstream, None)
             if item is None:
                 break
@@ -131,7 +144,9 @@ class ReadWindows(ReadGroups):
 
     def bounds(self, lane: Lane) -> np.ndarray:
         """Group the pieces into windows."""
-        return cut_windows(lane.pieces.sizes, buffer_rows=self.shuffle.buffer_rows(lane))
+        shuffle = self.shuffle
+        rows, grows = shuffle.buffer_rows(lane), shuffle.grows(lane)
+        return cut_windows(lane.pieces.sizes, buffer_rows=rows, grows=grows)
 
     def ahead(self, lane: Lane) -> int:
         """As many windows as hold the row chunks that were asked for."""

@@ -19,6 +19,7 @@ from h5stream.plan.lanes import (
     lane_batches,
     lane_pieces,
     longer_by_a_batch,
+    window_target,
 )
 from h5stream.plan.order import permutation, spread_permutation
 from h5stream.plan.reads import (
@@ -57,4 +58,5 @@ __all__ = [
     "split_at_bounds",
     "split_at_chunks",
     "spread_permutation",
+    "window_target",
 ]

@@ -4,7 +4,8 @@
 2. The sequence is cut into G groups of equal length, and each group into T / G lanes of whole
    batches (`cut_lanes`); only a group's last batch may be short. A cut may fall inside a row
    chunk; then two lanes read it.
-3. Consecutive pieces of a lane form windows of at least `buffer_rows` rows (`cut_windows`).
+3. Consecutive pieces of a lane form windows of at least `buffer_rows` rows (`cut_windows`); in
+   long lanes the first ones are smaller, so that the first batch comes soon.
 4. Batch k of the epoch is batch ``k // T`` of lane ``k % T``, and so batch ``k // G`` of group
    ``k % G``; instance i of n owns the lanes with ``lane % n == i``.
 5. After K batches of the epoch, lane t has given `batches_done` of them: K is all that a saved
@@ -37,9 +38,13 @@ __all__ = [
     "lane_batches",
     "lane_pieces",
     "longer_by_a_batch",
+    "window_target",
 ]
 
 Uneven = Literal["drop", "pad", "keep"]
+
+_GROWING = 4
+"""Windows that are smaller than the others, where they grow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,8 +213,32 @@ def _pieces_between(chunks: RowChunks, start: int, stop: int) -> Pieces:
     return Pieces(file, begin + skipped, end - left_out)
 
 
-def cut_windows(sizes: np.ndarray, *, buffer_rows: int) -> np.ndarray:
+def window_target(window: int, buffer_rows: int, *, grows: bool) -> int:
+    """Say how many rows a window has at least: if they grow, the first few are small.
+
+    An epoch that grows begins with an eighth of a window, twice, a quarter and a half.
+
+    Examples
+    --------
+    >>> [window_target(window, 800, grows=True) for window in range(6)]
+    [100, 100, 200, 400, 800, 800]
+    """
+    if not grows or window >= _GROWING:
+        return buffer_rows
+    return max(1, buffer_rows >> (_GROWING - max(1, window)))
+
+
+def cut_windows(sizes: np.ndarray, *, buffer_rows: int, grows: bool = False) -> np.ndarray:
     """Group consecutive pieces into windows of at least `buffer_rows` rows (the last may be less).
+
+    Parameters
+    ----------
+    sizes : numpy.ndarray
+        int64: rows of each piece.
+    buffer_rows : int
+        Rows of a window.
+    grows : bool
+        The first windows are smaller; see `window_target`.
 
     Returns
     -------
@@ -224,7 +253,8 @@ def cut_windows(sizes: np.ndarray, *, buffer_rows: int) -> np.ndarray:
     ends = np.cumsum(sizes)
     bounds, reached = [0], 0
     while bounds[-1] < len(sizes):
-        piece = int(np.searchsorted(ends, reached + buffer_rows, side="left"))
+        target = reached + window_target(len(bounds) - 1, buffer_rows, grows=grows)
+        piece = int(np.searchsorted(ends, target, side="left"))
         bounds.append(min(piece + 1, len(sizes)))
         reached = int(ends[bounds[-1] - 1])
     return np.array(bounds, np.int64)

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -151,20 +154,24 @@ def test_no_piece_of_a_lane_is_empty(
         assert pieces.sizes.sum() == length
 
 
-def slow_windows(sizes: list[int], buffer_rows: int) -> list[int]:
+def slow_windows(sizes: list[int], targets: Iterable[int]) -> list[int]:
     bounds, held = [0], 0
+    wanted = iter(targets)
+    target = next(wanted)
     for number, size in enumerate(sizes, 1):
         held += size
-        if held >= buffer_rows or number == len(sizes):
+        if held >= target or number == len(sizes):
             bounds.append(number)
-            held = 0
+            held, target = 0, next(wanted)
     return bounds
 
 
-@given(st.lists(st.integers(1, 9), max_size=30), st.integers(1, 40))
-def test_windows_are_those_of_the_slow_way(sizes: list[int], buffer_rows: int) -> None:
-    bounds = cut_windows(np.array(sizes, np.int64), buffer_rows=buffer_rows)
-    assert bounds.tolist() == slow_windows(sizes, buffer_rows)
+@given(st.lists(st.integers(1, 9), max_size=30), st.integers(1, 40), st.booleans())
+def test_windows_are_those_of_the_slow_way(sizes: list[int], buffer_rows: int, grows: bool) -> None:
+    small = [max(1, buffer_rows // part) for part in (8, 8, 4, 2)] if grows else []
+    expected = slow_windows(sizes, itertools.chain(small, itertools.repeat(buffer_rows)))
+    bounds = cut_windows(np.array(sizes, np.int64), buffer_rows=buffer_rows, grows=grows)
+    assert bounds.tolist() == expected
 
 
 @pytest.mark.parametrize(
