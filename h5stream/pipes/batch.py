@@ -55,6 +55,15 @@ class Batch(LaneStage):
         """Blocks."""
         return Items.BLOCKS
 
+    def unit(self, unit: Items) -> Items:
+        """Blocks."""
+        return Items.BLOCKS
+
+    @property
+    def whole_rows(self) -> int:
+        """Rows of a batch."""
+        return self.batch_size
+
     def plan_parameters(self) -> dict[str, int | str | None]:
         """Return what decides which rows come when."""
         return {"batch_size": self.batch_size, "drop_last": int(self.drop_last)}

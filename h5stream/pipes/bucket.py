@@ -90,6 +90,15 @@ class Bucket(LaneStage):
         """Blocks."""
         return Items.BLOCKS
 
+    def unit(self, unit: Items) -> Items:
+        """Blocks."""
+        return Items.BLOCKS
+
+    @property
+    def whole_rows(self) -> int:
+        """Rows of a batch, if it is told; lanes are cut anywhere if it is elements that count."""
+        return self.batch_rows or 1
+
     @property
     def batch_rows(self) -> int | None:
         """Rows of every batch but a lane's last; None if they differ."""

@@ -12,8 +12,6 @@ import numpy as np
 from torch.utils.data import get_worker_info
 
 from h5stream.errors import ConfigError
-from h5stream.pipes.batch import Batch
-from h5stream.pipes.bucket import Bucket
 from h5stream.pipes.fuse import lane_stages
 from h5stream.pipes.instance import Instance, find_instance, find_rank
 from h5stream.pipes.list_chunks import ListChunks
@@ -24,7 +22,6 @@ from h5stream.pipes.shard import Shard
 from h5stream.pipes.shuffle_chunks import ShuffleChunks
 from h5stream.pipes.shuffle_rows import ShuffleRows
 from h5stream.pipes.stage import Count, Items, Lane, Seek, Stage
-from h5stream.pipes.unbatch import Unbatch
 from h5stream.plan import (
     Cut,
     Pieces,
@@ -155,8 +152,7 @@ def unit_of(stages: Sequence[Stage]) -> Items:
     source = source_of(stages)
     unit = unit_of(source.parts[0]) if isinstance(source, Mix) else Items.BLOCKS
     for stage in stages:
-        if isinstance(stage, Batch | Bucket | Unbatch):
-            unit = stage.gives(unit)
+        unit = stage.unit(unit)
     return unit
 
 
@@ -277,10 +273,7 @@ def _batch_rows(stages: Sequence[Stage]) -> int:
     for stage in lane_stages(stages):
         if not stage.keeps_rows:
             break
-        if isinstance(stage, Batch):
-            rows = stage.batch_size
-        elif isinstance(stage, Bucket):
-            rows = stage.batch_rows or 1
+        rows = stage.whole_rows or rows
     return rows
 
 

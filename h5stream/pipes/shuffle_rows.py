@@ -28,8 +28,8 @@ __all__ = ["ReadWindows", "ShuffleRows", "draw_places"]
 _BUFFER_BYTES = 128 * 2**20
 """About 128 row chunks of a megabyte: spread over the files, they hold some rows of every kind."""
 
-_LONG = 4
-"""Windows of a lane from which on the first are smaller: shorter ones would be mixed worse."""
+_LONG = 10
+"""Windows of a lane from which on the first are smaller: then few batches are mixed less well."""
 
 _WINDOWS = 1
 """Purpose of the generator's streams that permute windows; 0 permutes row chunks."""

@@ -167,6 +167,10 @@ class Stage(ABC):
     def gives(self, taken: Items) -> Items:
         """Say what it yields when it gets `taken`."""
 
+    def unit(self, unit: Items) -> Items:
+        """Say whether rows are together or single after it, also as tensors: blocks or samples."""
+        return unit
+
     def plan_parameters(self) -> dict[str, int | str | None]:
         """Return what of this stage decides which rows come when."""
         return {}
@@ -208,6 +212,11 @@ class LaneStage(Stage):
 
     has_fixed_state: ClassVar[bool] = True
     """Whether all its states have as many numbers as the first."""
+
+    @property
+    def whole_rows(self) -> int | None:
+        """Rows of each item, if the stage regroups them: lanes are cut between its items."""
+        return None
 
     @abstractmethod
     def iterate(

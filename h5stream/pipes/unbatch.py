@@ -35,6 +35,10 @@ class Unbatch(LaneStage):
         """Say samples."""
         return Items.SAMPLES
 
+    def unit(self, unit: Items) -> Items:
+        """Say samples."""
+        return Items.SAMPLES
+
     def plan_parameters(self) -> dict[str, int | str | None]:
         """Return what decides which rows come when."""
         return {"unbatch": 1}

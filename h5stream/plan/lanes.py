@@ -43,8 +43,8 @@ __all__ = [
 
 Uneven = Literal["drop", "pad", "keep"]
 
-_GROWING = 4
-"""Windows that are smaller than the others, where they grow."""
+_FIRST_PARTS = (8, 2)
+"""The first windows are these parts of the others, where they grow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,18 +214,16 @@ def _pieces_between(chunks: RowChunks, start: int, stop: int) -> Pieces:
 
 
 def window_target(window: int, buffer_rows: int, *, grows: bool) -> int:
-    """Say how many rows a window has at least: if they grow, the first few are small.
-
-    An epoch that grows begins with an eighth of a window, twice, a quarter and a half.
+    """Say how many rows a window has at least: where they grow, an eighth, a half, then all.
 
     Examples
     --------
-    >>> [window_target(window, 800, grows=True) for window in range(6)]
-    [100, 100, 200, 400, 800, 800]
+    >>> [window_target(window, 800, grows=True) for window in range(4)]
+    [100, 400, 800, 800]
     """
-    if not grows or window >= _GROWING:
+    if not grows or window >= len(_FIRST_PARTS):
         return buffer_rows
-    return max(1, buffer_rows >> (_GROWING - max(1, window)))
+    return max(1, buffer_rows // _FIRST_PARTS[window])
 
 
 def cut_windows(sizes: np.ndarray, *, buffer_rows: int, grows: bool = False) -> np.ndarray:

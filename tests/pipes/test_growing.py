@@ -16,8 +16,8 @@ N = 320
 
 @pytest.fixture(autouse=True)
 def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make windows of 64 rows, and so of 8, 8, 16, 32, 64."""
-    monkeypatch.setattr(shuffle_rows, "_BUFFER_BYTES", 64 * ROW_NBYTES)
+    """Make windows of 32 rows, and so of 4, 16, 32."""
+    monkeypatch.setattr(shuffle_rows, "_BUFFER_BYTES", 32 * ROW_NBYTES)
 
 
 def windows(pipe: Pipe) -> list[list[int]]:
@@ -30,14 +30,14 @@ def test_the_first_windows_are_small(tmp_path: Path, fused: bool) -> None:
     blocks = blocks_of(path)
     pipe = (blocks if fused else blocks.map(lambda block: block)).shuffle_rows()
     found = windows(pipe)
-    assert [len(window) for window in found] == [8, 8, 16, 32, 64, 64, 64, 64]
+    assert [len(window) for window in found] == [4, 16, *[32] * 9, 12]
     assert sorted(row for window in found for row in window) == list(range(N))
     assert found == windows(blocks_of(path).shuffle_rows())
 
 
 def test_short_epochs_and_asked_sizes_stay_as_they_are(tmp_path: Path) -> None:
-    short = write_rows(tmp_path / "a.h5", 4 * 64 - 4)
-    assert [len(window) for window in windows(blocks_of(short).shuffle_rows())] == [64] * 3 + [60]
+    short = write_rows(tmp_path / "a.h5", N - 4)
+    assert [len(window) for window in windows(blocks_of(short).shuffle_rows())] == [32] * 9 + [28]
     path = write_rows(tmp_path / "b.h5", N)
     assert [len(window) for window in windows(blocks_of(path).shuffle_rows(80))] == [80] * 4
 
@@ -48,7 +48,7 @@ def test_the_first_batch_reads_two_small_windows(tmp_path: Path) -> None:
     batches = iter(pipe)
     next(batches)
     numbers = 8 * N  # the column of row numbers is small, and read as a whole
-    assert pipe.stats()["decoded_bytes"] <= numbers + 2 * 8 * 12
+    assert pipe.stats()["decoded_bytes"] <= numbers + (4 + 16) * 12
 
 
 def test_a_stop_anywhere_is_resumed(tmp_path: Path) -> None:
