@@ -191,6 +191,13 @@ def _file_facts(catalog: Catalog, chunks: RowChunks) -> Iterator[tuple[str, str]
     largest = int(chunks.sizes.max(initial=0))
     yield "files", f"{len(catalog.files)} ({size})"
     yield "convention", _convention(catalog)
+    unknown = [p for p, mark in marks.items() if catalog.access.is_remote(p) and not mark.version]
+    if unknown:
+        yield (
+            "versions",
+            f"unknown for {len(unknown)} files, {unknown[0]} first: their servers tell none, and "
+            "only its length shows that a file was replaced",
+        )
     yield "rows", f"{chunks.n_rows} of {format_bytes(catalog.row_nbytes)}"
     yield (
         "row chunks",

@@ -105,6 +105,7 @@ def test_a_connection_is_used_again_unless_the_server_ends_it() -> None:
         b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello you",
         b"HTTP/1.1 302 Found\r\nLocation: /b\r\nContent-Length: 0\r\n\r\n",
         HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        HEAD + b"Transfer-Encoding: identity\r\n\r\nhello",
         HEAD + b"Content-Encoding: gzip\r\n\r\nhello",
         HEAD + b"Content-Length: 6\r\n\r\nhello",
         HEAD + b"no colon\r\n\r\nhello",
@@ -240,3 +241,38 @@ def test_certificates_are_checked(
     else:
         with pytest.raises(ssl.SSLCertVerificationError):
             asyncio.run(run())
+
+
+@pytest.mark.parametrize("pause_s", [0.0, 0.05])
+def test_bytes_behind_an_answer_are_never_the_next_answer(pause_s: float) -> None:
+    """They lie in the socket, or were taken from it while nobody asked."""
+
+    async def run() -> tuple[list[bytes | None], int]:
+        wires, connections = Wires(5.0, 5.0), 0
+
+        async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal connections
+            connections += 1
+            with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+                while True:
+                    await reader.readuntil(b"\r\n\r\n")
+                    writer.write(GOOD)
+                    await writer.drain()
+                    await asyncio.sleep(pause_s / 2)
+                    writer.write(GOOD.replace(b"hello", b"wrong"))
+            writer.close()
+
+        async with await asyncio.start_server(talk, "127.0.0.1", 0) as server:
+            url = URL(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/a")
+            found = []
+            for _ in range(4):
+                answer = await wires.get(url, {}, 5)
+                found.append(None if answer is None else bytes(answer[1] or b""))
+                await asyncio.sleep(pause_s)
+            wires.close()
+            await asyncio.sleep(0.01)
+        return found, connections
+
+    found, connections = asyncio.run(run())
+    assert set(found) <= {b"hello", None}
+    assert connections >= found.count(b"hello")

@@ -28,7 +28,7 @@ from h5stream.fetch.remote.http import (
     read_range,
     version_of,
 )
-from h5stream.fetch.remote.transport import ATTEMPT_S, Response, fault_of_error
+from h5stream.fetch.remote.transport import ATTEMPT_S, Response, fault_of_error, require_key
 from h5stream.fetch.retry import Fault, FaultError, fault_of_status
 
 __all__ = ["GCSFileSystem", "GcsTransport"]
@@ -56,6 +56,10 @@ class GcsTransport(HttpTransport):
         filesystem.requests_timeout = _timeout(filesystem.requests_timeout)
         self._renewing = asyncio.Lock()
         self._renewed_s = -_RENEW_S
+
+    async def _ask_first(self, path: str, nbytes: int) -> Response:
+        require_key(path)
+        return await super()._ask_first(path, nbytes)
 
     async def get(self, path: str, start: int, stop: int, version: str) -> Response:
         """Ask for a range, on condition that the object is still that version."""

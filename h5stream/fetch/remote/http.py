@@ -24,7 +24,7 @@ __all__ = [
     "version_of",
 ]
 
-_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
 TIMEOUT = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=10, sock_read=20)
 BUFFER_BYTES = 2**20
 
@@ -131,7 +131,13 @@ def _fault_of_client(error: Exception) -> FaultError:
         return FaultError(Fault.PERMANENT, "this is no valid URL")
     if isinstance(error, aiohttp.TooManyRedirects):
         return FaultError(Fault.PERMANENT, "the server redirects without end")
+    if isinstance(error, aiohttp.ClientResponseError):  # statuses are looked at elsewhere
+        return FaultError(Fault.TRANSIENT, f"the answer is damaged: {_first_line(error)}")
     return fault_of_error(error)
+
+
+def _first_line(error: aiohttp.ClientResponseError) -> str:
+    return next(iter(error.message.splitlines()), "")
 
 
 async def read_range(

@@ -14,7 +14,7 @@ from yarl import URL
 
 from h5stream.fetch.remote.http import read_range, response_of, version_of
 from h5stream.fetch.remote.signed import SignedUrls, make_wires, send_signed
-from h5stream.fetch.remote.transport import Response, TellingTransport, fault_of_error
+from h5stream.fetch.remote.transport import Response, TellingTransport, fault_of_error, require_key
 from h5stream.fetch.remote.wire import Wires
 from h5stream.fetch.retry import Fault, FaultError, fault_of_status
 
@@ -57,6 +57,7 @@ class S3Transport(TellingTransport):
         return response
 
     async def _ask_first(self, path: str, nbytes: int) -> Response:
+        require_key(path)
         return await self._ask(path, 0, nbytes)
 
     async def close(self) -> None:

@@ -25,6 +25,7 @@ __all__ = [
     "ThreadTransport",
     "Transport",
     "fault_of_error",
+    "require_key",
 ]
 
 ATTEMPT_S = 60.0
@@ -215,3 +216,16 @@ def fault_of_error(error: BaseException) -> FaultError:
 def _is_of_network(error: BaseException) -> bool:
     """Whether a client library raised it, for whom all that is not an answer is of the network."""
     return type(error).__module__.split(".")[0] in _CLIENTS
+
+
+def require_key(path: str) -> None:
+    """Refuse a bucket alone, which a library would ask for again and again.
+
+    Raises
+    ------
+    FaultError
+        If a path of an object store names no object.
+    """
+    bucket, _, key = path.strip("/").partition("/")
+    if not bucket or not key:
+        raise FaultError(Fault.PERMANENT, "the URL names no object: it is bucket/key")
