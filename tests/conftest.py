@@ -20,6 +20,7 @@ settings.register_profile(
 settings.register_profile(
     "long", settings.get_profile("quick"), max_examples=500, derandomize=False, print_blob=True
 )
+settings.register_profile("hours", settings.get_profile("long"), max_examples=5000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 

@@ -113,7 +113,7 @@ def build_table(layout: DatasetLayout, entries: Sequence[Any]) -> ChunkTable:
     """
     grid, chunks = layout.grid, layout.chunks or ()
     count, indexed = len(entries), len(entries[0].chunk_offset) if entries else 0
-    offsets = np.array([e.chunk_offset for e in entries], np.int64).reshape(count, indexed)
+    offsets = _column(layout, entries, "chunk_offset", np.int64).reshape(count, indexed)
     steps = np.array(chunks[:indexed], np.int64)
     coordinates = offsets // steps if count else offsets
     extent = np.array(grid[:indexed], np.int64)

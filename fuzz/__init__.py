@@ -1,0 +1,1 @@
+"""Tries h5stream with damaged files, hostile servers and random configurations."""
