@@ -31,8 +31,8 @@ class Rows(NamedTuple):
     """int64, shape (rows,): number of the file that each row lies in."""
 
     group: list[str] | None
-    """Name of the group that each row comes from, as the ``*`` of the pattern found it; None if
-    rows do not come from groups."""
+    """Name of the group that each row comes from, of the part of its path that has the ``*``; None
+    if rows do not come from groups."""
 
     row: np.ndarray
     """int64, shape (rows,): number of each row in its file; slices are numbered one by one."""
