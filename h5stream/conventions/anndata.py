@@ -37,6 +37,7 @@ import numpy as np
 from h5stream.columns import Column, Ragged
 from h5stream.columns import Sparse as SparseColumn
 from h5stream.conventions.nodes import (
+    attribute,
     attribute_text,
     choose,
     find,
@@ -49,7 +50,7 @@ from h5stream.conventions.nodes import (
 )
 from h5stream.errors import ConfigError, UnsupportedError
 from h5stream.fields import Chosen, Dense, FileSpec, Known, Meaning, Sparse, Vlen
-from h5stream.layout.contents import some
+from h5stream.layout.contents import names_in, some
 
 __all__ = ["default_fields", "field_names", "list_categories", "meaning", "recognise"]
 
@@ -102,7 +103,7 @@ def _members(file: h5py.File, place: str) -> list[str]:
     """List the elements of a group, or the members of a compound dataset."""
     node = find(file, place)
     if isinstance(node, h5py.Group):
-        return [f"{place}/{name}" for name in node if not _is_table(node, name)]
+        return [f"{place}/{name}" for name in names_in(node) if not _is_table(node, name)]
     names = None if node is None else node.dtype.names
     return [f"{place}/{name}" for name in names or ()]
 
@@ -120,13 +121,13 @@ def _column_names(file: h5py.File) -> list[str]:
     if obs is None:
         return []
     index = attribute_text(obs, "_index")
-    ordered = np.asarray(obs.attrs.get("column-order", ())).reshape(-1).tolist()
+    ordered = np.asarray(attribute(obs, "column-order", ())).reshape(-1).tolist()
     texts = [name.decode() if isinstance(name, bytes) else str(name) for name in ordered]
     names = [index, *texts] if index else texts
     for name in names:
         if find(obs, name) is None:
             raise refuse(obs, f"names the column {name!r}, but has none")
-    rest = [name for name in obs if name not in names and not name.startswith("__")]
+    rest = [name for name in names_in(obs) if name not in names and not name.startswith("__")]
     return list(dict.fromkeys([*names, *rest]))
 
 
@@ -306,7 +307,7 @@ def _turn_round(node: h5py.Group) -> SparseColumn:
 
 def _stated_shape(node: h5py.Group) -> tuple[int, int]:
     for name in ("shape", "h5sparse_shape"):
-        shape = np.asarray(node.attrs.get(name, ()))
+        shape = np.asarray(attribute(node, name, ()))
         if shape.shape == (2,) and shape.dtype.kind in "iu" and int(shape.min()) >= 0:
             return int(shape[0]), int(shape[1])
     raise refuse(node, "has no attribute `shape` of two numbers")
@@ -324,7 +325,7 @@ def _find_categories(file: h5py.File, name: str) -> h5py.Dataset | None:
         return find_dataset(column, "categories", 1) if is_categorical else None
     if column is None or "categories" not in column.attrs:
         return None
-    reference = column.attrs["categories"]
+    reference = attribute(column, "categories")
     found = file[reference] if isinstance(reference, h5py.Reference) and reference else None
     return found if isinstance(found, h5py.Dataset) else find(file, f"obs/__categories/{name}")
 

@@ -42,6 +42,7 @@ from h5stream.conventions.nodes import (
 )
 from h5stream.errors import ConfigError, UnsupportedError
 from h5stream.fields import Dense, FileSlices, FileSpec, Known, Picked, Vlen
+from h5stream.layout.contents import names_in
 
 __all__ = ["default_fields", "field_names", "list_features", "list_sources", "recognise"]
 
@@ -96,7 +97,7 @@ def _walk(group: h5py.Group, prefix: str = "", depth: int = 0) -> Iterator[str]:
     if _ARRAY in group and _TABLE in group:
         yield prefix.rstrip("/")
         return
-    for name in group if depth < _DEEPEST else ():
+    for name in names_in(group) if depth < _DEEPEST else ():
         if isinstance(group.get(name, getlink=True), h5py.HardLink):
             node = find(group, name)
             if isinstance(node, h5py.Group):

@@ -29,6 +29,7 @@ import h5py
 import numpy as np
 
 from h5stream.conventions.nodes import (
+    attribute,
     attribute_text,
     choose,
     find,
@@ -49,8 +50,9 @@ from h5stream.fields import (
     Sparse,
     Vlen,
 )
+from h5stream.layout.contents import names_in
 
-__all__ = ["Sampling", "default_fields", "field_names", "recognise"]
+__all__ = ["Sampling", "default_fields", "field_names", "omitted", "recognise"]
 
 Sampling = int | Literal["coo"]
 """An axis of the central object, or each of its elements."""
@@ -93,7 +95,7 @@ class _Object:
         if self.mode == "separate":
             flat = self.shapes is not None
             return Grouped(self.name, dtype=self.load, n_rows=filled, flat=flat)
-        dense = not bool(self.node.attrs.get("load_sparse", False))
+        dense = not bool(attribute(self.node, "load_sparse", False))
         return Sparse(
             self.name, n_columns=self.shape[1], dtype=self.load, n_rows=filled, dense=dense
         )
@@ -183,7 +185,7 @@ _READERS = {
 
 
 def _stated_shape(node: h5py.Group, n_axes: int | None = None) -> tuple[int, ...]:
-    stated = np.asarray(node.attrs.get("shape"))
+    stated = np.asarray(attribute(node, "shape"))
     if stated.dtype.kind not in "iu" or stated.ndim != 1 or (n_axes or stated.size) != stated.size:
         raise refuse(node, f"has no attribute `shape` of {n_axes or 'some'} numbers")
     shape = tuple(int(n) for n in stated)
@@ -193,7 +195,7 @@ def _stated_shape(node: h5py.Group, n_axes: int | None = None) -> tuple[int, ...
 
 
 def _filled(node: Any, length: int) -> int:
-    stated = np.asarray(node.attrs.get("filled_to", length))
+    stated = np.asarray(attribute(node, "filled_to", length))
     if stated.size != 1 or stated.dtype.kind not in "iu" or not 0 <= int(stated.item()) <= length:
         raise refuse(node, f"says that it is filled to row {stated.tolist()} of {length}")
     return int(stated.item())
@@ -205,7 +207,7 @@ def _load(dataset: h5py.Dataset, node: Any = None) -> str | None:
     ``|S0`` and ``<U0`` mean strings of any length.
     """
     holder = dataset if node is None else node
-    stated = np.asarray(holder.attrs.get("dtypes", ())).reshape(-1).tolist()
+    stated = np.asarray(attribute(holder, "dtypes", ())).reshape(-1).tolist()
     if len(stated) != 2:
         return None
     name = stated[1].decode() if isinstance(stated[1], bytes) else str(stated[1])
@@ -224,10 +226,10 @@ def _load(dataset: h5py.Dataset, node: Any = None) -> str | None:
 def _aligned(file: h5py.File) -> dict[int, list[str]]:
     """List the names of the objects of each axis."""
     found: dict[int, list[str]] = {}
-    for axis in sorted((name for name in file if name.isdecimal()), key=int):
+    for axis in sorted((name for name in names_in(file) if name.isdecimal()), key=int):
         group = find(file, axis)
         if isinstance(group, h5py.Group):
-            found[int(axis)] = [f"{axis}/{name}" for name in group]
+            found[int(axis)] = [f"{axis}/{name}" for name in names_in(group)]
     return found
 
 

@@ -17,8 +17,10 @@ import numpy as np
 
 from h5stream.columns import Ragged
 from h5stream.errors import ConfigError, H5StreamError, LayoutError
+from h5stream.layout.heaps import check_attribute_heap, check_dataset_heap
 
 __all__ = [
+    "attribute",
     "attribute_text",
     "choose",
     "find",
@@ -78,10 +80,24 @@ def find_dataset(parent: h5py.Group, path: str, n_axes: int | None = None) -> h5
     return node
 
 
+def attribute(node: Any, name: str, default: Any = None) -> Any:
+    """Return an attribute, once the heap that it may lie in has been looked at.
+
+    Raises
+    ------
+    LayoutError
+        If that heap is damaged.
+    """
+    if name not in node.attrs:
+        return default
+    check_attribute_heap(node, name)
+    return node.attrs[name]
+
+
 def attribute_text(node: Any, name: str) -> str | None:
     """Return an attribute that is a string, None if it is missing or something else."""
     with contextlib.suppress(KeyError, OSError, TypeError, ValueError, RuntimeError):
-        value = node.attrs[name]
+        value = attribute(node, name)
         if isinstance(value, np.ndarray) and value.size == 1:
             value = value.reshape(-1)[0]
         if isinstance(value, bytes):
@@ -112,6 +128,7 @@ def read_bounded(dataset: h5py.Dataset, *, member: str | None = None) -> np.ndar
             f"has {dataset.size} elements of {dtype}, too many to keep in memory; name the "
             "fields one by one",
         )
+    check_dataset_heap(dataset)
     return dataset[()] if member is None else dataset.fields(member)[()]
 
 

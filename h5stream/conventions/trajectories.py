@@ -25,10 +25,10 @@ from typing import Any
 import h5py
 import numpy as np
 
-from h5stream.conventions.nodes import choose, find, read_texts, refuse
+from h5stream.conventions.nodes import attribute, choose, find, read_texts, refuse
 from h5stream.errors import ConfigError
 from h5stream.fields import FileSpec, Given, Grouped
-from h5stream.layout.contents import identity, list_paths
+from h5stream.layout.contents import identity, list_paths, names_in
 from h5stream.layout.names import natural_key
 
 __all__ = ["default_fields", "field_names", "omitted", "recognise"]
@@ -94,7 +94,7 @@ def _find_samples(file: h5py.File) -> _Samples | None:
 
 def _numbered(holder: h5py.Group, prefix: str) -> _Samples | None:
     """Find objects of one kind with one stem and numbers; lists of samples may lie beside them."""
-    names = [name for name in holder if prefix or name != _MASKS]
+    names = [name for name in names_in(holder) if prefix or name != _MASKS]
     matches = [_NUMBERED.fullmatch(name) for name in names]
     stems = {None if match is None else match["stem"] for match in matches}
     if len(stems) != 1 or None in stems or (stems == {""} and len(names) < len(holder)):
@@ -147,8 +147,8 @@ def _common_attributes(samples: _Samples) -> list[str]:
     return names
 
 
-def _is_label(node: Any, attribute: str) -> bool:
-    value = node.attrs[attribute]
+def _is_label(node: Any, name: str) -> bool:
+    value = attribute(node, name)
     if isinstance(value, str | bytes):
         return len(value) <= _LONG_BYTES
     array = np.asarray(value)

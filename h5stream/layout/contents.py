@@ -13,6 +13,7 @@ import numpy as np
 
 from h5stream.errors import ConfigError
 from h5stream.layout.elements import read_vlen_type
+from h5stream.layout.heaps import check_attribute_heap
 from h5stream.layout.names import split_members
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "kind_of",
     "list_paths",
     "matrix_width",
+    "names_in",
     "read_attribute",
     "some",
 ]
@@ -121,7 +123,11 @@ def kind_of(file: Any, name: str) -> Kind:
 
 def _is_by_column(group: Any) -> bool:
     """AnnData writes both forms with the same names; columns cannot be streamed by row."""
-    encoding = group.attrs.get("encoding-type", group.attrs.get("h5sparse_format", b""))
+    name = "encoding-type" if "encoding-type" in group.attrs else "h5sparse_format"
+    if name not in group.attrs:
+        return False
+    check_attribute_heap(group, name)
+    encoding = group.attrs[name]
     return "csc" in (encoding.decode() if isinstance(encoding, bytes) else str(encoding))
 
 
@@ -191,16 +197,23 @@ def expand_pattern(file: Any, pattern: str) -> list[Match]:
             )
             for match in found
             for place, name in enumerate(_names_in(file, match.path))
-            if (fitting := fits.fullmatch(name))
+            if isinstance(name, str) and (fitting := fits.fullmatch(name))
         ]
     if not found:
-        raise ConfigError(f"{file.filename}: nothing fits {pattern!r}; it has {some(list(file))}")
+        raise ConfigError(
+            f"{file.filename}: nothing fits {pattern!r}; it has {some(names_in(file))}"
+        )
     return [replace(match, path=match.path.strip("/")) for match in found]
 
 
-def _names_in(file: Any, path: str) -> list[str]:
+def _names_in(file: Any, path: str) -> list[str | bytes]:
     group = file[path or "/"]
     return list(group) if isinstance(group, h5py.Group) else []
+
+
+def names_in(group: Any) -> list[str]:
+    """List the names in a group that are text; others, which h5py gives as bytes, name no field."""
+    return [name for name in group if isinstance(name, str)]
 
 
 def read_attribute(file: Any, path: str, name: str) -> Any:
@@ -215,5 +228,6 @@ def read_attribute(file: Any, path: str, name: str) -> Any:
     if name not in attributes:
         has = some(list(attributes)) if len(attributes) else "none"
         raise ConfigError(f"{file.filename}: {path!r} has no attribute {name!r}; it has {has}")
+    check_attribute_heap(file[path], name)
     value = attributes[name]
     return value.decode() if isinstance(value, bytes) else value

@@ -22,7 +22,7 @@ from typing import Any
 import h5py
 
 from h5stream.errors import ConfigError, H5StreamError, LayoutError
-from h5stream.layout.contents import find_node, identity, some
+from h5stream.layout.contents import find_node, identity, names_in, some
 from h5stream.layout.elements import describe
 from h5stream.layout.links import leads_outside, refuse_others
 from h5stream.layout.model import DatasetLayout, FileLayout, Fingerprint
@@ -161,7 +161,7 @@ def _walk(file: h5py.File, *, alone: bool = False) -> Iterator[tuple[str, h5py.D
                 visit(name, group[key])
             continue
         prefix, group = pending.pop()
-        for key in group:
+        for key in names_in(group):
             if isinstance(group.get(key, getlink=True), h5py.HardLink):
                 visit(prefix + key, group[key])
             else:
@@ -179,7 +179,7 @@ def _find(file: h5py.File, name: str, *, alone: bool = False) -> h5py.Dataset:
     if not isinstance(node, h5py.Dataset):
         if not isinstance(node, h5py.Group):
             raise ConfigError(f"{file.filename}: {name!r} is a type, not a dataset")
-        inside = [f"{name}/{known}" for known in node]
+        inside = [f"{name}/{known}" for known in names_in(node)]
         raise ConfigError(
             f"{file.filename}: {name!r} is a group, not a dataset; it has {some(inside)}"
         )

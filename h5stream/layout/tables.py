@@ -19,6 +19,9 @@ __all__ = ["build_table", "check_inside", "with_table"]
 _LARGEST_CHUNK_BYTES = 2**32 - 1
 """The file format's own limit (HDF5 specification, data layout message, version 4)."""
 
+_SUPERBLOCK_BYTES = 48
+"""The least that every file begins with, and where no elements can lie."""
+
 
 def with_table(
     dataset: h5py.Dataset, layout: DatasetLayout, source: Source | None = None
@@ -175,11 +178,12 @@ def check_inside(
     LayoutError
         Naming the dataset, the first such range and the file's size.
     """
-    outside = (byte_offset < 0) | (size < 0) | (size > size_bytes - byte_offset)
+    within = (size == 0) | (byte_offset >= _SUPERBLOCK_BYTES)
+    outside = ~within | (size < 0) | (size > size_bytes - byte_offset)
     if outside.any():
         at = int(np.flatnonzero(outside)[0])
         raise LayoutError(
             f"{layout.file}: {layout.path!r} says that {int(size[at])} bytes lie at byte "
-            f"{int(byte_offset[at])}, but the file ends at byte {size_bytes}; it is truncated or "
-            "damaged, copy it again"
+            f"{int(byte_offset[at])}, but elements lie behind byte {_SUPERBLOCK_BYTES}, and "
+            f"the file ends at byte {size_bytes}; it is truncated or damaged, copy it again"
         )

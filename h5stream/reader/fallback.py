@@ -110,14 +110,14 @@ class FallbackFile:
         return rows
 
     def _read(self, layout: DatasetLayout, start: int | None, stop: int | None, file: Any) -> Any:
-        dataset = file[layout.path]
         try:
+            dataset = file[layout.path]
             if start is None:
                 return dataset[()]
             if layout.flat:
                 return dataset[()].reshape(-1)[start:stop]
             return dataset[(*(slice(None),) * layout.axis, slice(start, stop))]
-        except (OSError, RuntimeError, ValueError, TypeError) as error:
+        except (OSError, RuntimeError, ValueError, TypeError, KeyError) as error:
             raise DecodeError(
                 f"{self.path}: HDF5 cannot read rows {start} to {stop} of {layout.path!r}: {error}",
                 url=self.path,

@@ -194,3 +194,112 @@ def test_links_that_lead_nowhere_are_our_error(tmp_path: Path) -> None:
     for path in (broken, loop):
         with pytest.raises(h5s.LayoutError, match="cannot be read"):
             len(h5s.H5Stream(path, ["x"]))
+
+
+def damage_heaps(path: Path, size: int) -> int:
+    """Give the first object of every heap collection a size; return how many there are."""
+    data = bytearray(path.read_bytes())
+    at, count = data.find(b"GCOL"), 0
+    while at >= 0:
+        data[at + 24 : at + 32] = size.to_bytes(8, "little")
+        at, count = data.find(b"GCOL", at + 1), count + 1
+    path.write_bytes(data)
+    return count
+
+
+def write_text(file: h5py.File, kind: str) -> None:
+    file["x"] = np.arange(20)
+    text = h5py.string_dtype()
+    if kind == "attribute of the file":
+        file.attrs["encoding-type"] = "anndata"
+    elif kind == "attribute of a group":
+        obs = file.create_group("obs")
+        obs.attrs["_index"], obs["_index"] = "_index", np.arange(20)
+        file.create_group("var")
+        file["X"] = np.zeros((20, 2))
+    elif kind in ("contiguous", "gzip"):
+        options = {"compression": "gzip", "chunks": (5,)} if kind == "gzip" else {}
+        obs = file.create_group("obs")
+        obs.attrs["encoding-type"] = np.bytes_("dataframe")
+        obs.attrs["_index"] = np.bytes_("_index")
+        obs["_index"] = np.arange(20)
+        kinds = obs.create_group("kind")
+        kinds.attrs["encoding-type"] = np.bytes_("categorical")
+        kinds.create_dataset("categories", data=["a", "b"] * 10, dtype=text, **options)
+        kinds["codes"] = np.arange(20, dtype=np.int8)
+        file.create_group("var")
+        file["X"] = np.zeros((20, 2))
+    else:
+        file["x"].attrs["mode"] = "N-D"
+        file.create_dataset("central", data=np.arange(20)).attrs["mode"] = "N-D"
+        file["central"].attrs["dtypes"] = ["int64", "int64"]
+
+
+KINDS_OF_TEXT = [
+    "attribute of the file",
+    "attribute of a group",
+    "contiguous",
+    "gzip",
+    "attribute of a dataset",
+]
+
+
+@pytest.mark.parametrize("size", [0, 2**63, 2**64 - 8, 2**64 - 16], ids=hex)
+@pytest.mark.parametrize("libver", ["earliest", "latest"])
+@pytest.mark.parametrize("kind", KINDS_OF_TEXT)
+def test_damaged_heaps_are_not_walked_without_end(
+    tmp_path: Path, kind: str, libver: str, size: int
+) -> None:
+    path = tmp_path / "text.h5"
+    with h5py.File(path, "w", libver=libver) as file:
+        write_text(file, kind)
+    code = (
+        "import sys, h5stream as h5s\n"
+        "try: print(len(list(h5s.H5Stream(sys.argv[1], batch_size=7))))\n"
+        "except h5s.H5StreamError as error: print(type(error).__name__, error)"
+    )
+    command = [sys.executable, "-c", code, str(path)]
+    sound = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    assert sound == "3\n"
+    assert damage_heaps(path, size) >= 1
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    assert done == "3\n" or "LayoutError" in done or "ConfigError" in done
+
+
+@pytest.mark.parametrize("maker", ["nobody", "h5torch", "anndata", "samples"])
+def test_names_that_are_no_text_are_left_out(tmp_path: Path, maker: str) -> None:
+    path = tmp_path / "names.h5"
+    with h5py.File(path, "w") as file:
+        holder = file
+        if maker == "h5torch":
+            file.create_dataset("central", data=np.zeros((20, 2))).attrs["mode"] = "N-D"
+            holder = file.create_group("0")
+        elif maker == "anndata":
+            file.attrs["encoding-type"] = "anndata"
+            file["X"] = np.zeros((20, 2))
+            file.create_group("var")
+            holder = file.create_group("obs")
+        elif maker == "samples":
+            for number in range(20):
+                file[f"data/demo_{number}/x"] = np.zeros(3)
+            holder = file["data"]
+        else:
+            file["x"] = np.arange(20)
+        holder[b"caf\xe9"] = np.arange(20)
+    for fields in (None, {"x": h5s.Grouped("*/x")}):
+        try:
+            batches = list(h5s.H5Stream(path, fields, batch_size=7))
+            assert len(batches) == 3
+        except h5s.ConfigError:
+            assert fields is not None or maker == "samples"
+
+
+def test_no_chunk_lies_in_the_superblock(data: Path) -> None:
+    content = bytearray(data.read_bytes())
+    with h5py.File(data) as file:
+        chunk = file["x"].id.get_chunk_info(2)
+    place = content.find(int(chunk.byte_offset).to_bytes(8, "little"))
+    content[place : place + 8] = bytes(8)
+    data.write_bytes(content)
+    with pytest.raises(h5s.LayoutError, match="bytes lie at byte 0, but elements lie behind"):
+        list(h5s.H5Stream(data, ["x"], batch_size=7))

@@ -482,7 +482,7 @@ def test_ranges_that_leave_the_file_are_refused(byte_offset: int, size: int) -> 
 
 
 def test_ranges_up_to_the_last_byte_are_inside() -> None:
-    check_inside(GRID, np.array([0, 99, 100]), np.array([100, 1, 0]), 100)
+    check_inside(GRID, np.array([48, 99, 100, 0]), np.array([52, 1, 0, 0]), 100)
 
 
 # --------------------------------------------------------------------------- other openers

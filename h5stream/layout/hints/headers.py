@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
 
 from h5stream.layout.hints.groups import HEAP_BYTES, SYMBOLS_BYTES, hard_link
 from h5stream.layout.hints.pointers import UNDEFINED, Cursor, Kind, Pointer
 from h5stream.layout.hints.trees import node_bytes
 
-__all__ = ["SIGNATURE", "message_pointers", "page_bytes", "read_superblock"]
+__all__ = [
+    "SIGNATURE",
+    "Attribute",
+    "attribute_bodies",
+    "message_pointers",
+    "page_bytes",
+    "read_superblock",
+]
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _HEADER_BYTES = 1024
@@ -53,6 +61,44 @@ def message_pointers(data: bytes, detail: tuple[int, ...]) -> Iterator[Pointer]:
             yield Pointer(Kind.PART, place, nbytes, _layout_of(data, detail))
         elif kind in _MESSAGES:
             yield from _MESSAGES[kind](Cursor(body))
+
+
+class Attribute(NamedTuple):
+    """An attribute as it stands in an object header.
+
+    Parameters
+    ----------
+    name : str
+        Its name.
+    data : bytes
+        Its elements, of text their descriptors.
+    """
+
+    name: str
+    data: bytes
+
+
+def attribute_bodies(data: bytes, detail: tuple[int, ...]) -> Iterator[Attribute]:
+    """List the attributes in an object header, or in a part of one; shared ones are left out.
+
+    Raises
+    ------
+    IndexError, ValueError
+        If it is not understood.
+    """
+    for kind, body in _messages(data, detail):
+        if kind == _ATTRIBUTE and len(body) > _LEAST_ATTRIBUTE_BYTES:
+            yield _attribute(Cursor(body))
+
+
+def _attribute(cursor: Cursor) -> Attribute:
+    version, _flags = cursor.numbers(2, 1)
+    sizes = cursor.numbers(3, 2)
+    cursor.take(1 if version == 3 else 0)
+    name, _type, _space = (
+        cursor.take(-(-size // 8) * 8 if version == 1 else size) for size in sizes
+    )
+    return Attribute(name.split(b"\0")[0].decode("utf-8", "replace"), cursor.take(cursor.left))
 
 
 def page_bytes(data: bytes) -> int:
@@ -169,6 +215,8 @@ def _new_layout(cursor: Cursor) -> Iterator[Pointer]:
         yield Pointer(Kind.INDEX, cursor.number(8), _INDEX_BYTES)
 
 
+_ATTRIBUTE = 0x0C
+_LEAST_ATTRIBUTE_BYTES = 9
 _CONTINUATION = 0x10
 _FILE_SPACE = 0x17
 _MESSAGES: Mapping[int, Callable[[Cursor], Iterator[Pointer]]] = {
