@@ -16,15 +16,19 @@ from h5stream.errors import (
 )
 from h5stream.explain import Explanation
 from h5stream.fields import (
+    Constant,
     Dense,
     Given,
     Grouped,
+    Origin,
     Picked,
     Ragged,
+    Shape,
     Slices,
     Sparse,
     Split,
     Vlen,
+    Whole,
     window_rows,
 )
 from h5stream.index import index_files
@@ -37,6 +41,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Block",
     "ConfigError",
+    "Constant",
     "Dataset",
     "DecodeError",
     "Dense",
@@ -48,17 +53,20 @@ __all__ = [
     "H5StreamError",
     "LayoutError",
     "Loader",
+    "Origin",
     "Packed",
     "Pairs",
     "Picked",
     "Pipe",
     "Ragged",
+    "Shape",
     "Slices",
     "Sparse",
     "Split",
     "StateError",
     "UnsupportedError",
     "Vlen",
+    "Whole",
     "collate",
     "example_file",
     "index_files",

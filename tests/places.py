@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import fsspec
 
-__all__ = ["PLACES", "Place", "placed"]
+__all__ = ["PLACES", "Place", "placed", "placed_all"]
 
 PLACES = ("disk", "memory")
 
@@ -32,3 +32,10 @@ def placed(path: str | Path, where: str) -> Iterator[str]:
         yield url
     finally:
         filesystem.rm(url)
+
+
+@contextmanager
+def placed_all(paths: Sequence[str | Path], where: str) -> Iterator[list[str]]:
+    """Do the same with several files."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(placed(path, where)) for path in paths]

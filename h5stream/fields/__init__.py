@@ -3,7 +3,8 @@
 1. `specs` says what can be asked for, and `resolve` makes it concrete with the file open.
 2. `make` makes fields of four kinds: `dense` is one dataset whose axis 0 counts samples; a row of
    a `region` is a range of elements (ragged, sparse, one dataset a row, slices, picked rows);
-   a row of `vlen` lies in a heap; `given` is in memory. `sliced` cuts slices out of them.
+   a row of `vlen` lies in a heap; `given` is in memory. `sliced` cuts slices out of them, and
+   `computed` makes what follows from which rows there are: constants, and where they come from.
 3. `bind` makes the fields of all files: `join` brings those of groups together by name,
    `over_files` shares out what is given for all files, and all are checked against each other.
 4. `subset` and `split` say which rows are wanted.
@@ -14,7 +15,7 @@ Nothing is read here but what `bind` is given a way to read: offsets and descrip
 from h5stream.fields.bind import FileFields, Unbound, bind, default_names, omitted_by_default
 from h5stream.fields.dense import DenseField
 from h5stream.fields.field import ColumnType, Field
-from h5stream.fields.given import GivenField
+from h5stream.fields.given import GivenField, MemoryField, RepeatedField
 from h5stream.fields.join import Missing
 from h5stream.fields.names import RowNames, Rows
 from h5stream.fields.region import Elements, RegionField
@@ -31,15 +32,19 @@ from h5stream.fields.resolve import (
     resolve_known,
 )
 from h5stream.fields.specs import (
+    Constant,
     Dense,
     FieldSpec,
     Given,
     Grouped,
+    Origin,
     Picked,
     Ragged,
+    Shape,
     Slices,
     Sparse,
     Vlen,
+    Whole,
 )
 from h5stream.fields.split import Part, Split
 from h5stream.fields.subset import Subset, WindowRows, locate_rows, resolve_subset, window_rows
@@ -49,6 +54,7 @@ __all__ = [
     "Asked",
     "Chosen",
     "ColumnType",
+    "Constant",
     "Dense",
     "DenseField",
     "Elements",
@@ -63,13 +69,17 @@ __all__ = [
     "Known",
     "Meaning",
     "Members",
+    "MemoryField",
     "Missing",
+    "Origin",
     "Part",
     "Picked",
     "Ragged",
     "RegionField",
+    "RepeatedField",
     "RowNames",
     "Rows",
+    "Shape",
     "Slices",
     "Sparse",
     "Split",
@@ -77,6 +87,7 @@ __all__ = [
     "Unbound",
     "Vlen",
     "VlenField",
+    "Whole",
     "WindowRows",
     "bind",
     "default_names",

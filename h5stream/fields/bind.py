@@ -12,6 +12,7 @@ import numpy as np
 
 from h5stream.columns import Ragged
 from h5stream.errors import ConfigError
+from h5stream.fields.computed import FileRows, compute_field, is_computed
 from h5stream.fields.dense import DenseField
 from h5stream.fields.field import ColumnType, Field
 from h5stream.fields.given import GivenField
@@ -333,7 +334,7 @@ def _make_bases(
     made = {
         key: make_field(key, spec, file.layout, file.read)
         for key, spec in bases.items()
-        if not isinstance(spec, Given)
+        if not isinstance(spec, Given) and not is_computed(spec)
     }
     coded = {
         key: _recode(file, key, made[key], categories[key]) for key in categories if key in made
@@ -372,9 +373,11 @@ def _bind_one(
             for key, field in fields.items()
         }
     _check_lengths(path, fields)
-    given = [key for key, spec in specs.items() if isinstance(spec, Given)]
     if not fields:
-        raise ConfigError(f"{path}: only {given[0]!r} is given; ask for a field of the files too")
+        raise ConfigError(
+            f"{path}: {next(iter(specs))!r} does not tell how many rows there are; ask for a field "
+            "of the files too"
+        )
     slices = None if leader is None else leader.field.regions
     names = None if joined.names is None else RowNames(joined.names, slices)
     return FileFields(
@@ -423,10 +426,10 @@ def _check_lengths(path: str, fields: Mapping[str, Field]) -> None:
 
 
 def _with_given(files: Sequence[Unbound], bound: Sequence[FileFields]) -> list[FileFields]:
-    """Add the columns that are given for rows, in the order in which fields were asked for."""
+    """Add the columns that are given for rows, and those that follow from what rows are."""
     given = {key: spec for key, spec in files[0].specs.items() if isinstance(spec, Given)}
     given = {key: spec for key, spec in given.items() if spec.by != "name"}
-    if not given:
+    if not given and not any(map(is_computed, files[0].specs.values())):
         return list(bound)
     for key, spec in given.items():
         if spec.by not in ("row", "file"):
@@ -438,9 +441,14 @@ def _with_given(files: Sequence[Unbound], bound: Sequence[FileFields]) -> list[F
     columns = {key: share_column(key, spec, paths, n_rows) for key, spec in given.items()}
     added: list[FileFields] = []
     for number, file in enumerate(bound):
-        own = {key: GivenField(key, columns[key][number]) for key in given}
-        fields = {**file.fields, **own}
-        ordered = {key: fields[key] for key in files[number].specs}
+        specs = files[number].specs
+        rows = FileRows(file.path, number, sum(n_rows[:number]), file.n_rows, file.names)
+        fields: dict[str, Field] = dict(file.fields)
+        fields |= {key: GivenField(key, columns[key][number]) for key in given}
+        fields |= {
+            key: compute_field(key, spec, rows) for key, spec in specs.items() if is_computed(spec)
+        }
+        ordered = {key: fields[key] for key in specs}
         added.append(replace(file, fields=ordered))
     return added
 
@@ -475,6 +483,11 @@ def _way_out(field: Field, found: ColumnType, expected: ColumnType) -> str:
             common = np.promote_types(found.dtype, expected.dtype)
             return f'ask for Dense({field.layout.path.strip("/")!r}, dtype="{common}")'
         return "ask for one type with dtype=..."
+    if _has_rows_of_datasets(field) and found.kind != "dense" and field.n_rows == 1:
+        path = field.layouts[0].path.strip("/")
+        return (
+            f"flatten them, with their shapes beside: Whole({path!r}, flat=True), Shape({path!r})"
+        )
     return "open files that differ as streams of their own, and draw from them with mix()"
 
 

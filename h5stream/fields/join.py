@@ -1,9 +1,10 @@
 """Joins the fields of a file by group: row i of all of them comes from the same one. Pure.
 
 1. Fields of groups are those that `Grouped` made, also under `Slices`, and values given by name.
-2. They are joined by the names of their groups, or, where no two patterns name the same objects,
+2. Fields of groups that hold the groups of other fields are repeated for each of those.
+3. They are joined by the names of their groups, or, where no two patterns name the same objects,
    by what the ``*`` stands for: ``x_*`` and ``y_*``.
-3. A group that lacks a field is an error, or left out.
+4. A group that lacks a field is an error, or left out.
 """
 
 from __future__ import annotations
@@ -67,6 +68,7 @@ def join_groups(path: str, specs: Mapping[str, Any], missing: Missing = "error")
     ConfigError
         If a group lacks a field, there is no group that has all, or orders contradict each other.
     """
+    specs = _repeat_parents(specs)
     known = {key: groups for key, spec in specs.items() if (groups := _groups_of(spec))}
     given = {key: spec for key, spec in specs.items() if _is_by_name(spec)}
     if given and not known:
@@ -109,6 +111,45 @@ def _is_by_name(spec: Any) -> bool:
     return isinstance(spec, Given) and spec.by == "name"
 
 
+def _repeat_parents(specs: Mapping[str, Any]) -> dict[str, Any]:
+    """Give groups that lie deepest the rows of those that hold them."""
+    known = {key: groups for key, spec in specs.items() if (groups := _groups_of(spec))}
+    depths = {key: _depth(groups) for key, groups in known.items()}
+    deepest = max(depths.values(), default=0)
+    below: dict[str, tuple[str, tuple[int, ...]]] = {}
+    for key, groups in known.items():
+        if depths[key] == deepest:
+            places = zip(groups.texts, groups.places, strict=True)
+            below = {**dict(zip(groups.names, places, strict=True)), **below}
+    repeated = {
+        key: _below(specs[key], below, depths[key])
+        for key in known
+        if depths[key] < deepest and not isinstance(specs[key], Slices)
+    }
+    return {**specs, **repeated}
+
+
+def _depth(groups: Groups) -> int:
+    return groups.names[0].count("/") + 1 if groups.names else 0
+
+
+def _below(spec: Any, below: Mapping[str, tuple[str, tuple[int, ...]]], depth: int) -> Any:
+    """Repeat the rows of a field for the groups below; as it is, if it holds none of them."""
+    table = {name: row for row, name in enumerate(spec.groups.names)}
+    parents = {name: "/".join(name.split("/")[:depth]) for name in below}
+    names = [name for name in below if parents[name] in table]
+    if not names:
+        return spec
+    repeated = _with_groups(spec, [table[parents[name]] for name in names])
+    groups = replace(
+        repeated.groups,
+        names=tuple(names),
+        texts=tuple(below[name][0] for name in names),
+        places=tuple(below[name][1] for name in names),
+    )
+    return replace(repeated, groups=groups)
+
+
 def _with_groups(spec: Any, rows: list[int]) -> Any:
     """Choose rows of a field of groups."""
     if isinstance(spec, Slices):
@@ -122,7 +163,7 @@ def _with_groups(spec: Any, rows: list[int]) -> Any:
     )
     if isinstance(spec, Members):
         return replace(spec, paths=tuple(spec.paths[row] for row in rows), groups=groups)
-    return Known(take(spec.column, np.array(rows, np.int64)), groups)
+    return replace(spec, column=take(spec.column, np.array(rows, np.int64)), groups=groups)
 
 
 def _common_keys(path: str, known: Mapping[str, Groups]) -> dict[str, tuple[str, ...]]:

@@ -10,12 +10,12 @@ import numpy as np
 
 from h5stream.columns import Ragged as RaggedColumn
 from h5stream.columns import Sparse as SparseColumn
-from h5stream.columns import Text, stack, take
+from h5stream.columns import Text, stack
 from h5stream.errors import ConfigError, DecodeError, LayoutError, UnsupportedError
 from h5stream.fields.casting import fit_for
 from h5stream.fields.dense import DenseField
 from h5stream.fields.field import Field
-from h5stream.fields.given import GivenField
+from h5stream.fields.given import GivenField, MemoryField
 from h5stream.fields.region import (
     ElementForm,
     Elements,
@@ -32,7 +32,7 @@ from h5stream.fields.vlen import VlenField, checked_descriptors, expected_places
 from h5stream.layout import DatasetLayout, FileLayout, Packing
 from h5stream.layout.names import split_members
 
-__all__ = ["Read", "make_field", "pick_rows"]
+__all__ = ["Read", "converted", "make_field", "pick_rows"]
 
 Read = Callable[[DatasetLayout], Any]
 """Reads a whole dataset: an array, or a list of arrays or of bytes if elements vary in length."""
@@ -94,10 +94,20 @@ def _packing(spec: Any, layout: DatasetLayout) -> Packing | None:
     return packing
 
 
+def converted(name: str, values: np.ndarray, spec: Any, file: str) -> np.ndarray:
+    """Convert values that were read at opening as a spec says.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such type, or it cannot hold one of them.
+    """
+    return _converted(name, values, _dtype(spec), spec, file)
+
+
 def _converted(
     name: str, values: np.ndarray, to: np.dtype[Any] | None, spec: Any, file: str
 ) -> np.ndarray:
-    """Convert values that were read at opening."""
     values = fit_for(values, to, _casting(spec), file=file, name=name)
     with np.errstate(all="ignore"):
         return values if to is None else values.astype(to)
@@ -358,8 +368,8 @@ def pick_rows(field: Field, at: np.ndarray) -> Field:
         return RegionField(field.name, field.parts, Bounds(*field.regions.of(at)), field.form)
     if isinstance(field, VlenField):
         return field.picked(at)
-    assert isinstance(field, GivenField), "there are four kinds of field"
-    return GivenField(field.name, take(field.data, at))
+    assert isinstance(field, MemoryField), "there are four kinds of field"
+    return field.picked(at)
 
 
 def _pick_elements(base: Field, at: np.ndarray, within: np.ndarray) -> RegionField:
@@ -375,7 +385,10 @@ def _pick_elements(base: Field, at: np.ndarray, within: np.ndarray) -> RegionFie
 
 
 def _make_known(name: str, spec: Known, file: FileLayout, read: Read | None) -> GivenField:
-    return GivenField(name, spec.column)
+    column = spec.column
+    if spec.dtype is not None and isinstance(column, np.ndarray):
+        column = converted(name, column, spec, file.path)
+    return GivenField(name, column)
 
 
 def _make_chosen(name: str, spec: Chosen, file: FileLayout, read: Read | None) -> Field:

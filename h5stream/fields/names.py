@@ -53,9 +53,10 @@ class RowNames:
     groups: tuple[str, ...]
     slices: Regions | None = None
 
+    def parents(self, rows: np.ndarray) -> np.ndarray:
+        """Return the numbers of the groups of rows."""
+        return self.slices.parents(rows) if isinstance(self.slices, Steps | Bounds) else rows
+
     def of(self, rows: np.ndarray) -> list[str]:
         """Name the groups of rows."""
-        numbers = rows
-        if isinstance(self.slices, Steps | Bounds):
-            numbers = self.slices.parents(rows)
-        return [self.groups[number] for number in numbers.tolist()]
+        return [self.groups[number] for number in self.parents(rows).tolist()]

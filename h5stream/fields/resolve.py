@@ -13,15 +13,19 @@ from h5stream.columns import stack
 from h5stream.errors import ConfigError
 from h5stream.fields.specs import (
     Casting,
+    Constant,
     Dense,
     FieldSpec,
     Given,
     Grouped,
+    Origin,
     Picked,
     Ragged,
+    Shape,
     Slices,
     Sparse,
     Vlen,
+    Whole,
 )
 from h5stream.layout import DatasetLayout
 from h5stream.layout.contents import (
@@ -32,6 +36,7 @@ from h5stream.layout.contents import (
     read_attribute,
 )
 from h5stream.layout.names import find_named, natural_key, split_members
+from h5stream.layout.values import read_value, shape_of
 
 __all__ = [
     "Asked",
@@ -42,6 +47,7 @@ __all__ = [
     "Known",
     "Meaning",
     "Members",
+    "PerFile",
     "names_of",
     "resolve",
     "resolve_known",
@@ -78,14 +84,14 @@ class Groups:
 
 @dataclass(frozen=True)
 class Members:
-    """A `Grouped` field whose datasets are known.
+    """A field whose rows are datasets that are known.
 
     Parameters
     ----------
     paths : tuple of str
         One dataset a row.
-    groups : Groups
-        Where they come from.
+    groups : Groups or None
+        Where they come from, if they come from groups.
     dtype : str or None
         Convert to this type.
     flat : bool
@@ -97,7 +103,7 @@ class Members:
     """
 
     paths: tuple[str, ...]
-    groups: Groups
+    groups: Groups | None = None
     dtype: str | None = None
     flat: bool = False
     casting: Casting = "exact"
@@ -130,10 +136,35 @@ class Known:
         All its rows.
     groups : Groups or None
         Where they come from, if they come from groups.
+    dtype : str or None
+        Convert to this type.
+    casting : {"exact", "unsafe"}
+        What the conversion may do.
     """
 
     column: Any
     groups: Groups | None = None
+    dtype: str | None = None
+    casting: Casting = "exact"
+
+
+@dataclass(frozen=True)
+class PerFile:
+    """What all rows of a file share.
+
+    Parameters
+    ----------
+    column : Column
+        One row.
+    dtype : str or None
+        Convert to this type.
+    casting : {"exact", "unsafe"}
+        What the conversion may do.
+    """
+
+    column: Any
+    dtype: str | None = None
+    casting: Casting = "exact"
 
 
 @dataclass(frozen=True)
@@ -188,7 +219,37 @@ def _resolve(file: Any, spec: Any) -> Any:
         return _resolve_grouped(file, spec)
     if isinstance(spec, Slices | Picked):
         return replace(spec, base=_resolve(file, spec.base))
+    if isinstance(spec, Whole):
+        if not len(shape_of(file, spec.path)):
+            return Known(stack([read_value(file, spec.path)]), None, spec.dtype, spec.casting)
+        return _members_of(spec)
+    if isinstance(spec, Constant):
+        return _resolve_constant(file, spec)
+    if isinstance(spec, Shape):
+        return _resolve_shape(file, spec)
     return spec
+
+
+def _members_of(spec: Whole) -> Members:
+    return Members((spec.path,), None, spec.dtype, spec.flat, spec.casting)
+
+
+def _resolve_constant(file: Any, spec: Constant) -> PerFile:
+    if "*" in spec.path:
+        told = f"{spec.path!r}, attribute={spec.attribute!r}" if spec.attribute else repr(spec.path)
+        raise ConfigError(
+            f"{file.filename}: {spec.path!r} names many objects, and a constant is one value of "
+            f"the file; ask for Grouped({told})"
+        )
+    column = stack([read_value(file, spec.path, spec.attribute)])
+    return PerFile(column, spec.dtype, spec.casting)
+
+
+def _resolve_shape(file: Any, spec: Shape) -> PerFile | Known:
+    if "*" not in spec.path:
+        return PerFile(shape_of(file, spec.path)[None])
+    paths, groups = _matches_of(file, spec.path, None)
+    return Known(stack([shape_of(file, path) for path in paths]), groups)
 
 
 def _by_kind(file: Any, path: str) -> Any:
@@ -216,22 +277,30 @@ def _resolve_grouped(file: Any, spec: Grouped) -> Members | Known:
         raise ConfigError(f"{spec} should have {spec.n_rows} rows")
     if spec.order not in (None, "natural", "listed"):
         raise ConfigError(f'order must be "natural", "listed" or None, not {spec.order!r}')
-    matches = expand_pattern(file, _pattern_of(file, spec))
-    if spec.order != "listed":
+    paths, groups = _matches_of(file, _pattern_of(file, spec), spec.order, spec.n_rows)
+    groups = replace(groups, pattern=spec.pattern)
+    if spec.attribute is None:
+        return Members(paths, groups, spec.dtype, spec.flat, spec.casting, spec.decode_cf)
+    values = [read_attribute(file, path, spec.attribute) for path in paths]
+    return Known(stack(values), groups, spec.dtype, spec.casting)
+
+
+def _matches_of(
+    file: Any, pattern: str, order: str | None, most: int | None = None
+) -> tuple[tuple[str, ...], Groups]:
+    """List the objects that a pattern names, and where they come from."""
+    matches = expand_pattern(file, pattern)
+    if order != "listed":
         matches.sort(key=lambda match: [natural_key(name) for name in match.names])
-    ordered = matches[: spec.n_rows]
-    paths = tuple(match.path for match in ordered)
+    ordered = matches[:most]
     groups = Groups(
         tuple("/".join(match.names) for match in ordered),
         tuple("/".join(match.texts) for match in ordered),
         tuple(match.places for match in ordered),
-        spec.order,
-        spec.pattern,
+        order,
+        pattern,
     )
-    if spec.attribute is None:
-        return Members(paths, groups, spec.dtype, spec.flat, spec.casting, spec.decode_cf)
-    values = [read_attribute(file, path, spec.attribute) for path in paths]
-    return Known(stack(values), groups)
+    return tuple(match.path for match in ordered), groups
 
 
 def _pattern_of(file: Any, spec: Grouped) -> str:
@@ -262,7 +331,7 @@ def names_of(spec: Any) -> list[str]:
         return list(spec.paths)
     if isinstance(spec, Slices | Picked | Chosen):
         return names_of(spec.base)
-    if isinstance(spec, Given | Known):
+    if isinstance(spec, Given | Known | PerFile | Origin):
         return []
     raise ConfigError(f"a field must be a path or a field of h5stream, not {spec!r:.80}")
 
@@ -298,6 +367,10 @@ def _resolve_known(spec: Any, datasets: Mapping[str, DatasetLayout]) -> Any:
     if isinstance(spec, Slices | Picked):
         base = _resolve_known(spec.base, datasets)
         return base and replace(spec, base=base)
-    if isinstance(spec, Grouped) or (isinstance(spec, Sparse) and spec.n_columns is None):
+    if isinstance(spec, Whole):
+        known = find_named(datasets, spec.path)
+        return _members_of(spec) if known is not None and known.shape else None
+    of_file = isinstance(spec, Grouped | Constant | Shape)
+    if of_file or (isinstance(spec, Sparse) and spec.n_columns is None):
         return None
     return spec

@@ -16,15 +16,19 @@ from h5stream.columns import Padding
 
 __all__ = [
     "Casting",
+    "Constant",
     "Dense",
     "FieldSpec",
     "Given",
     "Grouped",
+    "Origin",
     "Picked",
     "Ragged",
+    "Shape",
     "Slices",
     "Sparse",
     "Vlen",
+    "Whole",
 ]
 
 
@@ -160,7 +164,9 @@ class Grouped:
 
     Fields of one stream are joined by what the ``*`` stands for: ``Grouped("mol_*/x")`` and
     ``Grouped("mol_*/y")`` have one row for each ``mol_…``. A group that lacks one of the fields is
-    an error, unless the stream leaves such groups out (``missing="drop"``).
+    an error, unless the stream leaves such groups out (``missing="drop"``). A field of groups that
+    hold others is repeated for each of those: ``Grouped("patient_*", attribute="age")`` beside
+    ``Grouped("patient_*/run_*/eeg")``.
 
     Parameters
     ----------
@@ -282,5 +288,131 @@ class Given:
     by: Literal["row", "name", "file"] = "row"
 
 
-FieldSpec = Dense | Vlen | Ragged | Sparse | Grouped | Slices | Picked | Given
+@dataclass(frozen=True)
+class Whole:
+    """A file is one row: the whole dataset.
+
+    Files whose datasets differ in the length of axis 0 make a ragged column.
+
+    Parameters
+    ----------
+    path : str
+        The dataset.
+    dtype : str or None
+        Convert to this type.
+    flat : bool
+        Flatten it, for files that differ in more than the length of axis 0; ask for `Shape` beside.
+    casting : {"exact", "unsafe"}
+        What `dtype` may do to values; see `Dense`.
+
+    Examples
+    --------
+    >>> import h5stream as h5s
+    >>> stream = h5s.H5Stream(h5s.example_file("climate"), {"x": h5s.Whole("noy")})
+    >>> len(stream), next(iter(stream))["x"].shape
+    (1, torch.Size([12, 39, 144]))
+    """
+
+    path: str
+    dtype: str | None = None
+    flat: bool = False
+    casting: Casting = "exact"
+
+
+@dataclass(frozen=True)
+class Constant:
+    """Every row of a file has the same value, which the file holds once.
+
+    It is read when the file is opened, and kept once in memory. Where it differs from group to
+    group, ask for `Grouped`, which is repeated for all rows that a group has.
+
+    Parameters
+    ----------
+    path : str
+        A dataset; with `attribute` also a group, ``"/"`` for the file's own attributes.
+    attribute : str or None
+        Not the data: this attribute of the dataset or group.
+    dtype : str or None
+        Convert to this type.
+    casting : {"exact", "unsafe"}
+        What `dtype` may do to values; see `Dense`.
+
+    Examples
+    --------
+    >>> import h5stream as h5s
+    >>> stream = h5s.H5Stream(
+    ...     h5s.example_file("climate"),
+    ...     {"x": "noy", "lat": h5s.Constant("lat"), "unit": h5s.Constant("lat", "units")},
+    ...     batch_size=4,
+    ... )
+    >>> batch = next(iter(stream))
+    >>> batch["lat"].shape, batch["unit"][0]
+    (torch.Size([4, 144]), 'degrees_north')
+    """
+
+    path: str
+    attribute: str | None = None
+    dtype: str | None = None
+    casting: Casting = "exact"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The shape of a dataset, beside one that comes flattened.
+
+    Parameters
+    ----------
+    path : str
+        The dataset of each file; or a pattern with ``*``, as `Grouped` takes it: of each group.
+
+    Examples
+    --------
+    >>> import h5stream as h5s
+    >>> fields = {"x": h5s.Whole("noy", flat=True), "shape": h5s.Shape("noy")}
+    >>> row = next(iter(h5s.H5Stream(h5s.example_file("climate"), fields)))
+    >>> row["x"].shape, row["shape"]
+    (torch.Size([67392]), tensor([ 12,  39, 144]))
+    """
+
+    path: str
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where each row comes from; what `H5Stream.rows` tells, as a column of batches.
+
+    Parameters
+    ----------
+    what : {"path", "name", "stem", "file", "group", "row", "index"}
+        Of the row's file: "path" as it was given, "name" without folders, "stem" without suffix
+        either, or "file", its number. "group": the name of the group, as the ``*`` of a `Grouped`
+        pattern finds it. "row": the number of the row in its file. "index": its number over all
+        files, as `subset` counts.
+
+    Examples
+    --------
+    >>> import h5stream as h5s
+    >>> fields = {"x": "noy", "row": h5s.Origin("row"), "file": h5s.Origin("stem")}
+    >>> batch = next(iter(h5s.H5Stream(h5s.example_file("climate"), fields, batch_size=3)))
+    >>> batch["row"], batch["file"][0]
+    (tensor([0, 1, 2]), 'ukesm1_noy_200001-200012')
+    """
+
+    what: Literal["path", "name", "stem", "file", "group", "row", "index"]
+
+
+FieldSpec = (
+    Dense
+    | Vlen
+    | Ragged
+    | Sparse
+    | Grouped
+    | Slices
+    | Picked
+    | Given
+    | Whole
+    | Constant
+    | Shape
+    | Origin
+)
 """Any of them."""

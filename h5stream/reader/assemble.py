@@ -16,11 +16,19 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-from h5stream.columns import Column, Ragged, Sparse, concat, take
+from h5stream.columns import Column, Ragged, Slices, Sparse, concat, take
 from h5stream.decode import Scratch
 from h5stream.errors import DecodeError
 from h5stream.fetch.buffers import BufferPool
-from h5stream.fields import Field, FileFields, GivenField, RegionField, VlenField
+from h5stream.fields import (
+    Field,
+    FileFields,
+    GivenField,
+    MemoryField,
+    RegionField,
+    RepeatedField,
+    VlenField,
+)
 from h5stream.fields.region import SliceForm, SparseForm
 from h5stream.plan import Cover, cover_ranges
 from h5stream.reader.asking import Job
@@ -114,7 +122,9 @@ class Assembler:
             int64: number of the row that comes first, second and so on; None: as they are.
         """
         kinds = {type(part.file.fields[names[0]]) for part in rows}
-        if kinds == {GivenField}:
+        if kinds == {RepeatedField}:
+            return self._repeated(names[0], rows, order)
+        if all(issubclass(kind, MemoryField) for kind in kinds):
             return self._given(names[0], rows, order)
         if VlenField in kinds:
             return self._vlen(names[0], rows, order)
@@ -124,13 +134,28 @@ class Assembler:
         parts: list[Any] = []
         for part in rows:
             given = part.file.fields[name]
-            assert isinstance(given, GivenField), "files agree on fields"
-            parts.append(take(given.data, part.rows))
+            assert isinstance(given, MemoryField), "files agree on fields"
+            parts.append(given.of(part.rows))
         numbers = np.concatenate([part.numbers for part in rows])
         places = np.empty(len(numbers), np.int64)
         places[numbers] = np.arange(len(numbers))
         whole = parts[0] if len(parts) == 1 else concat(parts)
         return Planned({name: take(whole, places if order is None else places[order])})
+
+    def _repeated(self, name: str, rows: list[Rows], order: np.ndarray | None) -> Planned:
+        """Say for each row which value it has; values are not copied."""
+        fields = [_as_repeated(part.file, name) for part in rows]
+        different = list({id(field_): field_ for field_ in fields}.values())
+        begins = np.cumsum([0, *(len(field_.values) for field_ in different)])
+        origin = {id(field_): int(at) for field_, at in zip(different, begins, strict=False)}
+        placed: list[tuple[np.ndarray, ...]] = [
+            (field_.at[part.rows] + origin[id(field_)],)
+            for field_, part in zip(fields, rows, strict=True)
+        ]
+        (at,) = _arranged(placed, rows, order)
+        values = concat([field_.values for field_ in different])
+        column = Slices(values, at, None) if isinstance(values, np.ndarray) else values[at]
+        return Planned({name: column})
 
     def _regions(
         self, names: tuple[str, ...], rows: list[Rows], order: np.ndarray | None
@@ -211,6 +236,12 @@ def _as_ragged(field_: Field) -> Ragged:
 
 def _copy_values(column: Ragged, out: np.ndarray, _scratch: Scratch) -> None:
     out[...] = column.values
+
+
+def _as_repeated(file: FileFields, name: str) -> RepeatedField:
+    field = file.fields[name]
+    assert isinstance(field, RepeatedField), "files agree on fields"
+    return field
 
 
 def _as_region(file: FileFields, name: str) -> RegionField:

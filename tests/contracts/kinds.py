@@ -47,6 +47,10 @@ class Kind:
         Where it can be: remote files lead to no others.
     in_two : object
         What to ask for in two such files together, if that is something else.
+    beside : dict
+        Fields that the field needs beside it.
+    more : tuple of callable
+        Write further files, of equally many rows.
     """
 
     name: str
@@ -55,19 +59,24 @@ class Kind:
     rows: list[Any]
     places: tuple[str, ...] = PLACES
     in_two: Any = None
+    beside: Any = None
+    more: tuple[Callable[[h5py.File], None], ...] = ()
 
-    def make(self, folder: Path) -> Path:
-        """Write a file, with row numbers beside the field."""
-        path = folder / "file.h5"
-        with h5py.File(path, "w") as file:
-            self.write(file)
-            file["number"] = np.arange(len(self.rows))
-        return path
+    def make(self, folder: Path) -> list[Path]:
+        """Write files, with row numbers beside the field."""
+        writers = (self.write, *self.more)
+        paths = [folder / f"file{number or ''}.h5" for number in range(len(writers))]
+        numbers = np.split(np.arange(len(self.rows)), len(writers))
+        for path, write, own in zip(paths, writers, numbers, strict=True):
+            with h5py.File(path, "w") as file:
+                write(file)
+                file["number"] = own
+        return paths
 
     @property
     def fields(self) -> dict[str, Any]:
         """The field, and the row numbers."""
-        return {"x": self.field, "number": "number"}
+        return {"x": self.field, "number": "number", **(self.beside or {})}
 
 
 def same_row(found: Any, expected: Any) -> bool:
@@ -174,6 +183,38 @@ STOPS = STARTS + RNG.integers(0, 12, N)
 FRAMES = np.pad(SIGNAL, ((2, 2), (0, 0)), mode="reflect")
 SLICED = [row[k : k + 2] for row in TRAJECTORIES for k in range(len(row) - 1)]
 
+
+def _constants(file: h5py.File) -> None:
+    _signal(file)
+    file.attrs["site"] = "Zürich"
+    file["signal"].attrs["scale"] = np.float32([0.5, 2])
+    file["gain"] = np.array([[1, 2, 3]], "i2")
+
+
+def _subjects(file: h5py.File) -> None:
+    for number in range(N):
+        group = file.require_group(f"sub_{number // 4}")
+        group.attrs["age"] = 20 + number // 4
+        group[f"run_{number % 4}/eeg"] = TRAJECTORIES[number]
+
+
+def _one_row(value: Any) -> Callable[[h5py.File], None]:
+    def write(file: h5py.File) -> None:
+        more = {"chunks": (1, 2), "compression": "gzip"} if np.ndim(value) == 2 else {}
+        file.create_dataset("climate/data", data=value, **more)
+
+    return write
+
+
+def _whole(name: str, rows: list[Any], **options: Any) -> Kind:
+    first, *more = map(_one_row, rows)
+    return Kind(name, first, h5s.Whole("climate/data", **options), rows, more=tuple(more))
+
+
+FEW = 12
+CROPS = [SIGNAL[n : n + 4] for n in range(FEW)]
+
+
 KINDS = [
     *(
         Kind(f"offsets, {name}", _ragged(storage), h5s.Ragged("values", "offsets"), ROWS)
@@ -246,4 +287,37 @@ KINDS = [
         h5s.Picked(h5s.Dense("signal", dtype="f4"), at=AT),
         list(SIGNAL[AT].astype("f4")),
     ),
+    Kind(
+        "attribute of the file",
+        _constants,
+        h5s.Constant("/", "site"),
+        ["Zürich"] * N,
+    ),
+    Kind(
+        "attribute of a dataset",
+        _constants,
+        h5s.Constant("signal", "scale", dtype="f8"),
+        [np.array([0.5, 2])] * N,
+    ),
+    Kind("small dataset", _constants, h5s.Constant("gain"), [np.array([[1, 2, 3]], "i2")] * N),
+    Kind(
+        "attribute of a group above",
+        _subjects,
+        h5s.Grouped("sub_*", attribute="age"),
+        [np.int64(20 + n // 4) for n in range(N)],
+        beside={"eeg": h5s.Grouped("sub_*/run_*/eeg")},
+    ),
+    Kind(
+        "name of the group of slices",
+        _grouped(False),
+        h5s.Origin("group"),
+        [f"demo_{i}" for i, row in enumerate(TRAJECTORIES) for _ in range(len(row) - 1)],
+        beside={"slice": h5s.Slices(h5s.Grouped("demo_*/x"), 2)},
+    ),
+    Kind("name of the file", _signal, h5s.Origin("name"), ["file.h5"] * N),
+    Kind("number in the file", _signal, h5s.Origin("row"), [np.int64(n) for n in range(N)]),
+    _whole("a row a file", CROPS),
+    _whole("a row a file, of other lengths", list(TRAJECTORIES[:FEW])),
+    _whole("a number a file", [np.int32(n) for n in range(FEW)]),
+    _whole("a text a file", TEXTS[:FEW]),
 ]

@@ -14,9 +14,9 @@ from tests.contracts.kinds import KINDS, Kind
 def test_row_chunks_of_every_kind_of_field_share_the_rows(
     kind: Kind, target_bytes: int, tmp_path: Path
 ) -> None:
-    (file,) = open_catalog(str(kind.make(tmp_path)), {"x": kind.field}).files
+    file = open_catalog([str(path) for path in kind.make(tmp_path)], kind.fields).files[0]
     bounds = file.fields["x"].cut(target_bytes)
-    assert (bounds[0], bounds[-1]) == (0, len(kind.rows))
+    assert (bounds[0], bounds[-1]) == (0, file.n_rows)
     assert (np.diff(bounds) > 0).all()
     if target_bytes == 10**9:
         assert len(bounds) == 2
@@ -24,6 +24,6 @@ def test_row_chunks_of_every_kind_of_field_share_the_rows(
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_row_chunks_are_smaller_for_a_smaller_target(kind: Kind, tmp_path: Path) -> None:
-    (file,) = open_catalog(str(kind.make(tmp_path)), {"x": kind.field}).files
+    file = open_catalog([str(path) for path in kind.make(tmp_path)], kind.fields).files[0]
     cuts = [len(file.fields["x"].cut(target)) for target in (1, 100, 10_000)]
     assert cuts == sorted(cuts, reverse=True)

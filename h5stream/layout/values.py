@@ -1,0 +1,126 @@
+"""Reads values that a file holds once out of it while it is open: small datasets and attributes.
+
+They stay in memory, so each is bounded before it is read.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import h5py
+import numpy as np
+
+from h5stream.errors import ConfigError, LayoutError, UnsupportedError
+from h5stream.layout.contents import find_node, read_attribute
+from h5stream.layout.links import leads_outside, refuse_others
+from h5stream.layout.names import split_members
+
+__all__ = ["find_dataset", "read_value", "refuse_elsewhere", "shape_of"]
+
+_MOST_BYTES = 2**28
+"""A larger dataset is no constant of its file: it is data."""
+
+
+def find_dataset(file: Any, name: str) -> h5py.Dataset:
+    """Return a dataset of an open file; a remote file must not lead to another one.
+
+    Raises
+    ------
+    ConfigError
+        If there is none, or it lies elsewhere.
+    """
+    node = find_node(file, name)
+    if not isinstance(node, h5py.Dataset):
+        raise ConfigError(f"{file.filename}: {name!r} is a group, not a dataset")
+    if file.driver == "fileobj":
+        refuse_elsewhere(file, name)
+        reason = refuse_others(node)
+        if reason:
+            raise ConfigError(f"{file.filename}: {name!r} cannot be read: {reason}")
+    return node
+
+
+def refuse_elsewhere(file: Any, name: str) -> None:
+    """Refuse names that lead out of a remote file."""
+    path = name if name in file else split_members(name)[0]
+    if file.driver == "fileobj" and leads_outside(file, path):
+        raise ConfigError(
+            f"{file.filename}: {name!r} leads to another file; remote files are streamed on their "
+            "own: pass the file that holds it"
+        )
+
+
+def read_value(file: Any, path: str, attribute: str | None = None) -> Any:
+    """Read a dataset, a member of one, or an attribute.
+
+    Parameters
+    ----------
+    file : h5py.File
+        Open.
+    path : str
+        Dataset, or, with `attribute`, any object; ``"/"`` for the root.
+    attribute : str or None
+        Of that object.
+
+    Returns
+    -------
+    str or numpy.ndarray
+        A string, or an array of plain elements.
+
+    Raises
+    ------
+    ConfigError
+        If it is not there, or too large to be kept.
+    LayoutError
+        If HDF5 cannot read it.
+    UnsupportedError
+        If its elements are not plain.
+    """
+    if attribute is not None:
+        find_node(file, path or "/")
+        refuse_elsewhere(file, path or "/")
+        return _plain(file, path, attribute, read_attribute(file, path or "/", attribute))
+    dataset = find_dataset(file, path)
+    nbytes = dataset.size and dataset.size * dataset.dtype.itemsize
+    if nbytes and nbytes > _MOST_BYTES:
+        raise ConfigError(
+            f"{file.filename}: {path!r} takes {nbytes} bytes, too many to be kept as a constant; "
+            "stream it as a field with rows of its own"
+        )
+    try:
+        value = dataset[()]
+    except (OSError, RuntimeError, ValueError) as error:
+        raise LayoutError(f"{file.filename}: HDF5 cannot read {path!r}: {error}") from error
+    for member in () if dataset.name.strip("/") == path.strip("/") else split_members(path)[1]:
+        if value.dtype.names is None or member not in value.dtype.names:
+            raise ConfigError(f"{file.filename}: {path!r} names no member of its type")
+        value = value[member]
+    return _plain(file, path, None, value)
+
+
+def _plain(file: Any, path: str, attribute: str | None, value: Any) -> Any:
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError as error:
+            raise LayoutError(
+                f"{file.filename}: {attribute or path!r} is text that is not UTF-8 ({value[:40]!r})"
+            ) from error
+    if isinstance(value, str):
+        return value
+    array = np.asarray(value)
+    if isinstance(value, h5py.Empty) or array.dtype.hasobject:
+        what = path if attribute is None else f"{path}, {attribute}"
+        raise UnsupportedError(
+            f"{file.filename}: {what!r} is empty, or holds lists of strings or references; only "
+            "one string, or an array of plain elements, can be repeated for rows"
+        )
+    return array
+
+
+def shape_of(file: Any, path: str) -> np.ndarray:
+    """Return the shape of a dataset as int64."""
+    shape = find_dataset(file, path).shape
+    if shape is None:
+        raise ConfigError(f"{file.filename}: {path!r} has no elements, and no shape")
+    return np.array(shape, np.int64)
