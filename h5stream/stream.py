@@ -30,8 +30,10 @@ class H5Stream(Pipe):
 
     Parameters
     ----------
-    sources : path or sequence of paths
-        A file, a glob pattern, or a list of them; URLs that fsspec knows are remote files.
+    sources : path, sequence of paths, or mapping
+        A file, a glob pattern, or a list of them; URLs that fsspec knows are remote files. Where
+        fields of the same rows lie in files of their own, a mapping from each field to its files:
+        ``{"x": "train_x.h5", "y": "train_y.h5"}``; file i of each holds the same rows.
     fields : mapping, sequence of str, or None
         Key in the batch -> dataset path, or dataset paths that are keys as well; members of a
         compound type in brackets: ``"obs[louvain]"``. Ragged, sparse, grouped and sliced fields

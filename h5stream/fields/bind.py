@@ -212,6 +212,9 @@ class Unbound:
         What was left out by default, a sentence each.
     meanings : mapping
         Key of the column -> what its numbers mean in this file.
+    beside : mapping
+        Key of the column -> another file that it lies in, where fields of the same rows lie in
+        files of their own.
     """
 
     layout: FileLayout
@@ -220,6 +223,29 @@ class Unbound:
     convention: str | None = None
     left_out: tuple[str, ...] = ()
     meanings: Mapping[str, Meaning] = field(default_factory=dict)
+    beside: Mapping[str, Unbound] = field(default_factory=dict)
+
+    @classmethod
+    def together(cls, parts: Mapping[str, Unbound]) -> Unbound:
+        """Take files that hold the fields of the same rows as one; the first gives its name."""
+        first = next(iter(parts.values()))
+        return replace(
+            first,
+            specs={key: spec for part in parts.values() for key, spec in part.specs.items()},
+            left_out=tuple(told for part in parts.values() for told in part.left_out),
+            meanings={key: some for part in parts.values() for key, some in part.meanings.items()},
+            beside=parts,
+        )
+
+    def holder(self, key: str) -> Unbound:
+        """Return the file that a field lies in."""
+        return self.beside.get(key, self)
+
+    @property
+    def fingerprints(self) -> dict[str, Fingerprint]:
+        """Those of all files that hold data of its fields."""
+        files = (self, *self.beside.values())
+        return {path: mark for file in files for path, mark in file.layout.fingerprints.items()}
 
 
 def bind(files: Sequence[Unbound], missing: Missing = "error") -> tuple[FileFields, ...]:
@@ -316,8 +342,9 @@ def _recode(file: Unbound, key: str, made: Field, joined: Sequence[Any]) -> Fiel
     own = file.meanings[key].categories
     assert own is not None, "only codes are made anew"
     assert isinstance(made, DenseField), "codes lie in a dataset of their own"
-    assert file.read is not None, "codes are bound with a way to read"
-    codes = file.read(made.layout)
+    read = file.holder(key).read
+    assert read is not None, "codes are bound with a way to read"
+    codes = read(made.layout)
     for member in made.members:
         codes = codes[member]
     found = recoded(key, codes, own, joined, file.layout.path)
@@ -332,7 +359,7 @@ def _make_bases(
         key: spec.base if isinstance(spec, Slices) else spec for key, spec in joined.specs.items()
     }
     made = {
-        key: make_field(key, spec, file.layout, file.read)
+        key: make_field(key, spec, file.holder(key).layout, file.holder(key).read)
         for key, spec in bases.items()
         if not isinstance(spec, Given) and not is_computed(spec)
     }
@@ -372,7 +399,7 @@ def _bind_one(
             key: cuts[key].field if key in cuts else _follow(path, field, specs[key], leader)
             for key, field in fields.items()
         }
-    _check_lengths(path, fields)
+    _check_lengths(file, fields)
     if not fields:
         raise ConfigError(
             f"{path}: {next(iter(specs))!r} does not tell how many rows there are; ask for a field "
@@ -383,7 +410,7 @@ def _bind_one(
     return FileFields(
         path,
         {key: fields[key] for key in specs if key in fields},
-        file.layout.fingerprints,
+        file.fingerprints,
         convention=file.convention,
         names=names,
         left_out=tuple(left_out),
@@ -415,14 +442,25 @@ def _too_short(
     ]
 
 
-def _check_lengths(path: str, fields: Mapping[str, Field]) -> None:
+def _check_lengths(file: Unbound, fields: Mapping[str, Field]) -> None:
     lengths = {key: field.n_rows for key, field in fields.items()}
     if len(set(lengths.values())) > 1:
-        found = ", ".join(f"{key!r} has {rows} rows" for key, rows in lengths.items())
-        raise ConfigError(
-            f"{path}: the fields have unequal numbers of rows: {found}; choose fields that "
-            "share the sample axis"
+        where = {key: f" in {part.layout.path}" for key, part in file.beside.items()}
+        found = ", ".join(
+            f"{key!r} has {rows} rows{where.get(key, '')}" for key, rows in lengths.items()
         )
+        raise ConfigError(
+            f"{file.layout.path}: the fields have unequal numbers of rows: {found}; choose fields "
+            f"that share the sample axis{_advice_for(lengths)}"
+        )
+
+
+def _advice_for(lengths: Mapping[str, int]) -> str:
+    """Say what to write for a field with one row beside others."""
+    alone = [key for key, rows in lengths.items() if rows == 1]
+    if not alone or len(alone) == len(lengths):
+        return ""
+    return f"; if all rows share {alone[0]!r}, ask for it with Constant(path)"
 
 
 def _with_given(files: Sequence[Unbound], bound: Sequence[FileFields]) -> list[FileFields]:

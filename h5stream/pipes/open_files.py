@@ -19,7 +19,7 @@ from h5stream.fetch.store import PieceStore
 from h5stream.fields import Asked, FieldSpec, Missing, Subset, WindowRows
 from h5stream.pipes.stage import Items, Stage
 from h5stream.reader import Catalog, choose_rows, open_catalog
-from h5stream.reader.catalog import Sources
+from h5stream.reader.catalog import Paths, Sources
 
 __all__ = ["LayoutOption", "OpenFiles"]
 
@@ -35,8 +35,8 @@ class OpenFiles(Stage):
 
     Parameters
     ----------
-    sources : path or sequence of paths
-        Files and glob patterns.
+    sources : path, sequence of paths, or mapping
+        Files and glob patterns; those of each field, where fields lie in files of their own.
     fields : mapping, sequence or None
         Key of the column -> dataset path, name in the files' convention, or field spec; or a list
         of such names; or None for the default fields.
@@ -75,7 +75,7 @@ class OpenFiles(Stage):
         cache_dir: str | os.PathLike[str] | None = None,
         missing: Missing = "error",
     ) -> None:
-        self.sources = _as_paths(sources)
+        self.sources = _as_sources(sources)
         self.fields = _named(fields)
         if isinstance(subset, WindowRows) and not keep_order:
             raise ConfigError(
@@ -140,7 +140,8 @@ class OpenFiles(Stage):
 
     def _layout_cache(self) -> PieceStore | None:
         """Find where layouts are kept; those of files in this process's memory are not."""
-        lasting = (is_url(s) and not s.startswith("memory://") for s in self.sources)
+        paths = [path for paths in _by_key(self.sources).values() for path in paths]
+        lasting = (is_url(path) and not path.startswith("memory://") for path in paths)
         if self.layout is not None or not any(lasting):
             return None
         folder = self.cache_dir or platformdirs.user_cache_dir("h5stream", appauthor=False)
@@ -150,7 +151,7 @@ class OpenFiles(Stage):
         state = {name: value for name, value in vars(self).items() if name != "_scanning"}
         if get_spawning_popen() is None:  # what is written down has no secrets
             layout = self.layout
-            state["sources"] = tuple(public_url(s) if is_url(s) else s for s in self.sources)
+            state["sources"] = _public(self.sources)
             state["layout"] = public_url(layout) if layout and is_url(layout) else layout
         return state
 
@@ -159,7 +160,31 @@ class OpenFiles(Stage):
         self._scanning = threading.Lock()
 
 
-def _as_paths(sources: Sources) -> tuple[str, ...]:
+_Paths = tuple[str, ...]
+
+
+def _by_key(sources: _Paths | Mapping[str, _Paths]) -> Mapping[str, _Paths]:
+    return sources if isinstance(sources, Mapping) else {"": sources}
+
+
+def _public(sources: _Paths | Mapping[str, _Paths]) -> _Paths | Mapping[str, _Paths]:
+    """Name sources without secrets."""
+    public = {
+        key: tuple(public_url(path) if is_url(path) else path for path in paths)
+        for key, paths in _by_key(sources).items()
+    }
+    return public if isinstance(sources, Mapping) else public[""]
+
+
+def _as_sources(sources: Sources) -> _Paths | Mapping[str, _Paths]:
+    if not isinstance(sources, Mapping):
+        return _as_paths(sources)
+    if not sources or not all(isinstance(key, str) for key in sources):
+        raise ConfigError(f"a mapping of sources goes from fields to files, not {sources!r:.80}")
+    return {key: _as_paths(paths) for key, paths in sources.items()}
+
+
+def _as_paths(sources: Paths) -> _Paths:
     given = (sources,) if isinstance(sources, str | os.PathLike) else sources
     try:
         paths = tuple(os.fspath(path) for path in given)

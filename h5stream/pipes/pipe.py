@@ -317,9 +317,11 @@ def open_files(
 
     Parameters
     ----------
-    sources : path or sequence of paths
+    sources : path, sequence of paths, or mapping
         A file, a glob pattern, or a list of them. The matches of a pattern come in natural order.
         Remote files go by URLs that fsspec knows: ``s3://``, ``gs://``, ``https://`` and others.
+        Where fields of the same rows lie in files of their own, a mapping from each field to its
+        files: ``{"x": "train_x.h5", "y": "train_y.h5"}``; file i of each holds the same rows.
     fields : mapping, sequence of str, or None
         Key of the column -> dataset path or field spec, or dataset paths that are keys as well. A
         member of a compound type is named in brackets: ``"obs[louvain]"``. None: what the files'

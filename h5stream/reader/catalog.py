@@ -31,15 +31,19 @@ from h5stream.fields import (
     bind,
 )
 from h5stream.layout.names import natural_key
+from h5stream.reader.aligned import check_aligned, choose_default, fields_by_source
 from h5stream.reader.layouts import LayoutFinder
 from h5stream.reader.routes import Route, choose_route
 from h5stream.reader.scanned import ScannedFile
 from h5stream.reader.whole import read_whole
 
-__all__ = ["Catalog", "Sources", "expand_sources", "open_catalog"]
+__all__ = ["Catalog", "Paths", "Sources", "expand_sources", "open_catalog"]
 
-Sources = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 """A path, a glob pattern, or a list of them."""
+
+Sources = Paths | Mapping[str, Paths]
+"""Those of all fields, or by field, where fields of the same rows lie in files of their own."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +115,7 @@ def expand_sources(sources: Sources, access: Access | None = None) -> list[str]:
 
     Parameters
     ----------
-    sources : path or list of paths
+    sources : path, list of paths, or mapping of them
         Files and patterns.
     access : Access, optional
         The way to remote files; it names them.
@@ -121,9 +125,11 @@ def expand_sources(sources: Sources, access: Access | None = None) -> list[str]:
     ConfigError
         If nothing is named, or a pattern matches nothing.
     """
-    given = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
+    if isinstance(sources, Mapping):
+        each = [expand_sources(some, access) for some in sources.values()]
+        return list(dict.fromkeys(path for some in each for path in some))
     paths: list[str] = []
-    for source in [os.fspath(path) for path in given]:
+    for source in _listed(sources):
         if is_url(source):
             paths.extend(_expand_url(source, access or Access()))
             continue
@@ -137,6 +143,11 @@ def expand_sources(sources: Sources, access: Access | None = None) -> list[str]:
     if not paths:
         raise ConfigError("no files were given; pass a path, a glob pattern or a list of them")
     return paths
+
+
+def _listed(paths: Paths) -> list[str]:
+    given = [paths] if isinstance(paths, str | os.PathLike) else paths
+    return [os.fspath(path) for path in given]
 
 
 def _is_there(path: str) -> bool:
@@ -171,7 +182,7 @@ def open_catalog(
 
     Parameters
     ----------
-    sources : path or list of paths
+    sources : path, list of paths, or mapping of them
         Files; patterns are expanded.
     fields : mapping, optional
         Key of the column -> dataset path, name of a field in the files' convention, or field
@@ -197,19 +208,64 @@ def open_catalog(
         As `scan_file`, `bind` and `choose_route` do.
     """
     access = access or Access()
-    paths = expand_sources(sources, access)
     finder = LayoutFinder(access, sidecar, cache)
-    wanted = Wanted(fields, convention, options or {}, alone=len(paths) == 1)
-    scanned = finder.find(paths[:1], wanted)
-    if fields is None and scanned[0].choice.convention is None:
-        wanted = replace(wanted, fields={name: name for name in scanned[0].choice.specs})
-    scanned += finder.find(paths[1:], wanted)
-    files = bind([_unbound(found, access) for found in scanned], missing)
-    routes = {key: route for found in scanned for key, route in found.routes.items()}
+    wanted = Wanted(fields, convention, options or {})
+    if isinstance(sources, Mapping):
+        found_by_key = _find_aligned(sources, wanted, finder, access)
+    else:
+        found_by_key = {"": _find_all(expand_sources(sources, access), wanted, finder)}
+    files = bind(_unbound_files(found_by_key, access), missing)
+    routes = {
+        key: route
+        for scanned in found_by_key.values()
+        for found in scanned
+        for key, route in found.routes.items()
+    }
     for file in files:
         for field in file.fields.values():
             _add_routes(routes, field, file, access)
     return Catalog(files, routes, access)
+
+
+def _find_all(paths: Sequence[str], wanted: Wanted, finder: LayoutFinder) -> list[ScannedFile]:
+    """Scan the files of some fields; the default fields are those of the first file."""
+    wanted = replace(wanted, alone=len(paths) == 1)
+    scanned = finder.find(paths[:1], wanted)
+    if wanted.fields is None and scanned[0].choice.convention is None:
+        wanted = replace(wanted, fields={name: name for name in scanned[0].choice.specs})
+    return scanned + finder.find(paths[1:], wanted)
+
+
+def _find_aligned(
+    sources: Mapping[str, Paths], wanted: Wanted, finder: LayoutFinder, access: Access
+) -> dict[str, list[ScannedFile]]:
+    """Scan the files of each field."""
+    paths = {key: expand_sources(some, access) for key, some in sources.items()}
+    check_aligned({key: _listed(some) for key, some in sources.items()}, paths)
+    asked = fields_by_source(wanted.fields, list(sources))
+    found: dict[str, list[ScannedFile]] = {}
+    for key, some in paths.items():
+        field = None if asked is None else asked[key]
+        if field is None:
+            (first,) = finder.find(some[:1], replace(wanted, fields=None, alone=len(some) == 1))
+            field = choose_default(key, list(first.choice.specs), some[0])
+        found[key] = _find_all(some, replace(wanted, fields={key: field}), finder)
+    return found
+
+
+def _unbound_files(
+    found_by_key: Mapping[str, Sequence[ScannedFile]], access: Access
+) -> list[Unbound]:
+    """Put together what was found of the files of the same rows."""
+    if len(found_by_key) == 1:
+        return [_unbound(found, access) for found in next(iter(found_by_key.values()))]
+    together: list[Unbound] = []
+    for of_rows in zip(*found_by_key.values(), strict=True):
+        parts = {
+            key: _unbound(found, access) for key, found in zip(found_by_key, of_rows, strict=True)
+        }
+        together.append(Unbound.together(parts))
+    return together
 
 
 def _unbound(found: ScannedFile, access: Access) -> Unbound:

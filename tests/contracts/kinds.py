@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,8 @@ class Kind:
         Fields that the field needs beside it.
     more : tuple of callable
         Write further files, of equally many rows.
+    apart : bool
+        The field and the row numbers lie in files of their own.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Kind:
     in_two: Any = None
     beside: Any = None
     more: tuple[Callable[[h5py.File], None], ...] = ()
+    apart: bool = False
 
     def make(self, folder: Path) -> list[Path]:
         """Write files, with row numbers beside the field."""
@@ -70,8 +73,21 @@ class Kind:
         for path, write, own in zip(paths, writers, numbers, strict=True):
             with h5py.File(path, "w") as file:
                 write(file)
+                if not self.apart:
+                    file["number"] = own
+        if not self.apart:
+            return paths
+        beside = [path.with_name(f"number-{path.name}") for path in paths]
+        for path, own in zip(beside, numbers, strict=True):
+            with h5py.File(path, "w") as file:
                 file["number"] = own
-        return paths
+        return [*paths, *beside]
+
+    def sources(self, paths: Sequence[str]) -> Any:
+        """Say what to stream of such files."""
+        beside = [path for path in paths if "number-" in path]
+        others = [path for path in paths if path not in beside]
+        return {"x": others, "number": beside} if self.apart else paths
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -320,4 +336,12 @@ KINDS = [
     _whole("a row a file, of other lengths", list(TRAJECTORIES[:FEW])),
     _whole("a number a file", [np.int32(n) for n in range(FEW)]),
     _whole("a text a file", TEXTS[:FEW]),
+    replace(_whole("rows a file, numbers in other files", CROPS), apart=True),
+    Kind(
+        "slices, numbers in another file",
+        _signal,
+        h5s.Slices("signal", 5, stride=2),
+        [SIGNAL[2 * i : 2 * i + 5] for i in range(N)],
+        apart=True,
+    ),
 ]

@@ -34,7 +34,9 @@ def path(kind: Kind, where: str, tmp_path: Path) -> Iterator[Any]:
 
 
 def stream_of(path: Any, kind: Kind, **options: Any) -> h5s.H5Stream:
-    return h5s.H5Stream(path, kind.fields, output="numpy", **{"batch_size": 4, **options})
+    return h5s.H5Stream(
+        kind.sources(path), kind.fields, output="numpy", **{"batch_size": 4, **options}
+    )
 
 
 def numbers_of(batches: Any, kind: Kind) -> list[int]:
@@ -102,7 +104,9 @@ def test_files_follow_each_other(kind: Kind, where: str, path: Any, tmp_path: Pa
     (tmp_path / "another").mkdir()
     with placed_all(kind.make(tmp_path / "another"), where) as another:
         fields = kind.fields if kind.in_two is None else {**kind.fields, "x": kind.in_two}
-        stream = h5s.H5Stream([*path, *another], fields, output="numpy", batch_size=7, shuffle=True)
+        stream = h5s.H5Stream(
+            kind.sources([*path, *another]), fields, output="numpy", batch_size=7, shuffle=True
+        )
         numbers = numbers_of(stream, kind)
     assert sorted(numbers) == sorted([*range(len(kind.rows))] * 2)
 
@@ -118,17 +122,17 @@ def test_a_subset_keeps_its_order(kind: Kind, path: Any) -> None:
 
 @every_kind
 def test_tensors_are_made_of_every_kind(kind: Kind, path: Any) -> None:
-    stream = h5s.H5Stream(path, kind.fields, batch_size=8)
+    stream = h5s.H5Stream(kind.sources(path), kind.fields, batch_size=8)
     batch = next(iter(stream))
     assert isinstance(batch["x"], torch.Tensor | list)
     assert len(batch["x"]) == 8
-    sample = next(iter(h5s.H5Stream(path, kind.fields)))
+    sample = next(iter(h5s.H5Stream(kind.sources(path), kind.fields)))
     assert isinstance(sample["x"], torch.Tensor | str)
 
 
 @every_kind
 def test_random_access_gives_the_same_rows(kind: Kind, path: Any) -> None:
-    dataset = h5s.Dataset(path, kind.fields, collate=dict)
+    dataset = h5s.Dataset(kind.sources(path), kind.fields, collate=dict)
     rows = [n % len(kind.rows) for n in (7, 3, 40, 3, len(dataset) - 1)]
     assert numbers_of([dataset.batch(rows)], kind) == rows
     for row in rows:

@@ -25,12 +25,14 @@ def url(kind: Kind, tmp_path: Path) -> Iterator[Any]:
 
 
 def stream_of(url: Any, kind: Kind, **options: Any) -> h5s.H5Stream:
-    return h5s.H5Stream(url, kind.fields, output="numpy", **{"batch_size": 4, **options})
+    return h5s.H5Stream(
+        kind.sources(url), kind.fields, output="numpy", **{"batch_size": 4, **options}
+    )
 
 
 @every_kind
 def test_a_saved_layout_serves_every_kind(kind: Kind, url: Any, tmp_path: Path) -> None:
-    h5s.index_files(url, tmp_path / "layout.npz")
+    h5s.index_files(kind.sources(url), tmp_path / "layout.npz")
     stream = stream_of(url, kind, layout=tmp_path / "layout.npz")
     assert numbers_of(stream, kind) == list(range(len(kind.rows)))
 
