@@ -43,6 +43,7 @@ from h5stream.fields.specs import (
     Shape,
     Slices,
     Sparse,
+    Table,
     Vlen,
     Whole,
 )
@@ -84,6 +85,7 @@ __all__ = [
     "Sparse",
     "Split",
     "Subset",
+    "Table",
     "Unbound",
     "Vlen",
     "VlenField",

@@ -12,7 +12,7 @@ import numpy as np
 
 from h5stream.columns import Ragged
 from h5stream.errors import ConfigError
-from h5stream.fields.computed import FileRows, compute_field, is_computed
+from h5stream.fields.computed import FileRows, compute_fields, is_computed, with_ids
 from h5stream.fields.dense import DenseField
 from h5stream.fields.field import ColumnType, Field
 from h5stream.fields.given import GivenField
@@ -33,7 +33,7 @@ from h5stream.fields.sliced import (
     make_slices,
     n_elements,
 )
-from h5stream.fields.specs import Given, Picked, Slices
+from h5stream.fields.specs import Given, Origin, Picked, Slices
 from h5stream.layout import DatasetLayout, FileLayout, Fingerprint
 
 __all__ = ["FileFields", "Unbound", "bind", "default_names", "omitted_by_default"]
@@ -64,6 +64,8 @@ class FileFields:
         What of the file is not streamed, a sentence each.
     categories : mapping
         Key of a column of codes -> what they stand for, in all files.
+    lacking : tuple of str
+        Which rows of the file lack what a table should say of them.
     """
 
     path: str
@@ -74,6 +76,7 @@ class FileFields:
     names: RowNames | None = None
     left_out: tuple[str, ...] = ()
     categories: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    lacking: tuple[str, ...] = ()
 
     @property
     def n_rows(self) -> int:
@@ -268,7 +271,7 @@ def bind(files: Sequence[Unbound], missing: Missing = "error") -> tuple[FileFiel
     """
     if missing not in get_args(Missing):
         raise ConfigError(f"missing must be one of {get_args(Missing)}, not {missing!r}")
-    files = _with_fields_of_first(files)
+    files = [_with_ids(file) for file in _with_fields_of_first(files)]
     meanings = [file.meanings for file in files]
     check_columns([file.layout.path for file in files], meanings)
     categories = join_categories(meanings)
@@ -288,7 +291,7 @@ def bind(files: Sequence[Unbound], missing: Missing = "error") -> tuple[FileFiel
     told = [sentence for file in bound for sentence in file.left_out]
     if told and not any(file.n_rows for file in bound):
         raise ConfigError(f"nothing is left to stream: {'; '.join(told[:_SHOWN])}")
-    agreed = _agreed(_with_given(files, bound))
+    agreed = _agreed(_without_unknown(files, _with_given(files, bound), missing))
     return tuple(replace(file, categories=categories) for file in agreed)
 
 
@@ -479,16 +482,55 @@ def _with_given(files: Sequence[Unbound], bound: Sequence[FileFields]) -> list[F
     columns = {key: share_column(key, spec, paths, n_rows) for key, spec in given.items()}
     added: list[FileFields] = []
     for number, file in enumerate(bound):
-        specs = files[number].specs
+        own = {key: GivenField(key, columns[key][number]) for key in given}
         rows = FileRows(file.path, number, sum(n_rows[:number]), file.n_rows, file.names)
-        fields: dict[str, Field] = dict(file.fields)
-        fields |= {key: GivenField(key, columns[key][number]) for key in given}
-        fields |= {
-            key: compute_field(key, spec, rows) for key, spec in specs.items() if is_computed(spec)
-        }
-        ordered = {key: fields[key] for key in specs}
-        added.append(replace(file, fields=ordered))
+        found = compute_fields(files[number].specs, {**file.fields, **own}, rows)
+        added.append(replace(file, fields=found.fields, rows=found.kept, lacking=found.told))
     return added
+
+
+def _with_ids(file: Unbound) -> Unbound:
+    """Add the fields that rows of tables are found by; they lie where the table's field does."""
+    specs = with_ids(file.specs)
+    beside = {key: file.holder(key.rpartition(" by ")[0]) for key in specs if key not in file.specs}
+    return replace(file, specs=specs, beside={**file.beside, **beside} if file.beside else {})
+
+
+def _without_unknown(
+    files: Sequence[Unbound], bound: Sequence[FileFields], missing: Missing
+) -> list[FileFields]:
+    """Leave out the rows that a table does not know, or refuse them."""
+    told = [why for file in bound for why in file.lacking]
+    if not told:
+        return list(bound)
+    if missing == "error":
+        raise ConfigError(f'{told[0]}; add them, or leave such rows out with missing="drop"')
+    if not any(file.n_rows for file in bound):
+        raise ConfigError(f"nothing is left to stream: {'; '.join(told[:_SHOWN])}")
+    by_row = [key for key, spec in files[0].specs.items() if _is_by_row(spec)]
+    if by_row:
+        raise ConfigError(
+            f"field {by_row[0]!r} is given one value a row, but rows are left out: {told[0]}; give "
+            "its values by a key as well: Table({key: value}, by=...)"
+        )
+    kept: list[FileFields] = []
+    first = 0
+    for file, made in zip(bound, files, strict=True):
+        numbers = np.full(file.n_stored_rows, -1, np.int64)
+        numbers[file.numbers] = first + np.arange(file.n_rows)
+        first += file.n_rows
+        counted = {
+            key: GivenField(key, numbers)
+            for key, spec in made.specs.items()
+            if isinstance(spec, Origin) and spec.what == "index"
+        }
+        left_out = (*file.left_out, *file.lacking)
+        kept.append(replace(file, fields={**file.fields, **counted}, left_out=left_out))
+    return kept
+
+
+def _is_by_row(spec: Any) -> bool:
+    return isinstance(spec, Given) and spec.by == "row"
 
 
 def _agreed(files: Sequence[FileFields]) -> tuple[FileFields, ...]:

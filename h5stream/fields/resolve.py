@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from h5stream.columns import stack
 from h5stream.errors import ConfigError
 from h5stream.fields.specs import (
@@ -24,6 +26,7 @@ from h5stream.fields.specs import (
     Shape,
     Slices,
     Sparse,
+    Table,
     Vlen,
     Whole,
 )
@@ -36,7 +39,7 @@ from h5stream.layout.contents import (
     read_attribute,
 )
 from h5stream.layout.names import find_named, natural_key, split_members
-from h5stream.layout.values import read_value, shape_of
+from h5stream.layout.values import read_ids, read_value, shape_of
 
 __all__ = [
     "Asked",
@@ -48,6 +51,7 @@ __all__ = [
     "Meaning",
     "Members",
     "PerFile",
+    "keys_of",
     "names_of",
     "resolve",
     "resolve_known",
@@ -227,7 +231,21 @@ def _resolve(file: Any, spec: Any) -> Any:
         return _resolve_constant(file, spec)
     if isinstance(spec, Shape):
         return _resolve_shape(file, spec)
+    if isinstance(spec, Table):
+        return replace(spec, by=tuple(_resolve_key(file, by) for by in keys_of(spec)))
     return spec
+
+
+def keys_of(spec: Table) -> tuple[Any, ...]:
+    """List what the parts of a row's key are."""
+    return spec.by if isinstance(spec.by, tuple) else (spec.by,)
+
+
+def _resolve_key(file: Any, by: Any) -> Any:
+    if not isinstance(by, str):
+        return _resolve(file, by)
+    ids = read_ids(file, by)
+    return Known(stack(ids) if isinstance(ids, list) and ids else np.asarray(ids))
 
 
 def _members_of(spec: Whole) -> Members:
@@ -333,6 +351,8 @@ def names_of(spec: Any) -> list[str]:
         return names_of(spec.base)
     if isinstance(spec, Given | Known | PerFile | Origin):
         return []
+    if isinstance(spec, Table):
+        return [name for by in spec.by for name in names_of(by)]
     raise ConfigError(f"a field must be a path or a field of h5stream, not {spec!r:.80}")
 
 
@@ -370,7 +390,7 @@ def _resolve_known(spec: Any, datasets: Mapping[str, DatasetLayout]) -> Any:
     if isinstance(spec, Whole):
         known = find_named(datasets, spec.path)
         return _members_of(spec) if known is not None and known.shape else None
-    of_file = isinstance(spec, Grouped | Constant | Shape)
+    of_file = isinstance(spec, Grouped | Constant | Shape | Table)
     if of_file or (isinstance(spec, Sparse) and spec.n_columns is None):
         return None
     return spec

@@ -27,6 +27,7 @@ __all__ = [
     "Shape",
     "Slices",
     "Sparse",
+    "Table",
     "Vlen",
     "Whole",
 ]
@@ -401,6 +402,47 @@ class Origin:
     what: Literal["path", "name", "stem", "file", "group", "row", "index"]
 
 
+@dataclass(frozen=True)
+class Table:
+    """Each row has what a table says of its key.
+
+    Parameters
+    ----------
+    source : path, data frame, table or mapping
+        A CSV file, local or by URL; a data frame of pandas or polars, or a table of pyarrow; a
+        mapping from the names of columns to columns. Without `column`: a mapping from keys to
+        values, or a series of pandas.
+    column : str or None
+        The column that rows get.
+    key : str, tuple of str, or None
+        The column, or columns, that rows are found by; no key may stand there twice.
+    by : str, FieldSpec, or tuple of them
+        What a row's key is: the path of a dataset with one number or string a row, or a field that
+        is in memory: `Origin`, `Constant`, an attribute or scalar of `Grouped`. As many as `key`
+        has columns.
+
+    Notes
+    -----
+    A row whose key is not in the table is an error, unless the stream leaves such rows out
+    (``missing="drop"``).
+
+    Examples
+    --------
+    >>> import h5stream as h5s
+    >>> table = {"month": [0, 1, 2], "name": ["January", "February", "March"]}
+    >>> month = h5s.Table(table, "name", key="month", by=h5s.Origin("row"))
+    >>> fields = {"x": "noy", "month": month}
+    >>> stream = h5s.H5Stream(h5s.example_file("climate"), fields, missing="drop")
+    >>> [row["month"] for row in stream]
+    ['January', 'February', 'March']
+    """
+
+    source: Any
+    column: str | None = None
+    key: str | tuple[str, ...] | None = None
+    by: Any = None
+
+
 FieldSpec = (
     Dense
     | Vlen
@@ -414,5 +456,6 @@ FieldSpec = (
     | Constant
     | Shape
     | Origin
+    | Table
 )
 """Any of them."""

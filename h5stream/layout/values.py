@@ -15,7 +15,7 @@ from h5stream.layout.contents import find_node, read_attribute
 from h5stream.layout.links import leads_outside, refuse_others
 from h5stream.layout.names import split_members
 
-__all__ = ["find_dataset", "read_value", "refuse_elsewhere", "shape_of"]
+__all__ = ["find_dataset", "read_ids", "read_value", "refuse_elsewhere", "shape_of"]
 
 _MOST_BYTES = 2**28
 """A larger dataset is no constant of its file: it is data."""
@@ -80,11 +80,44 @@ def read_value(file: Any, path: str, attribute: str | None = None) -> Any:
         find_node(file, path or "/")
         refuse_elsewhere(file, path or "/")
         return _plain(file, path, attribute, read_attribute(file, path or "/", attribute))
+    return _plain(file, path, None, _read(file, path))
+
+
+def read_ids(file: Any, path: str) -> Any:
+    """Read a dataset that has one number or string a row.
+
+    Returns
+    -------
+    list of str or numpy.ndarray
+        One a row.
+
+    Raises
+    ------
+    ConfigError
+        If it is not there, or holds something else.
+    LayoutError
+        If HDF5 cannot read it.
+    """
+    values = _read(file, path)
+    if getattr(values, "ndim", 0) == 1 and h5py.check_string_dtype(values.dtype) is not None:
+        try:
+            return [value.decode() for value in values.tolist()]
+        except UnicodeDecodeError as error:
+            raise LayoutError(f"{file.filename}: {path!r} has text that is not UTF-8") from error
+    if getattr(values, "ndim", 0) != 1 or values.dtype.kind not in "biufS":
+        raise ConfigError(
+            f"{file.filename}: {path!r} does not have one number or string a row, and cannot be "
+            "the key of a table"
+        )
+    return values
+
+
+def _read(file: Any, path: str) -> Any:
     dataset = find_dataset(file, path)
     nbytes = dataset.size and dataset.size * dataset.dtype.itemsize
     if nbytes and nbytes > _MOST_BYTES:
         raise ConfigError(
-            f"{file.filename}: {path!r} takes {nbytes} bytes, too many to be kept as a constant; "
+            f"{file.filename}: {path!r} takes {nbytes} bytes, too many to be kept in memory; "
             "stream it as a field with rows of its own"
         )
     try:
@@ -95,7 +128,7 @@ def read_value(file: Any, path: str, attribute: str | None = None) -> Any:
         if value.dtype.names is None or member not in value.dtype.names:
             raise ConfigError(f"{file.filename}: {path!r} names no member of its type")
         value = value[member]
-    return _plain(file, path, None, value)
+    return value
 
 
 def _plain(file: Any, path: str, attribute: str | None, value: Any) -> Any:

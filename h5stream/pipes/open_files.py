@@ -133,7 +133,8 @@ class OpenFiles(Stage):
 
     def _open_field(self, whole: Catalog, name: str) -> Catalog:
         """Open one more field, beside the others: which rows there are may depend on all."""
-        if all(file.convention is None for file in whole.files):
+        plain = all(file.convention is None and file.rows is None for file in whole.files)
+        if plain and not isinstance(self.sources, Mapping):
             return self._open({name: name})
         fields = self.fields or {key: key for key in whole.files[0].fields}
         return self._open({**fields, name: name})

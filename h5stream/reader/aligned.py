@@ -12,6 +12,7 @@ from itertools import zip_longest
 from typing import Any
 
 from h5stream.errors import ConfigError
+from h5stream.fields import Given, Origin, Table
 
 __all__ = ["check_aligned", "choose_default", "fields_by_source"]
 
@@ -23,6 +24,8 @@ def fields_by_source(
 ) -> Mapping[str, Any] | None:
     """Check that each field has a source, and each source a field.
 
+    Fields that lie in no file need none.
+
     Raises
     ------
     ConfigError
@@ -30,8 +33,9 @@ def fields_by_source(
     """
     if fields is None:
         return None
-    if set(fields) != set(keys):
-        alone = next(iter(set(fields) ^ set(keys)))
+    anywhere = {key for key, spec in fields.items() if isinstance(spec, Given | Origin | Table)}
+    if set(fields) != set(keys) | anywhere:
+        alone = next(iter(set(fields) ^ (set(keys) | anywhere)))
         what = "a field, but no files" if alone in fields else "files, but is no field"
         raise ConfigError(
             f"{alone!r} names {what}; where fields lie in files of their own, sources and fields "

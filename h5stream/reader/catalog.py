@@ -35,6 +35,7 @@ from h5stream.reader.aligned import check_aligned, choose_default, fields_by_sou
 from h5stream.reader.layouts import LayoutFinder
 from h5stream.reader.routes import Route, choose_route
 from h5stream.reader.scanned import ScannedFile
+from h5stream.reader.tables import with_tables
 from h5stream.reader.whole import read_whole
 
 __all__ = ["Catalog", "Paths", "Sources", "expand_sources", "open_catalog"]
@@ -209,7 +210,7 @@ def open_catalog(
     """
     access = access or Access()
     finder = LayoutFinder(access, sidecar, cache)
-    wanted = Wanted(fields, convention, options or {})
+    wanted = Wanted(with_tables(fields, access), convention, options or {})
     if isinstance(sources, Mapping):
         found_by_key = _find_aligned(sources, wanted, finder, access)
     else:
@@ -243,13 +244,15 @@ def _find_aligned(
     paths = {key: expand_sources(some, access) for key, some in sources.items()}
     check_aligned({key: _listed(some) for key, some in sources.items()}, paths)
     asked = fields_by_source(wanted.fields, list(sources))
+    anywhere = {key: asked[key] for key in asked if key not in sources} if asked else {}
     found: dict[str, list[ScannedFile]] = {}
     for key, some in paths.items():
         field = None if asked is None else asked[key]
         if field is None:
             (first,) = finder.find(some[:1], replace(wanted, fields=None, alone=len(some) == 1))
             field = choose_default(key, list(first.choice.specs), some[0])
-        found[key] = _find_all(some, replace(wanted, fields={key: field}), finder)
+        more = {} if found else anywhere
+        found[key] = _find_all(some, replace(wanted, fields={key: field, **more}), finder)
     return found
 
 

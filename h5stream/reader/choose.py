@@ -58,7 +58,8 @@ def choose_rows(
     cuts = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(rows)]
     files: list[FileFields] = []
     for start, stop in pairwise(cuts):
-        files.append(replace(catalog.files[int(numbers[start])], rows=within[start:stop]))
+        file = catalog.files[int(numbers[start])]
+        files.append(replace(file, rows=file.numbers[within[start:stop]]))
     return replace(catalog, files=tuple(files))
 
 

@@ -215,6 +215,6 @@ def stored_spans(file: FileFields, spans: Spans) -> Spans:
         return spans
     listed = _rows_of(file, spans)
     breaks = (np.diff(listed.rows) != 1) | (np.diff(listed.numbers) != 1)
-    first = np.flatnonzero(np.concatenate([[True], breaks]))
+    first = np.flatnonzero(np.concatenate([[True], breaks])[: len(listed.rows)])
     start = listed.rows[first]
     return start, start + np.diff(np.append(first, len(listed.rows))), listed.numbers[first]

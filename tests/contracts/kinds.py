@@ -231,6 +231,18 @@ FEW = 12
 CROPS = [SIGNAL[n : n + 4] for n in range(FEW)]
 
 
+TABLE = {
+    "id": [f"id {n}" for n in (3, 6, 1, 0, 5, 2, 4)],
+    "label": [f"label {n}" for n in range(7)],
+}
+
+
+def _with_ids(file: h5py.File) -> None:
+    _signal(file)
+    ids = [f"id {n % 7}" for n in range(N)]
+    file.create_dataset("ids", data=ids, dtype=h5py.string_dtype(), chunks=(9,), compression="gzip")
+
+
 KINDS = [
     *(
         Kind(f"offsets, {name}", _ragged(storage), h5s.Ragged("values", "offsets"), ROWS)
@@ -343,5 +355,18 @@ KINDS = [
         h5s.Slices("signal", 5, stride=2),
         [SIGNAL[2 * i : 2 * i + 5] for i in range(N)],
         apart=True,
+    ),
+    Kind(
+        "column of a table, by an id",
+        _with_ids,
+        h5s.Table(TABLE, "label", key="id", by="ids"),
+        [TABLE["label"][TABLE["id"].index(f"id {n % 7}")] for n in range(N)],
+        beside={"signal": h5s.Slices("signal", 5, stride=2)},
+    ),
+    Kind(
+        "ragged values of a mapping, by the number",
+        _signal,
+        h5s.Table({n: ROWS[n].tolist() or [0] for n in reversed(range(N))}, by=h5s.Origin("row")),
+        [np.array(row.tolist() or [0]) for row in ROWS],
     ),
 ]
