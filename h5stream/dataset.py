@@ -7,6 +7,7 @@ batch pays for the chunks that it touches.
 
 from __future__ import annotations
 
+import inspect
 import os
 import threading
 from collections import OrderedDict
@@ -22,7 +23,9 @@ from h5stream.columns import arrays, own
 from h5stream.errors import ConfigError
 from h5stream.fields import Asked, Rows
 from h5stream.pipes import open_files
+from h5stream.pipes.hints import refuse_unknown
 from h5stream.pipes.open_files import OpenFiles
+from h5stream.pipes.shown import show_files
 from h5stream.plan import Pieces, RowChunks, join_bounds
 from h5stream.reader import Catalog, Reader, Stats
 from h5stream.reader.asking import ask_for
@@ -80,6 +83,7 @@ class Dataset(torch.utils.data.Dataset[Any]):
         cache_bytes: int = _CACHE_BYTES,
         **files: Any,
     ) -> None:
+        refuse_unknown("Dataset", files, _ARGUMENTS)
         if cache_bytes < 0:
             raise ConfigError(f"cache_bytes must not be negative, but is {cache_bytes}")
         opened = open_files(sources, fields, **files).stages[0]
@@ -112,6 +116,9 @@ class Dataset(torch.utils.data.Dataset[Any]):
 
     def __len__(self) -> int:
         return self.catalog.n_rows
+
+    def __repr__(self) -> str:
+        return f"Dataset({show_files(self._files)})"
 
     def __getitem__(self, index: int) -> Any:
         """Return one sample.
@@ -224,3 +231,8 @@ class Dataset(torch.utils.data.Dataset[Any]):
         self._files, self._collate = state["files"], state["collate"]
         self._cache_bytes = state["cache_bytes"]
         self._start()
+
+
+_ARGUMENTS = frozenset(inspect.signature(open_files).parameters) | frozenset(
+    inspect.signature(Dataset).parameters
+) - {"files"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Unpack
@@ -12,6 +13,7 @@ from h5stream.explain import Explanation, explain
 from h5stream.fields import Asked, Missing, Subset
 from h5stream.pipes import Pipe, open_files
 from h5stream.pipes.bucket import By
+from h5stream.pipes.hints import refuse_unknown
 from h5stream.pipes.open_files import LayoutOption
 from h5stream.plan.lanes import Uneven
 from h5stream.reader.catalog import Sources
@@ -157,6 +159,7 @@ class H5Stream(Pipe):
         cache_limit: int | None = None,
         **collate_options: Unpack[CollateOptions],
     ) -> None:
+        refuse_unknown("H5Stream", collate_options, _ARGUMENTS)
         if output not in ("torch", "numpy"):
             raise ConfigError(f'output must be "torch" or "numpy", not {output!r}')
         if buffer_size is not None and not shuffle and bucket_by is None:
@@ -211,6 +214,11 @@ class H5Stream(Pipe):
             Text when printed, tables in a notebook.
         """
         return explain(self)
+
+
+_ARGUMENTS = frozenset(inspect.signature(H5Stream).parameters) - {"collate_options"} | frozenset(
+    CollateOptions.__annotations__
+)
 
 
 def as_arrays(columns: dict[str, Any]) -> dict[str, Any]:

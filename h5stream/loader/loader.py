@@ -136,6 +136,9 @@ class Loader(DataLoader[Any]):
             **options,
         )
 
+    def __repr__(self) -> str:
+        return f"Loader({self.stream!r}, num_workers={self.num_workers})"
+
     def __iter__(self) -> Counted:  # type: ignore[override]
         """Start the next epoch, or what is left of a loaded one.
 

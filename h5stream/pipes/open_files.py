@@ -19,7 +19,7 @@ from h5stream.fetch.store import PieceStore
 from h5stream.fields import Asked, FieldSpec, Missing, Subset, WindowRows
 from h5stream.pipes.stage import Items, Stage
 from h5stream.reader import Catalog, choose_rows, open_catalog
-from h5stream.reader.catalog import Paths, Sources
+from h5stream.reader.catalog import Sources
 
 __all__ = ["LayoutOption", "OpenFiles"]
 
@@ -119,6 +119,11 @@ class OpenFiles(Stage):
         """How many requests opened remote files so far, in this process."""
         return self._asked
 
+    @property
+    def known(self) -> Catalog | None:
+        """What the files hold, if they have been scanned."""
+        return self._catalog
+
     def _open(self, fields: Mapping[str, Asked] | None) -> Catalog:
         return open_catalog(
             self.sources,
@@ -178,24 +183,49 @@ def _public(sources: _Paths | Mapping[str, _Paths]) -> _Paths | Mapping[str, _Pa
 
 
 def _as_sources(sources: Sources) -> _Paths | Mapping[str, _Paths]:
-    if not isinstance(sources, Mapping):
+    if not isinstance(sources, Mapping) or hasattr(sources, "id"):  # a group is a mapping as well
         return _as_paths(sources)
     if not sources or not all(isinstance(key, str) for key in sources):
         raise ConfigError(f"a mapping of sources goes from fields to files, not {sources!r:.80}")
     return {key: _as_paths(paths) for key, paths in sources.items()}
 
 
-def _as_paths(sources: Paths) -> _Paths:
-    given = (sources,) if isinstance(sources, str | os.PathLike) else sources
+def _as_paths(sources: Any) -> _Paths:
+    alone = isinstance(sources, str | os.PathLike) or hasattr(sources, "id")
+    given: Any = (sources,) if alone else sources
     try:
-        paths = tuple(os.fspath(path) for path in given)
+        paths = tuple(os.fspath(_path_of(source)) for source in given)
     except TypeError as error:
         raise ConfigError(
-            f"sources must be a path, a pattern or a list of them, not {sources!r}"
+            f"sources must be a path, a pattern or a list of them, not {sources!r:.80}"
         ) from error
     if not all(isinstance(path, str) for path in paths):
         raise ConfigError(f"sources must be text, not {paths!r}")
     return paths
+
+
+def _path_of(source: Any) -> Any:
+    """Take an open `h5py.File` by its path."""
+    if not hasattr(source, "id"):
+        return source
+    if not source:
+        raise ConfigError(f"{source!r} is closed; pass the path of the file")
+    if not hasattr(source, "driver"):
+        file, name = source.file.filename, str(source.name).strip("/")
+        raise ConfigError(
+            f"{source!r:.80} is a part of a file; pass the file, and name the part: "
+            f"H5Stream({file!r}, fields=[{name!r}])"
+        )
+    if source.mode != "r":
+        raise ConfigError(
+            f"{source.filename} is open for writing; close it, and pass its path: "
+            f"H5Stream({source.filename!r})"
+        )
+    if source.driver in ("core", "fileobj"):
+        raise ConfigError(
+            f"{source!r} is not a file on disk; pass a path, or a URL that fsspec knows"
+        )
+    return source.filename
 
 
 def _named(fields: Mapping[str, Asked] | Sequence[str] | None) -> dict[str, Asked] | None:

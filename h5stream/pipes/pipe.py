@@ -24,6 +24,7 @@ from h5stream.pipes.bucket import Bucket, By
 from h5stream.pipes.chain import Chain
 from h5stream.pipes.collate import Collate
 from h5stream.pipes.epoch import unit_of
+from h5stream.pipes.hints import UnknownMethodError, method_hint
 from h5stream.pipes.instance import find_rank
 from h5stream.pipes.list_chunks import ListChunks
 from h5stream.pipes.map import Map
@@ -32,6 +33,7 @@ from h5stream.pipes.open_files import LayoutOption, OpenFiles
 from h5stream.pipes.prefetch import Prefetch
 from h5stream.pipes.read_chunks import ReadChunks
 from h5stream.pipes.shard import Shard
+from h5stream.pipes.shown import show_pipe
 from h5stream.pipes.shuffle_chunks import ShuffleChunks
 from h5stream.pipes.shuffle_rows import ShuffleRows
 from h5stream.pipes.stage import Items, Stage
@@ -80,6 +82,21 @@ class Pipe(Chain):
     >>> batch["x"].shape, batch["cell_type"].dtype
     (torch.Size([128, 765]), torch.int8)
     """
+
+    def __repr__(self) -> str:
+        return show_pipe(type(self).__name__, self.stages)
+
+    def __getattr__(self, name: str) -> Any:
+        hint = None if name.startswith("_") else method_hint(name, dir(type(self)))
+        raise UnknownMethodError(
+            f"{type(self).__name__} has no attribute {name!r}{f'; {hint}' if hint else ''}"
+        )
+
+    def __getitem__(self, index: Any) -> Any:
+        """Refuse: rows by number are those of `Dataset`."""
+        raise UnknownMethodError(
+            f"{type(self).__name__} has no rows by number: {method_hint('__getitem__', ())}"
+        )
 
     def then(self, stage: Stage) -> Pipe:
         """Add a stage; what all other methods do, and how a stage of your own is added."""

@@ -1,0 +1,112 @@
+"""Says what to write instead of arguments and methods that other libraries have."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterable
+
+from h5stream.errors import ConfigError
+
+__all__ = ["UnknownArgumentError", "UnknownMethodError", "method_hint", "refuse_unknown"]
+
+_OF_LOADER = (
+    "in_order",
+    "multiprocessing_context",
+    "num_workers",
+    "persistent_workers",
+    "pin_memory",
+    "prefetch_factor",
+    "timeout",
+    "worker_init_fn",
+)
+
+_ARGUMENTS = {
+    **{
+        name: f"reading runs on threads; for worker processes write Loader(stream, {name}=...)"
+        for name in _OF_LOADER
+    },
+    "collate_fn": "write collate=",
+    "columns": "write fields=",
+    "datasets": "write fields=",
+    "device": 'write to_device(stream, "cuda")',
+    "epoch": "write stream.set_epoch(n)",
+    "filter": 'write subset={"name": value}, or .where(predicate) in a chain of pipes',
+    "keys": "write fields=",
+    "limit": "write subset=slice(n)",
+    "map": "write stream.map(function) for batches, or transform= for samples",
+    "map_fn": "write stream.map(function) for batches, or transform= for samples",
+    "max_rows": "write subset=slice(n)",
+    "max_samples": "write subset=slice(n)",
+    "n_rows": "write subset=slice(n)",
+    "num_replicas": "write world_size=",
+    "num_samples": "write subset=slice(n)",
+    "sampler": "write shuffle=True, or subset= for the rows in an order of yours; or give the "
+    "sampler to a DataLoader of Dataset(...)",
+    "batch_sampler": "write batch_size=; or give the sampler to a DataLoader of Dataset(...)",
+    "shuffle_buffer_size": "write buffer_size=",
+    "split": 'write subset={"split": "train"}, or subset=Split(validation=0.1)["train"]',
+    "streaming": "leave it out: everything is streamed",
+    "transforms": "write transform=",
+}
+
+_METHODS = {
+    "__getitem__": "a stream has an order of its own; rows by number are those of "
+    "Dataset(sources, fields)[number]",
+    "batched": "write batch_size= when the stream is made, or .batch(n) in a chain of pipes",
+    "cuda": 'write to_device(stream, "cuda")',
+    "filter": 'write subset={"name": value} when the stream is made, or .where(predicate) before '
+    "batches are made: open_files(...)...read_chunks().where(predicate).batch(n)",
+    "head": "write next(iter(stream)), or subset=slice(n) when the stream is made",
+    "iter_batches": "iterate over the stream itself: for batch in stream",
+    "iter_epochs": "iterate over the stream again for each epoch: for batch in stream",
+    "repeat": "iterate over the stream again for each epoch: for batch in stream",
+    "sample": "write shuffle=True when the stream is made",
+    "select": "write subset=row_numbers when the stream is made",
+    "select_columns": "write fields= when the stream is made",
+    "shuffle": "write shuffle=True when the stream is made, or .shuffle_chunks(seed) and "
+    ".shuffle_rows() in a chain of pipes",
+    "skip": "write subset=slice(n, None) when the stream is made; to go on after a stop, "
+    "load_state_dict()",
+    "take": "write subset=slice(n) when the stream is made, or itertools.islice(stream, n) for "
+    "some batches",
+    "to": 'write to_device(stream, "cuda")',
+    "with_format": 'write output="numpy" when the stream is made',
+}
+
+
+class UnknownArgumentError(ConfigError, TypeError):
+    """There is no such argument."""
+
+
+class UnknownMethodError(ConfigError, AttributeError):
+    """There is no such method."""
+
+
+def refuse_unknown(what: str, given: Iterable[str], known: Collection[str]) -> None:
+    """Refuse arguments that are not known.
+
+    Raises
+    ------
+    UnknownArgumentError
+        Naming the first, and what to write instead.
+    """
+    for name in given:
+        if name not in known:
+            hint = _ARGUMENTS.get(name) or _close(name, known)
+            raise UnknownArgumentError(f"{what} has no argument {name!r}; {hint}")
+
+
+def method_hint(name: str, known: Collection[str]) -> str | None:
+    """Say what to write instead of a method, None if nothing comes close."""
+    if name in _METHODS:
+        return _METHODS[name]
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.75)
+    return f"did you mean {', '.join(close)}?" if close else None
+
+
+def _close(name: str, known: Collection[str]) -> str:
+    plain = {each.replace("_", ""): each for each in known}
+    close = difflib.get_close_matches(name.replace("_", "").lower(), plain, n=3, cutoff=0.6)
+    if close:
+        return f"did you mean {', '.join(plain[each] for each in close)}?"
+    return f"it has {', '.join(sorted(known))}"
