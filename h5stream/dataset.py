@@ -11,10 +11,11 @@ import inspect
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 import torch.utils.data
 
 from h5stream.block import Block
@@ -23,9 +24,11 @@ from h5stream.columns import arrays, own
 from h5stream.errors import ConfigError
 from h5stream.fields import Asked, Rows
 from h5stream.pipes import open_files
+from h5stream.pipes.arguments import a_callable
 from h5stream.pipes.hints import refuse_unknown
 from h5stream.pipes.open_files import OpenFiles
 from h5stream.pipes.shown import show_files
+from h5stream.pipes.transform import as_sample, checked, wants_generator
 from h5stream.plan import Pieces, RowChunks, join_bounds
 from h5stream.reader import Catalog, Reader, Stats
 from h5stream.reader.asking import ask_for
@@ -48,6 +51,9 @@ class Dataset(torch.utils.data.Dataset[Any]):
         As for `H5Stream`.
     fields : mapping, sequence of str, or None
         As for `H5Stream`.
+    transform : callable or None
+        Makes a sample of a sample, as that of `H5Stream`. Random numbers are drawn from the
+        generators of this process, which a `DataLoader` seeds in its workers.
     collate : callable or None
         Makes the sample out of a dict of values; None: tensors (`h5stream.collate`).
     cache_bytes : int
@@ -79,6 +85,7 @@ class Dataset(torch.utils.data.Dataset[Any]):
         sources: Sources,
         fields: Mapping[str, Asked] | Sequence[str] | None = None,
         *,
+        transform: Callable[..., Any] | None = None,
         collate: Callable[[dict[str, Any]], Any] | None = None,
         cache_bytes: int = _CACHE_BYTES,
         **files: Any,
@@ -89,6 +96,7 @@ class Dataset(torch.utils.data.Dataset[Any]):
         opened = open_files(sources, fields, **files).stages[0]
         assert isinstance(opened, OpenFiles), "a pipe begins with its files"
         self._files = opened
+        self._transform = None if transform is None else a_callable("transform", transform)
         self._collate = collate
         self._cache_bytes = cache_bytes
         self._start()
@@ -133,7 +141,7 @@ class Dataset(torch.utils.data.Dataset[Any]):
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
         """Return samples; each row chunk is read once."""
         block = self._rows(indices)
-        return [self._collated(sample) for sample in block.samples()]
+        return [self._collated(sample) for sample in self._samples(block)]
 
     def batch(self, indices: Sequence[int]) -> Any:
         """Return rows as one batch.
@@ -148,7 +156,22 @@ class Dataset(torch.utils.data.Dataset[Any]):
         IndexError
             If there is no such row.
         """
-        return self._collated(self._rows(indices))
+        block = self._rows(indices)
+        if self._transform is not None:
+            block = Block.stack(list(self._samples(block)))
+        return self._collated(block)
+
+    def _samples(self, block: Block) -> Iterator[Any]:
+        """Take a block apart, and transform its samples."""
+        if self._transform is None:
+            return block.samples()
+        function, name = self._transform, getattr(self._transform, "__qualname__", "transform")
+        own = wants_generator(function)
+        samples = (as_sample(sample, self._collate is None) for sample in block.samples())
+        return (
+            checked(name, function(each, generator=_generator()) if own else function(each))
+            for each in samples
+        )
 
     def _collated(self, values: Block | dict[str, Any]) -> Any:
         if self._collate is None:
@@ -225,12 +248,23 @@ class Dataset(torch.utils.data.Dataset[Any]):
             held -= nbytes
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"files": self._files, "collate": self._collate, "cache_bytes": self._cache_bytes}
+        return {
+            "files": self._files,
+            "transform": self._transform,
+            "collate": self._collate,
+            "cache_bytes": self._cache_bytes,
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._files, self._collate = state["files"], state["collate"]
-        self._cache_bytes = state["cache_bytes"]
+        self._transform, self._cache_bytes = state["transform"], state["cache_bytes"]
         self._start()
+
+
+def _generator() -> np.random.Generator:
+    """Make a generator out of torch's, which differs from worker to worker."""
+    seed = int(torch.randint(2**63 - 1, ()).item())
+    return np.random.Generator(np.random.Philox(key=seed))
 
 
 _ARGUMENTS = frozenset(inspect.signature(open_files).parameters) | frozenset(

@@ -70,6 +70,10 @@ class H5Stream(Pipe):
         Row chunks that are read ahead; None: 32 MiB of them, or one window when shuffling.
     threads : int or None
         Threads that read and decode; None: one for each core that this process may use.
+    transform : callable or None
+        Makes a sample of a sample: an augmentation, or a transform of torchvision. It gets a dict
+        of tensors (of arrays, with ``output="numpy"``). What it draws at random is the same for
+        every number of workers and after a resume; see `Pipe.transform`.
     collate : callable or None
         Makes the batch out of a dict of arrays; None: tensors (`h5stream.collate`).
     output : {"torch", "numpy"}
@@ -143,6 +147,7 @@ class H5Stream(Pipe):
         uneven: Uneven | None = None,
         rank: int | None = None,
         world_size: int | None = None,
+        transform: Callable[..., Any] | None = None,
         prefetch: int | None = None,
         threads: int | None = None,
         collate: Callable[[dict[str, Any]], Any] | None = None,
@@ -188,6 +193,8 @@ class H5Stream(Pipe):
         pipe = pipe.read_chunks(prefetch=prefetch, threads=threads)
         if shuffle:
             pipe = pipe.shuffle_rows(buffer_size)
+        if transform is not None:
+            pipe = pipe.transform(transform, seed=seed, tensors=output == "torch")
         if bucket_by is not None:
             pipe = pipe.bucket(
                 batch_size,
@@ -198,7 +205,7 @@ class H5Stream(Pipe):
                 shuffle=shuffle,
             )
         elif batch_size is None:
-            pipe = pipe.unbatch()
+            pipe = pipe.unbatch() if transform is None else pipe
         else:
             pipe = pipe.batch(batch_size, drop_last=drop_last)
         if collate is None and output == "numpy":

@@ -9,8 +9,10 @@ from h5stream.collate.batch import collate, collate_counted
 from h5stream.collate.options import CollateOptions, Collation
 from h5stream.collate.ragged import Packed, Padding
 from h5stream.collate.sparse import Pairs, hush_torch
+from h5stream.collate.tensors import TENSOR_CHARS, to_tensor
 
 __all__ = [
+    "TENSOR_CHARS",
     "CollateOptions",
     "Collation",
     "Packed",
@@ -19,4 +21,5 @@ __all__ = [
     "collate",
     "collate_counted",
     "hush_torch",
+    "to_tensor",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from multiprocessing.context import get_spawning_popen
 from pathlib import Path
@@ -90,6 +91,7 @@ class OpenFiles(Stage):
         self.access = access or Access()
         self.layout = layout if layout is None or layout is False else os.fspath(layout)
         self.cache_dir = None if cache_dir is None else os.fspath(cache_dir)
+        self.numbers = False
         self._catalog: Catalog | None = None
         self._asked = 0
         self._scanning = threading.Lock()
@@ -105,14 +107,23 @@ class OpenFiles(Stage):
             if self._catalog is None:
                 before = self.access.asked
                 whole = self._open(self.fields)
-                self._catalog = choose_rows(
+                chosen = choose_rows(
                     whole,
                     self.subset,
                     partial(self._open_field, whole),
                     keep_order=self.keep_order,
                 )
+                self._catalog = replace(chosen, numbered=self.numbers)
                 self._asked += self.access.asked - before
             return self._catalog
+
+    def numbered(self) -> OpenFiles:
+        """Return the same files, whose rows are read with their numbers beside them."""
+        other = OpenFiles.__new__(OpenFiles)
+        vars(other).update({**vars(self), "numbers": True, "_scanning": threading.Lock()})
+        if self._catalog is not None:
+            other._catalog = replace(self._catalog, numbered=True)
+        return other
 
     @property
     def opening_requests(self) -> int:

@@ -37,6 +37,7 @@ from h5stream.pipes.shown import show_pipe
 from h5stream.pipes.shuffle_chunks import ShuffleChunks
 from h5stream.pipes.shuffle_rows import ShuffleRows
 from h5stream.pipes.stage import Items, Stage
+from h5stream.pipes.transform import Transform
 from h5stream.pipes.unbatch import Unbatch
 from h5stream.pipes.where import Where
 from h5stream.plan.draws import StopCriteria
@@ -187,6 +188,45 @@ class Pipe(Chain):
     def unbatch(self) -> Pipe:
         """Take blocks apart into samples: dicts of one row's values."""
         return self.then(Unbatch())
+
+    def transform(
+        self, function: Callable[..., Any], *, seed: int = 0, tensors: bool = True
+    ) -> Pipe:
+        """Take blocks apart into samples, and apply a function to each.
+
+        What the function draws at random belongs to the seed, the epoch and the row: it is the same
+        for every number of workers, and after a resume. The generators of torch, NumPy and Python
+        are seeded for each sample and then put back as they were; or the function has an argument
+        `generator` and gets a `numpy.random.Generator` of its own, which is better where it runs
+        on a thread beside the training loop, after `prefetch` for one.
+
+        Parameters
+        ----------
+        function : callable
+            Gets a sample, a dict of values, and returns one: a dict, or another tree of dicts,
+            tuples and lists, the same for every sample.
+        seed : int
+            In [0, 2**64).
+        tensors : bool
+            Values are tensors, where torch has their type; else arrays as they were read.
+
+        Examples
+        --------
+        >>> import h5stream as h5s, torch
+        >>> def jitter(sample):
+        ...     return {"x": sample["X"] + 0.1 * torch.randn(sample["X"].shape)}
+        >>> pipe = h5s.open_files(h5s.example_file(), ["X"]).list_chunks().read_chunks()
+        >>> pipe = pipe.transform(jitter, seed=1).batch(50).collate()
+        >>> next(iter(pipe))["x"].shape
+        torch.Size([50, 765])
+        """
+        first, *others = self.stages
+        if not isinstance(first, OpenFiles):
+            raise ConfigError(
+                "transform() is for one stream; transform each of those that are mixed"
+            )
+        stage = Transform(a_callable("transform", function), a_seed(seed), tensors)
+        return Pipe((first.numbered(), *others)).then(stage)
 
     def map(self, function: Callable[[dict[str, Any]], Any]) -> Pipe:
         """Apply a function to each item.

@@ -2,7 +2,8 @@
 
 `row_chunks` cuts files into row chunks, `order` draws permutations, `lanes` cuts an epoch's
 order into lanes, windows and batches, `buckets` deals rows to batches by length, `reads` says
-which chunks serve the rows of a window, `cover` which ranges serve many that overlap.
+which chunks serve the rows of a window, `cover` which ranges serve many that overlap,
+`seeds` what each row's random numbers come from.
 Nothing here knows of files, arrays of data, threads or torch; defaults live elsewhere.
 """
 
@@ -30,6 +31,7 @@ from h5stream.plan.reads import (
     split_at_chunks,
 )
 from h5stream.plan.row_chunks import RowChunk, RowChunks, join_bounds, rows_per_row_chunk
+from h5stream.plan.seeds import row_seeds
 
 __all__ = [
     "Cover",
@@ -54,6 +56,7 @@ __all__ = [
     "lane_pieces",
     "longer_by_a_batch",
     "permutation",
+    "row_seeds",
     "rows_per_row_chunk",
     "split_at_bounds",
     "split_at_chunks",

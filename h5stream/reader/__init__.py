@@ -10,12 +10,13 @@ turns the pieces of a window into columns (`assemble`, `resident`) and the jobs 
 from h5stream.reader.asking import start_job
 from h5stream.reader.catalog import Catalog, expand_sources, open_catalog
 from h5stream.reader.choose import choose_rows
-from h5stream.reader.reader import Reader, WindowReads, stored_spans
+from h5stream.reader.reader import ROW_NUMBERS, Reader, WindowReads, stored_spans
 from h5stream.reader.resident import resident_fields
 from h5stream.reader.routes import Route
 from h5stream.reader.stats import Stats
 
 __all__ = [
+    "ROW_NUMBERS",
     "Catalog",
     "Reader",
     "Route",

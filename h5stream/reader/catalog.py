@@ -59,11 +59,14 @@ class Catalog:
         (file that holds the dataset, its path there) -> how it is read.
     access : Access
         The way to the files.
+    numbered : bool
+        Rows are read with their numbers over all files beside them, as `ROW_NUMBERS`.
     """
 
     files: tuple[FileFields, ...]
     routes: dict[tuple[str, str], Route]
     access: Access = dataclasses.field(default_factory=Access)
+    numbered: bool = False
 
     @property
     def n_rows(self) -> int:

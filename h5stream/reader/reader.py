@@ -31,7 +31,10 @@ from h5stream.reader.direct import Spans
 from h5stream.reader.resident import resident_fields
 from h5stream.reader.stats import Stats
 
-__all__ = ["Reader", "WindowReads", "stored_spans"]
+__all__ = ["ROW_NUMBERS", "Reader", "WindowReads", "stored_spans"]
+
+ROW_NUMBERS = "_row"
+"""Key of the numbers of rows, where a catalog asks for them."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -136,7 +139,20 @@ class Reader:
             jobs.extend(planned.jobs)
             checks.extend(planned.checks)
         columns = {name: found[name] for name in self.catalog.files[0].fields}
+        if self.catalog.numbered:
+            columns[ROW_NUMBERS] = self._numbers(pieces, places)
         return WindowReads(columns, jobs, files, n_rows, checks)
+
+    def _numbers(self, pieces: Pieces, places: np.ndarray | None) -> np.ndarray:
+        """Return the numbers of rows of pieces over all files."""
+        n_rows = np.array([file.n_rows for file in self.catalog.files], np.int64)
+        first = (np.cumsum(n_rows) - n_rows)[pieces.file]
+        numbers = expand_spans(first + pieces.start, first + pieces.stop)
+        if places is None:
+            return numbers
+        placed = np.empty_like(numbers)
+        placed[places] = numbers
+        return placed
 
     def run(self, job: Job) -> None:
         """Do one job with the calling thread's scratch memory."""
