@@ -11,7 +11,8 @@ import numpy as np
 
 from h5stream.errors import ConfigError, LayoutError, UnsupportedError
 from h5stream.fields.casting import fit_for
-from h5stream.fields.field import ColumnType, Field, digest_of
+from h5stream.fields.field import ColumnType, Field
+from h5stream.fields.inner import Inner
 from h5stream.fields.specs import Casting
 from h5stream.layout import DatasetLayout, Packing
 from h5stream.plan.row_chunks import rows_per_row_chunk
@@ -41,8 +42,8 @@ class DenseField(Field):
         What the conversion may do to values.
     packing : Packing or None
         How elements are decoded before; None: they come out as stored.
-    chosen : numpy.ndarray or None
-        int64: which elements of a row, that is a list, make a row of the column; None: all.
+    inner : Inner or None
+        Which part of a row of the layout makes a row of the column; None: all.
 
     Raises
     ------
@@ -58,7 +59,7 @@ class DenseField(Field):
     convert: np.dtype[Any] | None = None
     casting: Casting = "exact"
     packing: Packing | None = None
-    chosen: np.ndarray | None = None
+    inner: Inner | None = None
 
     def __post_init__(self) -> None:
         layout = self.layout
@@ -109,14 +110,13 @@ class DenseField(Field):
     def as_stored(self) -> bool:
         """Whether stored elements, at most byte-swapped, are those of the column."""
         changed = self.members or self.convert is not None or self.packing is not None
-        return not changed and self.chosen is None
+        return not changed and self.inner is None
 
     @property
     def row_shape(self) -> tuple[int, ...]:
         """Shape of one row of the column."""
-        if self.chosen is not None:
-            return (len(self.chosen),)
-        return (*self.layout.row_shape, *(self._member_type().shape if self.members else ()))
+        within = self.layout.row_shape if self.inner is None else self.inner.shape
+        return (*within, *(self._member_type().shape if self.members else ()))
 
     @property
     def column(self) -> ColumnType:
@@ -148,7 +148,7 @@ class DenseField(Field):
     @property
     def identity(self) -> tuple[Any, ...]:
         """Path, members, type and shape."""
-        which = () if self.chosen is None else (digest_of(self.chosen),)
+        which = () if self.inner is None else (repr(self.inner),)
         kind = (self.members, str(self.dtype), self.row_shape)
         return self.name, self.layout.key[1], *kind, *which
 
@@ -180,31 +180,6 @@ class DenseField(Field):
         if self.packing is not None:
             elements = self._decode(elements)
         return fit_for(elements, self.convert, self.casting, file=self.layout.file, name=self.name)
-
-    def choose(
-        self, elements: np.ndarray, inside: tuple[slice, ...] = ()
-    ) -> tuple[np.ndarray, tuple[Any, ...]]:
-        """Take the chosen elements out of rows, or out of a part of each.
-
-        Parameters
-        ----------
-        elements : numpy.ndarray
-            Shape (rows, elements).
-        inside : tuple of slice
-            Which part of each row they are; empty: all of it.
-
-        Returns
-        -------
-        (numpy.ndarray, tuple of numpy.ndarray)
-            The elements, and where in a row of the column they belong; empty: they are all of it.
-        """
-        chosen = self.chosen
-        assert chosen is not None, "asked only of fields with chosen elements"
-        if not inside:
-            return elements[:, chosen], ()
-        (part,) = inside
-        at = np.flatnonzero((chosen >= part.start) & (chosen < part.stop))
-        return elements[:, chosen[at] - part.start], (at,)
 
     def _decode(self, elements: np.ndarray) -> np.ndarray:
         """Decode packed numbers, after a look at what floats can hold."""

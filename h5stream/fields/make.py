@@ -16,6 +16,7 @@ from h5stream.fields.casting import fit_for
 from h5stream.fields.dense import DenseField
 from h5stream.fields.field import Field
 from h5stream.fields.given import GivenField, MemoryField
+from h5stream.fields.inner import crop
 from h5stream.fields.region import (
     ElementForm,
     Elements,
@@ -116,20 +117,26 @@ def _converted(
 def _make_dense(name: str, spec: Dense, file: FileLayout, read: Read | None) -> DenseField:
     layout = file.datasets[spec.path]
     members = _members(spec.path, layout)
-    if spec.axis:
-        if not -len(layout.shape) <= spec.axis < len(layout.shape):
-            raise ConfigError(
-                f"{layout.file}: {layout.path!r} of shape {layout.shape} has no axis {spec.axis}"
-            )
-        layout = layout.along(spec.axis % len(layout.shape))
+    layout = _along(layout, spec.axis)
     if spec.n_rows is not None:
         layout = layout.limited(_checked_rows(spec.n_rows, layout))
+    layout, inner = (layout, None) if spec.inner is None else crop(layout, spec.inner)
     convert = _dtype(spec)
     if convert is not None and convert.kind in "SU" and not convert.itemsize:
         field = DenseField(name, layout, members)
         length = field.dtype.itemsize // (4 if field.dtype.kind == "U" else 1)
         convert = np.dtype(f"{convert.kind}{max(1, length)}")
-    return DenseField(name, layout, members, convert, _casting(spec), _packing(spec, layout))
+    packing = _packing(spec, layout)
+    return DenseField(name, layout, members, convert, _casting(spec), packing, inner)
+
+
+def _along(layout: DatasetLayout, axis: int) -> DatasetLayout:
+    """Put another axis in front."""
+    if axis and not -len(layout.shape) <= axis < len(layout.shape):
+        raise ConfigError(
+            f"{layout.file}: {layout.path!r} of shape {layout.shape} has no axis {axis}"
+        )
+    return layout.along(axis % len(layout.shape)) if axis else layout
 
 
 def _members(path: str, layout: DatasetLayout) -> tuple[str, ...]:
@@ -289,6 +296,8 @@ def _make_members(name: str, spec: Members, file: FileLayout, read: Read | None)
     layouts = [file.datasets[path] for path in spec.paths]
     if spec.flat:
         layouts = [layout.flattened() for layout in layouts]
+    elif spec.axis:
+        layouts = [_along(layout, spec.axis) for layout in layouts]
     if all(layout.shape == () for layout in layouts):
         values = [_scalar(layout, _read(read, layout)) for layout in layouts]
         if isinstance(values[0], str):
@@ -306,10 +315,7 @@ def _make_members(name: str, spec: Members, file: FileLayout, read: Read | None)
             f"{lengthy.file}: {lengthy.path!r} has elements of variable length, and one dataset a "
             "row can only hold elements of fixed length; store them as one dataset of all rows"
         )
-    datasets = tuple(
-        DenseField(name, layout, (), _dtype(spec), _casting(spec), _packing(spec, layout))
-        for layout in layouts
-    )
+    datasets = tuple(_make_member(name, spec, layout) for layout in layouts)
     first = datasets[0]
     for field in datasets:
         if (field.dtype, field.row_shape) != (first.dtype, first.row_shape):
@@ -325,6 +331,12 @@ def _make_members(name: str, spec: Members, file: FileLayout, read: Read | None)
     alike = len(np.unique(lengths)) == 1
     form: Form = SliceForm(int(lengths[0])) if alike else RaggedForm()
     return RegionField(name, (part,), Offsets(part.bounds), form)
+
+
+def _make_member(name: str, spec: Members, layout: DatasetLayout) -> DenseField:
+    packing = _packing(spec, layout)
+    layout, inner = (layout, None) if spec.inner is None else crop(layout, spec.inner)
+    return DenseField(name, layout, (), _dtype(spec), _casting(spec), packing, inner)
 
 
 def _scalar(layout: DatasetLayout, value: Any) -> Any:
@@ -401,7 +413,8 @@ def _make_chosen(name: str, spec: Chosen, file: FileLayout, read: Read | None) -
             f"{len(columns)} columns that are chosen"
         )
     if isinstance(base, DenseField):
-        return replace(base, chosen=columns)
+        layout, inner = crop(base.layout, columns)
+        return replace(base, layout=layout, inner=inner)
     if isinstance(base, RegionField) and isinstance(base.form, SparseForm):
         data, indices = base.parts
         signed = replace(indices.first, convert=np.dtype(np.int64))

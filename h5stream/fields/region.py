@@ -280,7 +280,9 @@ class RegionField(Field):
         """Paths, type and form."""
         paths = tuple(part.first.layout.path for part in self.parts)
         kind = (str(self.column), type(self.regions).__name__)
-        return self.name, paths, *kind, *self.form.identity
+        inner = self.parts[0].first.inner
+        part = () if inner is None else (self.parts[0].first.layout.key[1], repr(inner))
+        return self.name, paths, *kind, *self.form.identity, *part
 
     @cached_property
     def sources(self) -> tuple[Any, ...]:
@@ -293,6 +295,7 @@ class RegionField(Field):
                 field.members,
                 field.convert,
                 field.packing,
+                field.inner,
             )
             for part in self.parts
             for field in part.datasets

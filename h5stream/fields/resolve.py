@@ -104,6 +104,10 @@ class Members:
         What the conversion may do.
     decode_cf : bool
         Numbers that netCDF packed are decoded.
+    axis : int
+        Which axis of each dataset counts its elements.
+    inner : object
+        Which part of each element; see `Dense`.
     """
 
     paths: tuple[str, ...]
@@ -112,6 +116,8 @@ class Members:
     flat: bool = False
     casting: Casting = "exact"
     decode_cf: bool = False
+    axis: int = 0
+    inner: Any = None
 
 
 @dataclass(frozen=True)
@@ -226,7 +232,7 @@ def _resolve(file: Any, spec: Any) -> Any:
     if isinstance(spec, Whole):
         if not len(shape_of(file, spec.path)):
             return Known(stack([read_value(file, spec.path)]), None, spec.dtype, spec.casting)
-        return _members_of(spec)
+        return _members_of(spec, (spec.path,))
     if isinstance(spec, Constant):
         return _resolve_constant(file, spec)
     if isinstance(spec, Shape):
@@ -248,8 +254,21 @@ def _resolve_key(file: Any, by: Any) -> Any:
     return Known(stack(ids) if isinstance(ids, list) and ids else np.asarray(ids))
 
 
-def _members_of(spec: Whole) -> Members:
-    return Members((spec.path,), None, spec.dtype, spec.flat, spec.casting)
+def _members_of(
+    spec: Whole | Grouped, paths: tuple[str, ...], groups: Groups | None = None
+) -> Members:
+    if spec.flat and (spec.axis or spec.inner is not None):
+        raise ConfigError(f"{spec}: what is flattened has no other axis, and no part of one")
+    return Members(
+        paths,
+        groups,
+        spec.dtype,
+        spec.flat,
+        spec.casting,
+        spec.decode_cf,
+        spec.axis,
+        spec.inner,
+    )
 
 
 def _resolve_constant(file: Any, spec: Constant) -> PerFile:
@@ -298,7 +317,7 @@ def _resolve_grouped(file: Any, spec: Grouped) -> Members | Known:
     paths, groups = _matches_of(file, _pattern_of(file, spec), spec.order, spec.n_rows)
     groups = replace(groups, pattern=spec.pattern)
     if spec.attribute is None:
-        return Members(paths, groups, spec.dtype, spec.flat, spec.casting, spec.decode_cf)
+        return _members_of(spec, paths, groups)
     values = [read_attribute(file, path, spec.attribute) for path in paths]
     return Known(stack(values), groups, spec.dtype, spec.casting)
 
@@ -389,7 +408,7 @@ def _resolve_known(spec: Any, datasets: Mapping[str, DatasetLayout]) -> Any:
         return base and replace(spec, base=base)
     if isinstance(spec, Whole):
         known = find_named(datasets, spec.path)
-        return _members_of(spec) if known is not None and known.shape else None
+        return _members_of(spec, (spec.path,)) if known is not None and known.shape else None
     of_file = isinstance(spec, Grouped | Constant | Shape | Table)
     if of_file or (isinstance(spec, Sparse) and spec.n_columns is None):
         return None

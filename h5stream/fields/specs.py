@@ -57,6 +57,17 @@ class Dense:
         `h5stream.layout.Packing`. Dates stay numbers.
     n_rows : int or None
         Rows that are filled, if the dataset is longer.
+    inner : index or None
+        Only this part of each row, as NumPy takes it: ``np.s_[:3, ::2]``, a number, a list. Chunks
+        that hold nothing of it are not read.
+
+    Examples
+    --------
+    >>> import h5stream as h5s
+    >>> import numpy as np
+    >>> north = h5s.Dense("noy", inner=np.s_[:, 72:])
+    >>> next(iter(h5s.H5Stream(h5s.example_file("climate"), {"x": north})))["x"].shape
+    torch.Size([39, 72])
     """
 
     path: str
@@ -65,6 +76,7 @@ class Dense:
     n_rows: int | None = None
     casting: Casting = "exact"
     decode_cf: bool = False
+    inner: Any = None
 
 
 @dataclass(frozen=True)
@@ -193,6 +205,10 @@ class Grouped:
         In which order rows count: 2 before 10, or as h5py lists the group. None: natural; but where
         the two differ, values and slices that are given by position are refused until this says
         which is meant.
+    axis : int
+        Which axis of each dataset counts its elements: 1 for recordings of shape (channels, time).
+    inner : index or None
+        Only this part of each element, as in `Dense`: chosen channels.
     """
 
     pattern: str
@@ -203,6 +219,8 @@ class Grouped:
     order: Literal["natural", "listed"] | None = None
     casting: Casting = "exact"
     decode_cf: bool = False
+    axis: int = 0
+    inner: Any = None
 
 
 @dataclass(frozen=True)
@@ -305,6 +323,12 @@ class Whole:
         Flatten it, for files that differ in more than the length of axis 0; ask for `Shape` beside.
     casting : {"exact", "unsafe"}
         What `dtype` may do to values; see `Dense`.
+    decode_cf : bool
+        Numbers that netCDF packed are decoded; see `Dense`.
+    axis : int
+        Which axis comes first.
+    inner : index or None
+        Only this part of the others, as in `Dense`.
 
     Examples
     --------
@@ -318,6 +342,9 @@ class Whole:
     dtype: str | None = None
     flat: bool = False
     casting: Casting = "exact"
+    decode_cf: bool = False
+    axis: int = 0
+    inner: Any = None
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,14 @@ __all__ = [
     "FileLayout",
     "FilterSpec",
     "Fingerprint",
+    "Runs",
     "Storage",
     "VlenType",
 ]
+
+
+Runs = tuple[tuple[int, int], ...]
+"""Ranges of positions along an axis: first, and one past the last."""
 
 
 class Storage(StrEnum):
@@ -153,6 +158,8 @@ class DatasetLayout:
         Which axis of the stored dataset is axis 0 here; the others follow in order.
     flat : bool
         All axes of the stored dataset are one here.
+    inner : tuple of Runs or None
+        Positions along each axis of a row that are left of the stored ones; None: all.
     user_block_bytes : int
         What addresses in heap descriptors do not count.
     is_scale : bool
@@ -178,6 +185,7 @@ class DatasetLayout:
     vlen: VlenType | None = None
     axis: int = 0
     flat: bool = False
+    inner: tuple[Runs, ...] | None = None
     user_block_bytes: int = 0
     is_scale: bool = False
     packing: Packing | None = None
@@ -185,9 +193,10 @@ class DatasetLayout:
     @property
     def key(self) -> tuple[str, str]:
         """File and path, told apart by axes: what one way of reading belongs to."""
+        part = "" if self.inner is None else f" part {self.inner}"
         if self.axis:
-            return self.file, f"{self.path} along axis {self.axis}"
-        return self.file, f"{self.path} flattened" if self.flat else self.path
+            return self.file, f"{self.path} along axis {self.axis}{part}"
+        return self.file, f"{self.path} flattened" if self.flat else f"{self.path}{part}"
 
     @property
     def n_rows(self) -> int:

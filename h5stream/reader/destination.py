@@ -52,8 +52,8 @@ class Destination:
         for field, column in self.targets:
             where: tuple[Any, ...] = inside
             values = field.select(elements)
-            if field.chosen is not None:
-                values, where = field.choose(values, inside)
+            if field.inner is not None:
+                values, where = field.inner.choose(values, inside)
             with np.errstate(all="ignore"):  # what a conversion may do was decided in `select`
                 if self.places is None:
                     column[(slice(first, last), *where)] = values

@@ -116,7 +116,7 @@ class FallbackFile:
                 return dataset[()]
             if layout.flat:
                 return dataset[()].reshape(-1)[start:stop]
-            return dataset[(*(slice(None),) * layout.axis, slice(start, stop))]
+            return _read_rows(dataset, layout, start, stop)
         except (OSError, RuntimeError, ValueError, TypeError, KeyError) as error:
             raise DecodeError(
                 f"{self.path}: HDF5 cannot read rows {start} to {stop} of {layout.path!r}: {error}",
@@ -161,3 +161,18 @@ def _leaves_order() -> bool:
         rows = file.create_dataset("x", 1, h5py.vlen_dtype(foreign))
         rows[0] = [1]
         return bool(rows[0][0] != 1)
+
+
+def _read_rows(dataset: Any, layout: DatasetLayout, start: int, stop: int | None) -> np.ndarray:
+    """Read rows in the order of the stored axes, no more of each than what the layout has."""
+    axis, inner = layout.axis, layout.inner
+    if inner is None:
+        return dataset[(*(slice(None),) * axis, slice(start, stop))]
+    spans = [slice(runs[0][0], runs[-1][1]) for runs in inner]
+    index = (*spans[:axis], slice(start, stop), *spans[axis:])[: dataset.ndim]
+    rows = dataset[index]
+    for number, runs in enumerate(inner):
+        if len(runs) > 1:
+            kept = [np.arange(first, last) - runs[0][0] for first, last in runs]
+            rows = rows.take(np.concatenate(kept), axis=number + (number >= axis))
+    return rows

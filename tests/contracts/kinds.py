@@ -231,6 +231,17 @@ FEW = 12
 CROPS = [SIGNAL[n : n + 4] for n in range(FEW)]
 
 
+FIELD = RNG.integers(-99, 99, (N, 5, 12, 9)).astype("i2")
+
+
+def _fields(file: h5py.File) -> None:
+    file.create_dataset("cut", data=FIELD, chunks=(7, 2, 5, 4), compression="gzip")
+    file["flat"] = FIELD
+    file.create_dataset("last", data=np.moveaxis(FIELD, 0, 3), chunks=(2, 4, 9, 11))
+    for number in range(N):
+        file[f"run_{number}/eeg"] = FIELD[number, :, :, 0]
+
+
 TABLE = {
     "id": [f"id {n}" for n in (3, 6, 1, 0, 5, 2, 4)],
     "label": [f"label {n}" for n in range(7)],
@@ -368,5 +379,30 @@ KINDS = [
         _signal,
         h5s.Table({n: ROWS[n].tolist() or [0] for n in reversed(range(N))}, by=h5s.Origin("row")),
         [np.array(row.tolist() or [0]) for row in ROWS],
+    ),
+    Kind(
+        "part of a row",
+        _fields,
+        h5s.Dense("cut", inner=np.s_[1:4, ::3, 2:7]),
+        list(FIELD[:, 1:4, ::3, 2:7]),
+    ),
+    Kind(
+        "chosen channels",
+        _fields,
+        h5s.Dense("cut", inner=([4, 0], ..., -1)),
+        list(FIELD[..., -1][:, [4, 0]]),
+    ),
+    Kind("a channel, contiguous", _fields, h5s.Dense("flat", inner=3), list(FIELD[:, 3])),
+    Kind(
+        "part of a row along another axis",
+        _fields,
+        h5s.Dense("last", axis=3, inner=np.s_[:2, 7:, [0, 8, 3]]),
+        list(FIELD[:, :2, 7:][..., [0, 8, 3]]),
+    ),
+    Kind(
+        "chosen channels of recordings",
+        _fields,
+        h5s.Slices(h5s.Grouped("run_*/eeg", axis=1, inner=[3, 1]), 12),
+        [FIELD[n, [3, 1], :, 0].T for n in range(N)],
     ),
 ]
