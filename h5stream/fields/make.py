@@ -16,22 +16,24 @@ from h5stream.fields.casting import fit_for
 from h5stream.fields.dense import DenseField
 from h5stream.fields.field import Field
 from h5stream.fields.given import GivenField, MemoryField
-from h5stream.fields.inner import crop
+from h5stream.fields.inner import crop, parse_inner
 from h5stream.fields.region import (
     ElementForm,
     Elements,
     Form,
+    LaneForm,
     RaggedForm,
     RegionField,
     SliceForm,
     SparseForm,
 )
 from h5stream.fields.regions import Bounds, Offsets
-from h5stream.fields.resolve import Chosen, Known, Members
+from h5stream.fields.resolve import Chosen, Known, Members, Sequences
 from h5stream.fields.specs import Casting, Dense, Picked, Ragged, Sparse, Vlen
 from h5stream.fields.vlen import VlenField, checked_descriptors, expected_places
 from h5stream.layout import DatasetLayout, FileLayout, Packing
 from h5stream.layout.names import split_members
+from h5stream.layout.stacked import stacked
 
 __all__ = ["Read", "converted", "make_field", "pick_rows"]
 
@@ -384,6 +386,46 @@ def pick_rows(field: Field, at: np.ndarray) -> Field:
     return field.picked(at)
 
 
+def _make_sequences(name: str, spec: Sequences, file: FileLayout, read: Read | None) -> RegionField:
+    layout, axis = file.datasets[spec.base.path], spec.axis
+    if layout.refused or layout.vlen is not None:
+        DenseField(name, layout)  # says why not
+    n_axes = len(layout.shape)
+    if not 1 <= axis < n_axes:
+        raise ConfigError(
+            f"{layout.file}: {layout.path!r} of shape {layout.shape} has no axis {axis} inside its "
+            f"rows; axis= is one of {', '.join(map(str, range(1, n_axes)))}"
+        )
+    n_rows, view = layout.n_rows, stacked(layout, axis)
+    stacking = view.stacking
+    assert stacking is not None, "a view of sequences says where they lie"
+    packing, inner = _packing(spec.base, layout), None
+    if spec.base.inner is not None:
+        view, inner = crop(view, _beside(spec, layout, stacking.lanes))
+    members = _members(spec.base.path, layout)
+    elements = DenseField(
+        name, view, members, _dtype(spec.base), _casting(spec.base), packing, inner
+    )
+    begin = np.arange(n_rows) // stacking.lanes * stacking.padded
+    form = SliceForm(None) if stacking.lanes == 1 else LaneForm(None, lanes=stacking.lanes)
+    regions = Bounds(begin, begin + stacking.length)
+    return RegionField(name, (Elements((elements,)),), regions, form)
+
+
+def _beside(spec: Sequences, layout: DatasetLayout, lanes: int) -> tuple[Any, ...]:
+    """Say which part of the elements of sequences is wanted."""
+    what = f"{layout.file}: {layout.path!r}"
+    axes = list(parse_inner(spec.base.inner, layout.row_shape, what))
+    along = axes.pop(spec.axis - 1)
+    if along != range(layout.shape[spec.axis]):
+        raise ConfigError(
+            f"{what}: inner= takes a part of axis {spec.axis}, along which slices are cut; leave "
+            "that axis whole: np.s_[:]"
+        )
+    parts = (list(part) if isinstance(part, tuple | range) else part for part in axes)
+    return (slice(None), *parts) if lanes > 1 else tuple(parts)
+
+
 def _pick_elements(base: Field, at: np.ndarray, within: np.ndarray) -> RegionField:
     if not isinstance(base, DenseField):
         raise ConfigError(f"field {base.name!r}: elements can be picked out of dense fields only")
@@ -447,4 +489,5 @@ _MAKERS: dict[type, Callable[..., Field]] = {
     Picked: _make_picked,
     Known: _make_known,
     Chosen: _make_chosen,
+    Sequences: _make_sequences,
 }

@@ -20,6 +20,7 @@ __all__ = [
     "ElementForm",
     "Elements",
     "Form",
+    "LaneForm",
     "RaggedForm",
     "RegionField",
     "SliceForm",
@@ -193,6 +194,49 @@ class SliceForm(Form):
             placed[0],
             self.length,
             step=self.step,
+            limits=limits,
+            padding=self.padding or "constant",
+        )
+
+
+@dataclass(frozen=True)
+class LaneForm(SliceForm):
+    """Slices of sequences that lie beside each other: elements hold one of each lane.
+
+    Parameters
+    ----------
+    lanes : int
+        How many; sequence i is lane ``i % lanes``.
+    """
+
+    lanes: int = 1
+
+    def column_type(self, parts: tuple[Elements, ...]) -> ColumnType:
+        """Dense, of one lane."""
+        kind = super().column_type(parts)
+        at = 0 if self.length is None else 1
+        return ColumnType("dense", kind.dtype, kind.row_shape[:at] + kind.row_shape[at + 1 :])
+
+    def place(self, regions: Regions, rows: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Count starts, and limits, in elements of all lanes."""
+        assert isinstance(regions, Steps), "lanes are cut at regular steps"
+        lane = regions.parents(rows) % self.lanes
+        start, *limits = super().place(regions, rows, at)
+        if not limits:
+            return (start * self.lanes + lane,)
+        low, last = limits[0] * self.lanes + lane, (limits[1] - 1) * self.lanes + lane
+        return start * self.lanes + lane, low, last + 1
+
+    def make(self, values: tuple[np.ndarray, ...], placed: tuple[np.ndarray, ...]) -> Column:
+        """Step from one element of a lane to its next."""
+        (stored,) = values
+        every = stored.reshape(len(stored) * self.lanes, *stored.shape[2:])
+        limits = None if self.padding is None else (placed[1], placed[2])
+        return Slices(
+            every,
+            placed[0],
+            self.length,
+            step=self.step * self.lanes,
             limits=limits,
             padding=self.padding or "constant",
         )

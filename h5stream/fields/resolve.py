@@ -51,6 +51,7 @@ __all__ = [
     "Meaning",
     "Members",
     "PerFile",
+    "Sequences",
     "keys_of",
     "names_of",
     "resolve",
@@ -118,6 +119,22 @@ class Members:
     decode_cf: bool = False
     axis: int = 0
     inner: Any = None
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """A dataset whose rows are sequences along one of their axes.
+
+    Parameters
+    ----------
+    base : Dense
+        The dataset.
+    axis : int
+        The axis, counted with the one of the rows.
+    """
+
+    base: Any
+    axis: int
 
 
 @dataclass(frozen=True)
@@ -227,6 +244,8 @@ def _resolve(file: Any, spec: Any) -> Any:
         return replace(spec, n_columns=matrix_width(file, spec.path))
     if isinstance(spec, Grouped):
         return _resolve_grouped(file, spec)
+    if isinstance(spec, Slices) and spec.axis:
+        return replace(spec, base=_sequences_of(spec, _resolve(file, spec.base)))
     if isinstance(spec, Slices | Picked):
         return replace(spec, base=_resolve(file, spec.base))
     if isinstance(spec, Whole):
@@ -269,6 +288,21 @@ def _members_of(
         spec.axis,
         spec.inner,
     )
+
+
+def _sequences_of(spec: Slices, base: Any) -> Sequences:
+    if not isinstance(base, Dense) or base.axis or base.n_rows is not None:
+        raise ConfigError(
+            f"slices along axis {spec.axis} are cut from one dataset whose rows are sequences: its "
+            "path, or Dense(path); one dataset in each group is cut along an axis with "
+            f"Slices(Grouped(pattern, axis={spec.axis}), ...)"
+        )
+    if spec.starts is not None:
+        raise ConfigError(
+            f"slices along axis {spec.axis} are at regular steps; leave starts out, or pick rows "
+            "with subset="
+        )
+    return Sequences(base, spec.axis)
 
 
 def _resolve_constant(file: Any, spec: Constant) -> PerFile:
@@ -366,7 +400,7 @@ def names_of(spec: Any) -> list[str]:
         return [f"{spec.path}/{name}" for name in ("data", "indices", "indptr")]
     if isinstance(spec, Members):
         return list(spec.paths)
-    if isinstance(spec, Slices | Picked | Chosen):
+    if isinstance(spec, Slices | Picked | Chosen | Sequences):
         return names_of(spec.base)
     if isinstance(spec, Given | Known | PerFile | Origin):
         return []
@@ -403,6 +437,9 @@ def _resolve_known(spec: Any, datasets: Mapping[str, DatasetLayout]) -> Any:
     if isinstance(spec, str):
         known = find_named(datasets, spec)
         return known and (Vlen(spec) if known.vlen is not None else Dense(spec))
+    if isinstance(spec, Slices) and spec.axis:
+        base = _resolve_known(spec.base, datasets)
+        return base and replace(spec, base=_sequences_of(spec, base))
     if isinstance(spec, Slices | Picked):
         base = _resolve_known(spec.base, datasets)
         return base and replace(spec, base=base)

@@ -20,7 +20,15 @@ from h5stream.fields.dense import DenseField
 from h5stream.fields.field import Field
 from h5stream.fields.make import pick_rows
 from h5stream.fields.over_files import integers
-from h5stream.fields.region import Elements, Form, RaggedForm, RegionField, SliceForm, SparseForm
+from h5stream.fields.region import (
+    Elements,
+    Form,
+    LaneForm,
+    RaggedForm,
+    RegionField,
+    SliceForm,
+    SparseForm,
+)
 from h5stream.fields.regions import Bounds, Steps
 from h5stream.fields.specs import Slices
 
@@ -146,14 +154,21 @@ def make_slices(base: Field, spec: Slices, reach: Reach | None) -> Cut:
         counts = -(-(high - low) // spec.stride)
         first = -(_span(spec) // 2)
         steps = Steps(low, high, counts, _span(spec), spec.stride, first, spec.shift)
-        form = SliceForm(spec.length, spec.step, spec.padding)
+        form = _form(base, spec, spec.padding)
         return Cut(RegionField(base.name, parts, steps, form), len(low), none)
     assert reach is not None, "slices at regular steps have a reach"
     lengths = high - low
     counts = np.where(lengths >= reach.elements, (lengths - reach.elements) // reach.stride + 1, 0)
     steps = Steps(low, high, counts, _span(spec), reach.stride, reach.first, spec.shift)
-    field = RegionField(base.name, parts, steps, SliceForm(spec.length, spec.step))
+    field = RegionField(base.name, parts, steps, _form(base, spec))
     return Cut(field, len(low), np.flatnonzero(counts == 0))
+
+
+def _form(base: Field, spec: Slices, padding: Padding | None = None) -> SliceForm:
+    """Say what a slice is made of; sequences may lie beside each other."""
+    if isinstance(base, RegionField) and isinstance(base.form, LaneForm):
+        return LaneForm(spec.length, spec.step, padding, lanes=base.form.lanes)
+    return SliceForm(spec.length, spec.step, padding)
 
 
 def _sequences(base: Field) -> tuple[tuple[Elements, ...], np.ndarray, np.ndarray]:

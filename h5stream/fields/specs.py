@@ -249,6 +249,18 @@ class Slices:
         Slice i is centred on element ``i * stride`` and padded at the edges, as audio frames are.
     padding : {"constant", "edge", "reflect"}
         How to pad centred slices.
+    axis : int
+        0 cuts along the rows of `base`. With another axis of a dataset each of its rows is a
+        sequence along that axis, which no slice leaves: of trajectories of shape (runs, time, x, y)
+        windows over time are cut with ``axis=1``, and have shape (length, x, y).
+
+    Examples
+    --------
+    >>> import h5stream as h5s
+    >>> window = h5s.Slices("noy", 3, axis=1, stride=12)
+    >>> stream = h5s.H5Stream(h5s.example_file("climate"), {"x": window})
+    >>> len(stream), next(iter(stream))["x"].shape
+    (48, torch.Size([3, 144]))
     """
 
     base: Any
@@ -260,6 +272,7 @@ class Slices:
     step: int = 1
     center: bool = False
     padding: Padding = "constant"
+    axis: int = 0
 
 
 @dataclass(frozen=True)

@@ -25,9 +25,32 @@ __all__ = [
     "FilterSpec",
     "Fingerprint",
     "Runs",
+    "Stacking",
     "Storage",
     "VlenType",
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class Stacking:
+    """How rows that are sequences lie one after the other in a view; see `stacked`.
+
+    Parameters
+    ----------
+    axis : int
+        Of the stored dataset: along which each row is a sequence.
+    lanes : int
+        Rows that lie beside each other.
+    length : int
+        Elements of a sequence.
+    padded : int
+        From where one sequence begins to where the next does.
+    """
+
+    axis: int
+    lanes: int
+    length: int
+    padded: int
 
 
 Runs = tuple[tuple[int, int], ...]
@@ -160,6 +183,8 @@ class DatasetLayout:
         All axes of the stored dataset are one here.
     inner : tuple of Runs or None
         Positions along each axis of a row that are left of the stored ones; None: all.
+    stacking : Stacking or None
+        Rows of the stored dataset are sequences, and axis 0 here counts their elements.
     user_block_bytes : int
         What addresses in heap descriptors do not count.
     is_scale : bool
@@ -186,6 +211,7 @@ class DatasetLayout:
     axis: int = 0
     flat: bool = False
     inner: tuple[Runs, ...] | None = None
+    stacking: Stacking | None = None
     user_block_bytes: int = 0
     is_scale: bool = False
     packing: Packing | None = None
@@ -194,6 +220,8 @@ class DatasetLayout:
     def key(self) -> tuple[str, str]:
         """File and path, told apart by axes: what one way of reading belongs to."""
         part = "" if self.inner is None else f" part {self.inner}"
+        if self.stacking is not None:
+            return self.file, f"{self.path} in sequences along axis {self.stacking.axis}{part}"
         if self.axis:
             return self.file, f"{self.path} along axis {self.axis}{part}"
         return self.file, f"{self.path} flattened" if self.flat else f"{self.path}{part}"

@@ -295,6 +295,10 @@ def _add_routes(
     for layout in field.layouts:
         if layout.key in routes:
             continue
+        if layout.stacking is not None:  # what pads sequences is not for comparison
+            known = routes.get((layout.file, layout.path), Route())
+            routes[layout.key] = choose_route(layout) if known.direct else known
+            continue
         remote = access.is_remote(layout.file)
         routes[layout.key] = choose_route(
             layout, None if remote else file.fingerprints[layout.file]

@@ -20,6 +20,7 @@ import numpy as np
 
 from h5stream.errors import DecodeError, FetchError
 from h5stream.layout import DatasetLayout, Extents, SparseSource
+from h5stream.layout.model import Stacking
 from h5stream.layout.opening import open_h5
 
 __all__ = ["FallbackFile", "can_hdf5_undo"]
@@ -88,7 +89,8 @@ class FallbackFile:
             rows = rows.astype(ml_dtypes.bfloat16)
         if layout.vlen is not None and not layout.vlen.dtype.isnative:
             rows = _in_order(rows, layout.vlen.dtype)
-        return np.moveaxis(rows, layout.axis, 0) if layout.axis else rows
+        moved = layout.axis and layout.stacking is None
+        return np.moveaxis(rows, layout.axis, 0) if moved else rows
 
     def read_scalar(self, layout: DatasetLayout) -> Any:
         """Read a dataset without axes.
@@ -116,6 +118,8 @@ class FallbackFile:
                 return dataset[()]
             if layout.flat:
                 return dataset[()].reshape(-1)[start:stop]
+            if layout.stacking is not None:
+                return _read_elements(dataset, layout, layout.stacking, start, stop or 0)
             return _read_rows(dataset, layout, start, stop)
         except (OSError, RuntimeError, ValueError, TypeError, KeyError) as error:
             raise DecodeError(
@@ -175,4 +179,27 @@ def _read_rows(dataset: Any, layout: DatasetLayout, start: int, stop: int | None
         if len(runs) > 1:
             kept = [np.arange(first, last) - runs[0][0] for first, last in runs]
             rows = rows.take(np.concatenate(kept), axis=number + (number >= axis))
+    return rows
+
+
+def _read_elements(
+    dataset: Any, layout: DatasetLayout, stacking: Stacking, start: int, stop: int
+) -> np.ndarray:
+    """Read elements of sequences, each sequence by itself; zeros stand between them."""
+    padded, lanes = stacking.padded, stacking.lanes
+    parts: list[np.ndarray] = []
+    for group in range(start // padded, -(-stop // padded)):
+        first = max(start - group * padded, 0)
+        last = min(stop - group * padded, padded)
+        within = slice(min(first, stacking.length), min(last, stacking.length))
+        index = [slice(None)] * dataset.ndim
+        index[0], index[stacking.axis] = slice(group * lanes, (group + 1) * lanes), within
+        read = np.moveaxis(dataset[tuple(index)], stacking.axis, 0)
+        room = np.zeros((last - first, lanes, *read.shape[2:]), read.dtype)
+        room[: len(read), : read.shape[1]] = read
+        parts.append(room if lanes > 1 else room[:, 0])
+    rows = np.concatenate(parts)
+    for number, runs in enumerate(layout.inner or (), 1):
+        kept = np.concatenate([np.arange(*run) for run in runs])
+        rows = rows.take(kept, axis=number)
     return rows

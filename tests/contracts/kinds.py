@@ -242,6 +242,18 @@ def _fields(file: h5py.File) -> None:
         file[f"run_{number}/eeg"] = FIELD[number, :, :, 0]
 
 
+RUNS = RNG.integers(0, 999, (20, 9, 4, 3)).astype("f4")
+
+
+def _runs(file: h5py.File) -> None:
+    file["flat"] = RUNS
+    file.create_dataset("cut", data=RUNS, chunks=(5, 2, 3, 2), compression="gzip", shuffle=True)
+    file.create_dataset("last", data=np.moveaxis(RUNS, 1, 3), chunks=(1, 4, 2, 4))
+
+
+WINDOWS = [RUNS[run, at : at + 4] for run in range(20) for at in range(0, 5, 2)]
+
+
 TABLE = {
     "id": [f"id {n}" for n in (3, 6, 1, 0, 5, 2, 4)],
     "label": [f"label {n}" for n in range(7)],
@@ -404,5 +416,13 @@ KINDS = [
         _fields,
         h5s.Slices(h5s.Grouped("run_*/eeg", axis=1, inner=[3, 1]), 12),
         [FIELD[n, [3, 1], :, 0].T for n in range(N)],
+    ),
+    Kind("windows of runs, contiguous", _runs, h5s.Slices("flat", 4, stride=2, axis=1), WINDOWS),
+    Kind("windows of runs, in chunks", _runs, h5s.Slices("cut", 4, stride=2, axis=1), WINDOWS),
+    Kind(
+        "windows of parts of runs along another axis",
+        _runs,
+        h5s.Slices(h5s.Dense("last", inner=np.s_[1:, ::2]), 4, stride=2, axis=3),
+        [window[:, 1:, ::2] for window in WINDOWS],
     ),
 ]
