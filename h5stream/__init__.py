@@ -35,6 +35,7 @@ from h5stream.fields import (
 from h5stream.index import index_files
 from h5stream.loader import Loader
 from h5stream.pipes import Pipe, mix, open_files
+from h5stream.statistics import Normalize, Statistics, statistics
 from h5stream.stream import H5Stream
 
 __version__ = "0.1.0"
@@ -54,6 +55,7 @@ __all__ = [
     "H5StreamError",
     "LayoutError",
     "Loader",
+    "Normalize",
     "Origin",
     "Packed",
     "Pairs",
@@ -65,6 +67,7 @@ __all__ = [
     "Sparse",
     "Split",
     "StateError",
+    "Statistics",
     "Table",
     "UnsupportedError",
     "Vlen",
@@ -74,6 +77,7 @@ __all__ = [
     "index_files",
     "mix",
     "open_files",
+    "statistics",
     "to_device",
     "window_rows",
 ]

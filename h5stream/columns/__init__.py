@@ -7,6 +7,7 @@ shuffled window costs nothing until a batch of it is put together. Nothing here 
 """
 
 from h5stream.columns.algebra import Column, arrays, as_column, concat, own, stack, take
+from h5stream.columns.moments import Moments, merge_moments, moments_of
 from h5stream.columns.ragged import Ragged, Text, decode_text, gather
 from h5stream.columns.slices import Padding, Slices
 from h5stream.columns.sparse import DenseRows, Sparse
@@ -14,6 +15,7 @@ from h5stream.columns.sparse import DenseRows, Sparse
 __all__ = [
     "Column",
     "DenseRows",
+    "Moments",
     "Padding",
     "Ragged",
     "Slices",
@@ -24,6 +26,8 @@ __all__ = [
     "concat",
     "decode_text",
     "gather",
+    "merge_moments",
+    "moments_of",
     "own",
     "stack",
     "take",
