@@ -22,14 +22,15 @@ from h5stream.fields.meanings import check_columns, join_categories, recoded
 from h5stream.fields.names import RowNames
 from h5stream.fields.over_files import share_bounds, share_column
 from h5stream.fields.region import RaggedForm, RegionField, SliceForm
-from h5stream.fields.regions import Offsets
-from h5stream.fields.resolve import FileSlices, Known, Meaning, Members
+from h5stream.fields.regions import Offsets, Spans
+from h5stream.fields.resolve import FileSlices, Known, MaskSlices, Meaning, Members
 from h5stream.fields.sliced import (
     Cut,
     Reach,
     check_alike,
     common_reach,
     follow_slices,
+    make_mask,
     make_slices,
     n_elements,
 )
@@ -399,7 +400,9 @@ def _bind_one(
         leader = next(iter(cuts.values()))
         left_out += _too_short(path, cuts, joined.names, reach)
         fields = {
-            key: cuts[key].field if key in cuts else _follow(path, field, specs[key], leader)
+            key: _sliced(sliced[key], cuts[key])
+            if key in cuts
+            else _follow(path, field, specs[key], leader)
             for key, field in fields.items()
         }
     _check_lengths(file, fields)
@@ -418,6 +421,11 @@ def _bind_one(
         names=names,
         left_out=tuple(left_out),
     )
+
+
+def _sliced(spec: Slices, cut: Cut) -> Field:
+    """Return the slices, or what of them lies in their sequences."""
+    return make_mask(cut.field, spec) if isinstance(spec, MaskSlices) else cut.field
 
 
 def _follow(path: str, field: Field, spec: Any, leader: Cut) -> Field:
@@ -617,6 +625,6 @@ def _agree_on_lengths(files: Sequence[FileFields]) -> list[FileFields]:
 def _has_rows_of_datasets(field: Field | None) -> TypeGuard[RegionField]:
     return (
         isinstance(field, RegionField)
-        and isinstance(field.regions, Offsets)
+        and isinstance(field.regions, Offsets | Spans)
         and type(field.form) in (SliceForm, RaggedForm)
     )

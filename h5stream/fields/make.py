@@ -27,8 +27,8 @@ from h5stream.fields.region import (
     SliceForm,
     SparseForm,
 )
-from h5stream.fields.regions import Bounds, Offsets
-from h5stream.fields.resolve import Chosen, Known, Members, Sequences
+from h5stream.fields.regions import Bounds, Offsets, Regions, Spans
+from h5stream.fields.resolve import Chosen, Known, Members, Sequences, index_of
 from h5stream.fields.specs import Casting, Dense, Picked, Ragged, Sparse, Vlen
 from h5stream.fields.vlen import VlenField, checked_descriptors, expected_places
 from h5stream.layout import DatasetLayout, FileLayout, Packing
@@ -206,7 +206,11 @@ def _make_ragged(name: str, spec: Ragged, file: FileLayout, read: Read | None) -
         _casting(spec),
         _packing(spec, layout),
     )
-    index = file.datasets[spec.offsets or spec.lengths or ""]
+    index = file.datasets[index_of(spec)[0]]
+    if spec.ends is not None:
+        flags = [_flags(file.datasets[each], values.n_rows, read) for each in index_of(spec)]
+        offsets = _offsets_of(np.logical_or.reduce(flags))
+        return RegionField(name, (Elements((values,)),), Offsets(offsets), RaggedForm())
     offsets = _whole_numbers(index, read)
     if spec.lengths is not None:
         if (offsets < 0).any() or offsets.sum(dtype=np.float64) > 2**62:
@@ -216,6 +220,23 @@ def _make_ragged(name: str, spec: Ragged, file: FileLayout, read: Read | None) -
     if not spec.partial:
         _refuse_rest(spec, index, offsets, values.n_rows)
     return RegionField(name, (Elements((values,)),), Offsets(offsets), RaggedForm())
+
+
+def _flags(layout: DatasetLayout, total: int, read: Read | None) -> np.ndarray:
+    """Read one flag for each value."""
+    if layout.dtype.kind not in "biu" or layout.shape not in ((total,), (total, 1)):
+        raise ConfigError(
+            f"{layout.file}: {layout.path!r} should have one flag for each of {total} values, but "
+            f"has shape {layout.shape} and type {layout.dtype}"
+        )
+    return np.asarray(_read(read, layout)).reshape(-1) != 0
+
+
+def _offsets_of(last: np.ndarray) -> np.ndarray:
+    """Turn flags at the last element of each row into offsets; the rest is a row as well."""
+    ends = np.flatnonzero(last) + 1
+    rest = [len(last)] if len(last) > (ends[-1] if len(ends) else 0) else []
+    return np.concatenate([np.zeros(1, np.int64), ends, np.array(rest, np.int64)])
 
 
 def _refuse_rest(spec: Ragged, index: DatasetLayout, offsets: np.ndarray, total: int) -> None:
@@ -329,10 +350,23 @@ def _make_members(name: str, spec: Members, file: FileLayout, read: Read | None)
                 "Grouped(..., flat=True), or pass convention=None for other fields"
             )
     part = Elements(datasets)
-    lengths = np.diff(part.bounds)
-    alike = len(np.unique(lengths)) == 1
-    form: Form = SliceForm(int(lengths[0])) if alike else RaggedForm()
-    return RegionField(name, (part,), Offsets(part.bounds), form)
+    regions: Regions = Offsets(part.bounds)
+    if spec.elements is not None:
+        regions = _some_elements(name, part.bounds, spec.elements)
+    start, stop = regions.of(np.arange(len(datasets)))
+    alike = len(np.unique(stop - start)) == 1
+    form: Form = SliceForm(int((stop - start)[0])) if alike else RaggedForm()
+    return RegionField(name, (part,), regions, form)
+
+
+def _some_elements(name: str, bounds: np.ndarray, wanted: Any) -> Spans:
+    """Take some elements of each dataset."""
+    if not isinstance(wanted, slice) or wanted.step not in (None, 1):
+        raise ConfigError(f"field {name!r}: elements is a slice without step, not {wanted!r}")
+    sizes = np.diff(bounds)
+    chosen = [range(size)[wanted] for size in sizes.tolist()]
+    first = np.array([min(some.start, size) for some, size in zip(chosen, sizes, strict=True)])
+    return Spans(bounds[:-1] + first, bounds[:-1] + first + [len(some) for some in chosen])
 
 
 def _make_member(name: str, spec: Members, layout: DatasetLayout) -> DenseField:

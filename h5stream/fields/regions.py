@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
-__all__ = ["Bounds", "Offsets", "Regions", "Steps"]
+__all__ = ["Bounds", "Offsets", "Regions", "Spans", "Steps"]
 
 
 class Regions(ABC):
@@ -84,6 +84,10 @@ class Bounds(Regions):
     @cached_property
     def _sorted(self) -> bool:
         return bool((np.diff(self.starts) >= 0).all())
+
+
+class Spans(Bounds):
+    """Ranges of elements, each of a sequence of its own."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,6 +20,7 @@ from h5stream.fields.specs import (
     FieldSpec,
     Given,
     Grouped,
+    Mask,
     Origin,
     Picked,
     Ragged,
@@ -48,10 +49,12 @@ __all__ = [
     "FileSpec",
     "Groups",
     "Known",
+    "MaskSlices",
     "Meaning",
     "Members",
     "PerFile",
     "Sequences",
+    "index_of",
     "keys_of",
     "names_of",
     "resolve",
@@ -109,6 +112,8 @@ class Members:
         Which axis of each dataset counts its elements.
     inner : object
         Which part of each element; see `Dense`.
+    elements : slice or None
+        Which elements of each dataset.
     """
 
     paths: tuple[str, ...]
@@ -119,6 +124,7 @@ class Members:
     decode_cf: bool = False
     axis: int = 0
     inner: Any = None
+    elements: slice | None = None
 
 
 @dataclass(frozen=True)
@@ -195,6 +201,11 @@ class PerFile:
 
 
 @dataclass(frozen=True)
+class MaskSlices(Slices):
+    """Slices of which only is told which elements lie in their sequence."""
+
+
+@dataclass(frozen=True)
 class FileSlices(Slices):
     """Slices whose explicit bounds count the elements of one file."""
 
@@ -248,6 +259,8 @@ def _resolve(file: Any, spec: Any) -> Any:
         return replace(spec, base=_sequences_of(spec, _resolve(file, spec.base)))
     if isinstance(spec, Slices | Picked):
         return replace(spec, base=_resolve(file, spec.base))
+    if isinstance(spec, Mask):
+        return _mask_of(spec, _resolve(file, spec.slices))
     if isinstance(spec, Whole):
         if not len(shape_of(file, spec.path)):
             return Known(stack([read_value(file, spec.path)]), None, spec.dtype, spec.casting)
@@ -287,7 +300,17 @@ def _members_of(
         spec.decode_cf,
         spec.axis,
         spec.inner,
+        spec.elements if isinstance(spec, Grouped) else None,
     )
+
+
+def _mask_of(spec: Mask, slices: Any) -> MaskSlices:
+    if not isinstance(slices, Slices) or slices.starts is not None:
+        raise ConfigError(
+            "Mask() takes slices at regular steps: Mask(Slices(base, length, after=...)); others "
+            "are never padded"
+        )
+    return MaskSlices(**vars(slices))
 
 
 def _sequences_of(spec: Slices, base: Any) -> Sequences:
@@ -388,14 +411,21 @@ def _pattern_of(file: Any, spec: Grouped) -> str:
     return f"{path}/*"
 
 
+def index_of(spec: Ragged) -> tuple[str, ...]:
+    """Name the datasets that say where rows lie."""
+    if isinstance(spec.ends, tuple):
+        return spec.ends
+    return (spec.offsets or spec.lengths or spec.ends or "",)
+
+
 def names_of(spec: Any) -> list[str]:
     """List the datasets that a concrete spec needs."""
     if isinstance(spec, Dense | Vlen):
         return [spec.path]
     if isinstance(spec, Ragged):
-        if (spec.offsets is None) == (spec.lengths is None):
-            raise ConfigError(f"{spec} needs either offsets or lengths")
-        return [spec.values, spec.offsets or spec.lengths or ""]
+        if sum(each is not None for each in (spec.offsets, spec.lengths, spec.ends)) != 1:
+            raise ConfigError(f"{spec} needs one of offsets, lengths and ends")
+        return [spec.values, *index_of(spec)]
     if isinstance(spec, Sparse):
         return [f"{spec.path}/{name}" for name in ("data", "indices", "indptr")]
     if isinstance(spec, Members):
@@ -443,6 +473,9 @@ def _resolve_known(spec: Any, datasets: Mapping[str, DatasetLayout]) -> Any:
     if isinstance(spec, Slices | Picked):
         base = _resolve_known(spec.base, datasets)
         return base and replace(spec, base=base)
+    if isinstance(spec, Mask):
+        slices = _resolve_known(spec.slices, datasets)
+        return slices and _mask_of(spec, slices)
     if isinstance(spec, Whole):
         known = find_named(datasets, spec.path)
         return _members_of(spec, (spec.path,)) if known is not None and known.shape else None

@@ -10,14 +10,15 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 
 from h5stream.columns import Padding
 from h5stream.errors import ConfigError, LayoutError
 from h5stream.fields.dense import DenseField
-from h5stream.fields.field import Field
+from h5stream.fields.field import ColumnType, Field
+from h5stream.fields.given import GivenField, MemoryField
 from h5stream.fields.make import pick_rows
 from h5stream.fields.over_files import integers
 from h5stream.fields.region import (
@@ -34,10 +35,12 @@ from h5stream.fields.specs import Slices
 
 __all__ = [
     "Cut",
+    "MaskField",
     "Reach",
     "check_alike",
     "common_reach",
     "follow_slices",
+    "make_mask",
     "make_slices",
     "n_elements",
 ]
@@ -80,8 +83,10 @@ def common_reach(specs: Collection[Slices]) -> Reach | None:
         raise ConfigError(
             f"slices of one stream need one stride, not {sorted(strides)}: row i must mean the same"
         )
-    first = max(0, *(-spec.shift for spec in regular))
-    return Reach(strides.pop(), first, first + max(spec.shift + _span(spec) for spec in regular))
+    least = -max(spec.before for spec in regular)
+    first = max(least, *(-spec.shift - spec.before for spec in regular))
+    beyond = max(spec.shift + _span(spec) - spec.after for spec in regular)
+    return Reach(strides.pop(), first, first + beyond)
 
 
 def _check(spec: Slices) -> None:
@@ -93,10 +98,7 @@ def _check(spec: Slices) -> None:
         raise ConfigError("slices with stops take every element; give a length to use a step")
     if spec.padding not in get_args(Padding):
         raise ConfigError(f"padding of slices is one of {get_args(Padding)}, not {spec.padding!r}")
-    if spec.padding != "constant" and not spec.center:
-        raise ConfigError(
-            f"padding={spec.padding!r} of slices pads centred ones only; pass center=True as well"
-        )
+    _check_padding(spec)
     for name in ("length", "stride", "step", "shift"):
         value = getattr(spec, name)
         if value is None and name == "length":
@@ -104,6 +106,25 @@ def _check(spec: Slices) -> None:
         if not isinstance(value, int | np.integer) or (value < 1 and name != "shift"):
             least = "" if name == "shift" else "at least 1, and "
             raise ConfigError(f"{name} of slices must be {least}whole, not {value!r}")
+
+
+def _check_padding(spec: Slices) -> None:
+    padded = spec.before or spec.after
+    if spec.padding != "constant" and not spec.center and not padded:
+        raise ConfigError(
+            f"padding={spec.padding!r} of slices pads those that leave their sequence; pass "
+            "center=True as well, or before= and after="
+        )
+    if padded and (spec.center or spec.starts is not None):
+        raise ConfigError("before= and after= are for slices at regular steps that are not centred")
+    most = (spec.length or 1) * spec.step + abs(spec.shift)
+    given: dict[str, Any] = {"before": spec.before, "after": spec.after}
+    for name, value in given.items():
+        if not isinstance(value, int | np.integer) or not 0 <= value < most:
+            raise ConfigError(
+                f"{name}={value!r} of slices should be from 0 to less than their length: a slice "
+                "has something of its sequence"
+            )
 
 
 def _span(spec: Slices) -> int:
@@ -158,10 +179,65 @@ def make_slices(base: Field, spec: Slices, reach: Reach | None) -> Cut:
         return Cut(RegionField(base.name, parts, steps, form), len(low), none)
     assert reach is not None, "slices at regular steps have a reach"
     lengths = high - low
-    counts = np.where(lengths >= reach.elements, (lengths - reach.elements) // reach.stride + 1, 0)
+    fits = (lengths >= reach.elements) & (lengths > 0)
+    counts = np.where(fits, (lengths - reach.elements) // reach.stride + 1, 0)
     steps = Steps(low, high, counts, _span(spec), reach.stride, reach.first, spec.shift)
-    field = RegionField(base.name, parts, steps, _form(base, spec))
+    padding = spec.padding if spec.before or spec.after else None
+    field = RegionField(base.name, parts, steps, _form(base, spec, padding))
     return Cut(field, len(low), np.flatnonzero(counts == 0))
+
+
+@dataclass(frozen=True, eq=False)
+class MaskField(MemoryField):
+    """Which elements of slices lie in their sequence.
+
+    Parameters
+    ----------
+    name : str
+        Key of the column in blocks and batches.
+    regions : Steps
+        Of the slices.
+    length, step : int
+        Of each.
+    """
+
+    name: str
+    regions: Steps
+    length: int
+    step: int
+
+    @property
+    def n_rows(self) -> int:
+        """Count the slices."""
+        return len(self.regions)
+
+    @property
+    def column(self) -> ColumnType:
+        """Booleans."""
+        return ColumnType("dense", np.dtype(np.bool_), (self.length,))
+
+    @property
+    def nbytes(self) -> int:
+        """One for each element."""
+        return self.n_rows * self.length
+
+    def of(self, rows: np.ndarray) -> np.ndarray:
+        """Compare places with the bounds of sequences."""
+        at = self.regions.nominal(rows)[:, None] + np.arange(self.length) * self.step
+        parent = self.regions.parents(rows)
+        low, high = self.regions.low[parent], self.regions.high[parent]
+        return (at >= low[:, None]) & (at < high[:, None])
+
+    def picked(self, at: np.ndarray) -> GivenField:
+        """Write them down."""
+        return GivenField(self.name, self.of(at))
+
+
+def make_mask(sliced: RegionField, spec: Slices) -> MaskField:
+    """Say which elements of slices lie in their sequence."""
+    assert isinstance(sliced.regions, Steps), "only slices at regular steps are padded"
+    assert spec.length is not None, "slices at regular steps have a length"
+    return MaskField(sliced.name, sliced.regions, spec.length, spec.step)
 
 
 def _form(base: Field, spec: Slices, padding: Padding | None = None) -> SliceForm:

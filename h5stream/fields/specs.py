@@ -21,6 +21,7 @@ __all__ = [
     "FieldSpec",
     "Given",
     "Grouped",
+    "Mask",
     "Origin",
     "Picked",
     "Ragged",
@@ -119,7 +120,11 @@ class Ragged:
     offsets : str or None
         Dataset of rows + 1 offsets that do not decrease.
     lengths : str or None
-        Dataset of the length of each row; give either this or `offsets`.
+        Dataset of the length of each row.
+    ends : str, tuple of str, or None
+        Datasets of one flag for each element, which is set at the last one of a row, as D4RL's
+        ``terminals`` and ``timeouts`` are; what follows the last flag is a row as well. Give one of
+        `offsets`, `lengths` and `ends`.
     dtype : str or None
         Convert to this type.
     casting : {"exact", "unsafe"}
@@ -141,6 +146,7 @@ class Ragged:
     partial: bool = False
     casting: Casting = "exact"
     decode_cf: bool = False
+    ends: str | tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -209,6 +215,9 @@ class Grouped:
         Which axis of each dataset counts its elements: 1 for recordings of shape (channels, time).
     inner : index or None
         Only this part of each element, as in `Dense`: chosen channels.
+    elements : slice or None
+        Only these elements of each dataset: of observations that are one more than actions,
+        ``np.s_[:-1]`` stand beside the actions, and ``np.s_[1:]`` follow them.
     """
 
     pattern: str
@@ -221,6 +230,7 @@ class Grouped:
     decode_cf: bool = False
     axis: int = 0
     inner: Any = None
+    elements: slice | None = None
 
 
 @dataclass(frozen=True)
@@ -247,8 +257,12 @@ class Slices:
         Take every `step`-th element of a slice.
     center : bool
         Slice i is centred on element ``i * stride`` and padded at the edges, as audio frames are.
+    before, after : int
+        So many elements of a slice may lie before its sequence begins, or after it ends; they are
+        padded, and `Mask` tells them. With ``after=length - 1`` slices begin at every element, as
+        chunks of actions do.
     padding : {"constant", "edge", "reflect"}
-        How to pad centred slices.
+        What pads slices: zeros, the nearest element, or a mirror image.
     axis : int
         0 cuts along the rows of `base`. With another axis of a dataset each of its rows is a
         sequence along that axis, which no slice leaves: of trajectories of shape (runs, time, x, y)
@@ -273,6 +287,30 @@ class Slices:
     center: bool = False
     padding: Padding = "constant"
     axis: int = 0
+    before: int = 0
+    after: int = 0
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Which elements of slices lie in their sequence: True, and False where they are padded.
+
+    Parameters
+    ----------
+    slices : Slices
+        At regular steps, as those that are streamed beside it.
+
+    Examples
+    --------
+    >>> import h5stream as h5s
+    >>> chunk = h5s.Slices("noy", 4, after=3, padding="edge")
+    >>> fields = {"chunk": chunk, "mask": h5s.Mask(chunk)}
+    >>> rows = list(h5s.H5Stream(h5s.example_file("climate"), fields))
+    >>> len(rows), rows[-2]["mask"]
+    (12, tensor([ True,  True, False, False]))
+    """
+
+    slices: Slices
 
 
 @dataclass(frozen=True)
@@ -497,5 +535,6 @@ FieldSpec = (
     | Shape
     | Origin
     | Table
+    | Mask
 )
 """Any of them."""

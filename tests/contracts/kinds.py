@@ -254,6 +254,15 @@ def _runs(file: h5py.File) -> None:
 WINDOWS = [RUNS[run, at : at + 4] for run in range(20) for at in range(0, 5, 2)]
 
 
+EPISODES = [row for row in ROWS if len(row)]
+
+
+def _flags(file: h5py.File) -> None:
+    file["values"] = VALUES
+    last = np.isin(np.arange(len(VALUES)), np.cumsum([len(row) for row in EPISODES])[:-1] - 1)
+    file["a"], file["b"] = last & (VALUES > 0), last & (VALUES <= 0)
+
+
 TABLE = {
     "id": [f"id {n}" for n in (3, 6, 1, 0, 5, 2, 4)],
     "label": [f"label {n}" for n in range(7)],
@@ -425,4 +434,25 @@ KINDS = [
         h5s.Slices(h5s.Dense("last", inner=np.s_[1:, ::2]), 4, stride=2, axis=3),
         [window[:, 1:, ::2] for window in WINDOWS],
     ),
+    Kind(
+        "chunks of actions to the end",
+        _grouped(False),
+        h5s.Slices(h5s.Grouped("demo_*/x"), 3, after=2, padding="edge"),
+        [
+            row[np.minimum(np.arange(k, k + 3), len(row) - 1)]
+            for row in TRAJECTORIES
+            for k in range(len(row))
+        ],
+    ),
+    Kind(
+        "mask of padded slices",
+        _grouped(False),
+        h5s.Mask(h5s.Slices(h5s.Grouped("demo_*/x"), 3, before=1, after=1)),
+        [
+            np.array([0 <= at < len(row) for at in range(k, k + 3)])
+            for row in TRAJECTORIES
+            for k in range(-1, len(row) - 1)
+        ],
+    ),
+    Kind("between flags", _flags, h5s.Ragged("values", ends=("a", "b")), EPISODES),
 ]
