@@ -56,7 +56,8 @@ def share_bounds(
     if ends is not None and begins.shape != ends.shape:
         raise ConfigError(f"field {key!r}: {len(begins)} starts but {len(ends)} stops of slices")
     edges = np.cumsum([0, *totals])
-    outside = np.flatnonzero((begins < 0) | (begins > edges[-1]))
+    places = begins - spec.counts_from
+    outside = np.flatnonzero((places < 0) | (places > edges[-1]))
     if len(outside):
         row = int(outside[0])
         raise LayoutError(
@@ -64,7 +65,7 @@ def share_bounds(
             f"{'its length' if ends is None else ends[row]}, but all files together have "
             f"{edges[-1]} elements"
         )
-    numbers = np.minimum(np.searchsorted(edges[1:], begins, side="right"), len(paths) - 1)
+    numbers = np.minimum(np.searchsorted(edges[1:], places, side="right"), len(paths) - 1)
     if (np.diff(numbers) < 0).any():
         row = int(np.flatnonzero(np.diff(numbers) < 0)[0]) + 1
         raise ConfigError(

@@ -257,6 +257,8 @@ def _resolve(file: Any, spec: Any) -> Any:
         return _resolve_grouped(file, spec)
     if isinstance(spec, Slices) and spec.axis:
         return replace(spec, base=_sequences_of(spec, _resolve(file, spec.base)))
+    if isinstance(spec, Slices) and isinstance(spec.starts, str):
+        spec = _bounds_of(file, spec)
     if isinstance(spec, Slices | Picked):
         return replace(spec, base=_resolve(file, spec.base))
     if isinstance(spec, Mask):
@@ -302,6 +304,31 @@ def _members_of(
         spec.inner,
         spec.elements if isinstance(spec, Grouped) else None,
     )
+
+
+def _bounds_of(file: Any, spec: Slices) -> FileSlices:
+    """Read where slices start and stop."""
+    starts, stops = read_value(file, spec.starts), None
+    if getattr(starts, "ndim", 0) == 2 and starts.shape[1] == 2 and spec.stops is None:
+        starts, stops = starts.T if spec.length is None else (starts[:, 0], None)
+    elif isinstance(spec.stops, str):
+        stops = read_value(file, spec.stops)
+    elif spec.stops is not None or spec.length is None:
+        raise ConfigError(
+            f"{file.filename}: starts of slices are read from {spec.starts!r}, so stops are the "
+            "path of a dataset as well; or give a length"
+        )
+    for name, numbers in {spec.starts: starts, spec.stops: stops}.items():
+        if numbers is not None and not _are_integers(numbers):
+            raise ConfigError(
+                f"{file.filename}: {name!r} should be a list of integers, one a slice, or of shape "
+                "(slices, 2)"
+            )
+    return FileSlices(**{**vars(spec), "starts": starts, "stops": stops})
+
+
+def _are_integers(values: Any) -> bool:
+    return getattr(values, "ndim", 0) == 1 and values.dtype.kind in "iu"
 
 
 def _mask_of(spec: Mask, slices: Any) -> MaskSlices:
@@ -470,6 +497,8 @@ def _resolve_known(spec: Any, datasets: Mapping[str, DatasetLayout]) -> Any:
     if isinstance(spec, Slices) and spec.axis:
         base = _resolve_known(spec.base, datasets)
         return base and replace(spec, base=_sequences_of(spec, base))
+    if isinstance(spec, Slices) and isinstance(spec.starts, str):
+        return None
     if isinstance(spec, Slices | Picked):
         base = _resolve_known(spec.base, datasets)
         return base and replace(spec, base=base)

@@ -90,6 +90,10 @@ def common_reach(specs: Collection[Slices]) -> Reach | None:
 
 
 def _check(spec: Slices) -> None:
+    if spec.stops is None and spec.inclusive:
+        raise ConfigError("inclusive=True is for slices with stops")
+    if spec.starts is None and spec.counts_from:
+        raise ConfigError("counts_from= is for slices with starts")
     if spec.starts is None and spec.stops is not None:
         raise ConfigError("slices with stops need starts as well")
     if (spec.length is None) == (spec.stops is None):
@@ -265,10 +269,11 @@ def n_elements(base: Field) -> int:
 def _explicit(
     base: Field, spec: Slices, parts: tuple[Elements, ...], low: np.ndarray, high: np.ndarray
 ) -> RegionField:
-    starts = integers(base.name, spec.starts) + spec.shift
+    offset = spec.shift - spec.counts_from
+    starts = integers(base.name, spec.starts) + offset
     stops = starts + _span(spec) if spec.stops is None else integers(base.name, spec.stops)
     if spec.stops is not None:
-        stops = stops + spec.shift
+        stops = stops + offset + spec.inclusive
     if starts.shape != stops.shape:
         raise ConfigError(
             f"field {base.name!r}: {len(starts)} starts but {len(stops)} stops of slices"

@@ -252,7 +252,12 @@ class Slices:
     starts, stops : sequence of int, mapping or None
         Explicit bounds; rows of unequal length make a ragged column. With `length`, `starts` only.
         They count the elements of all files, one sequence after the other; in a mapping from the
-        names or paths of files, those of each file. No slice may leave its sequence.
+        names or paths of files, those of each file. No slice may leave its sequence. The path of a
+        dataset: each file has its own; `starts` may be one of shape (rows, 2), with both.
+    counts_from : int
+        What the first element is called in `starts` and `stops`: 1 in files that MATLAB wrote.
+    inclusive : bool
+        Slices have the element at their stop as well.
     step : int
         Take every `step`-th element of a slice.
     center : bool
@@ -289,6 +294,8 @@ class Slices:
     axis: int = 0
     before: int = 0
     after: int = 0
+    counts_from: int = 0
+    inclusive: bool = False
 
 
 @dataclass(frozen=True)

@@ -254,6 +254,11 @@ def _runs(file: h5py.File) -> None:
 WINDOWS = [RUNS[run, at : at + 4] for run in range(20) for at in range(0, 5, 2)]
 
 
+def _bounds(file: h5py.File) -> None:
+    _signal(file)
+    file["bounds"] = np.stack([STARTS, STOPS], 1)
+
+
 EPISODES = [row for row in ROWS if len(row)]
 
 
@@ -455,4 +460,10 @@ KINDS = [
         ],
     ),
     Kind("between flags", _flags, h5s.Ragged("values", ends=("a", "b")), EPISODES),
+    Kind(
+        "slices between bounds of a dataset",
+        _bounds,
+        h5s.Slices("signal", starts="bounds", inclusive=True),
+        [SIGNAL[a : b + 1] for a, b in zip(STARTS, STOPS, strict=True)],
+    ),
 ]

@@ -171,3 +171,70 @@ def test_slices_that_are_never_padded_have_no_mask(minari: Path) -> None:
     explicit = h5s.Slices(h5s.Grouped("episode_*/actions"), 1, starts=[0])
     with pytest.raises(h5s.ConfigError, match="slices at regular steps"):
         len(h5s.H5Stream(minari, {"x": explicit, "m": h5s.Mask(explicit)}))
+
+
+@pytest.fixture
+def events(tmp_path: Path) -> list[str]:
+    """Two recordings with the starts and stops of their events."""
+    bounds = [[[2, 4], [0, 0], [7, 10]], [[1, 2]]]
+    for number, own in enumerate(bounds):
+        with h5py.File(tmp_path / f"{number}.h5", "w") as file:
+            file["signal"] = np.arange(10) + 100 * number
+            file["bounds"] = own
+            table = np.zeros(len(own), [("start", "u4"), ("stop", "u4")])
+            table["start"], table["stop"] = np.array(own)[:, 0] + 1, np.array(own)[:, 1]
+            file["events"] = table
+            file["label"] = np.arange(len(own))
+    return [str(tmp_path / f"{number}.h5") for number in range(2)]
+
+
+EVENTS = [[2, 3], [], [7, 8, 9], [101]]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({"starts": "bounds"}, id="pairs"),
+        pytest.param(
+            {
+                "starts": "events[start]",
+                "stops": "events[stop]",
+                "counts_from": 1,
+                "inclusive": True,
+            },
+            id="members, from 1, inclusive",
+        ),
+    ],
+)
+def test_slices_lie_where_datasets_say(events: list[str], options: dict[str, Any]) -> None:
+    fields = {"x": h5s.Slices("signal", **options), "label": "label"}
+    rows = list(h5s.H5Stream(events, fields))
+    assert [row["x"].tolist() for row in rows] == EVENTS
+    assert [int(row["label"]) for row in rows] == [0, 1, 2, 0]
+
+
+def test_starts_alone_need_a_length(events: list[str]) -> None:
+    fixed = h5s.Slices("signal", 2, starts="bounds")
+    rows = [row["x"].tolist() for row in h5s.H5Stream(events, {"x": fixed}, subset=[0, 3])]
+    assert rows == [[2, 3], [101, 102]]
+    with pytest.raises(h5s.ConfigError, match="or give a length"):
+        len(h5s.H5Stream(events, {"x": h5s.Slices("signal", starts="label")}))
+    with pytest.raises(h5s.ConfigError, match="'bounds' should be a list"):
+        len(h5s.H5Stream(events, {"x": h5s.Slices("signal", starts="label", stops="bounds")}))
+
+
+def test_given_bounds_may_count_from_one(events: list[str]) -> None:
+    options: dict[str, Any] = {"counts_from": 1, "inclusive": True}
+    over_all = h5s.Slices("signal", starts=[1, 11], stops=[2, 11], **options)
+    rows = [row["x"].tolist() for row in h5s.H5Stream(events, {"x": over_all})]
+    assert rows == [[0, 1], [100]]
+    for wrong, said in (({"counts_from": 1}, "with starts"), ({"inclusive": True}, "with stops")):
+        with pytest.raises(h5s.ConfigError, match=said):
+            len(h5s.H5Stream(events, {"x": h5s.Slices("signal", 2, **wrong)}))
+
+
+def test_bounds_outside_the_file_are_refused(events: list[str]) -> None:
+    with h5py.File(events[0], "a") as file:
+        file["bounds"][2] = [7, 11]
+    with pytest.raises(h5s.LayoutError, match="slice 2 goes from 7 to 11"):
+        len(h5s.H5Stream(events, {"x": h5s.Slices("signal", starts="bounds")}))

@@ -1,0 +1,1 @@
+"""Files as public code bases lay them out, streamed and read slowly."""
