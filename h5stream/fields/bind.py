@@ -23,7 +23,7 @@ from h5stream.fields.names import RowNames
 from h5stream.fields.over_files import share_bounds, share_column
 from h5stream.fields.region import RaggedForm, RegionField, SliceForm
 from h5stream.fields.regions import Offsets, Spans
-from h5stream.fields.resolve import FileSlices, Known, MaskSlices, Meaning, Members
+from h5stream.fields.resolve import FileSlices, Known, MaskSlices, Meaning, Members, Sequences
 from h5stream.fields.sliced import (
     Cut,
     Reach,
@@ -36,6 +36,8 @@ from h5stream.fields.sliced import (
 )
 from h5stream.fields.specs import Given, Origin, Picked, Slices
 from h5stream.layout import DatasetLayout, FileLayout, Fingerprint
+from h5stream.layout.names import find_named
+from h5stream.layout.stacked import stacked
 
 __all__ = ["FileFields", "Unbound", "bind", "default_names", "omitted_by_default"]
 
@@ -272,7 +274,7 @@ def bind(files: Sequence[Unbound], missing: Missing = "error") -> tuple[FileFiel
     """
     if missing not in get_args(Missing):
         raise ConfigError(f"missing must be one of {get_args(Missing)}, not {missing!r}")
-    files = [_with_ids(file) for file in _with_fields_of_first(files)]
+    files = [_with_ids(file) for file in _side_by_side(_with_fields_of_first(files))]
     meanings = [file.meanings for file in files]
     check_columns([file.layout.path for file in files], meanings)
     categories = join_categories(meanings)
@@ -495,6 +497,35 @@ def _with_given(files: Sequence[Unbound], bound: Sequence[FileFields]) -> list[F
         found = compute_fields(files[number].specs, {**file.fields, **own}, rows)
         added.append(replace(file, fields=found.fields, rows=found.kept, lacking=found.told))
     return added
+
+
+def _side_by_side(files: Sequence[Unbound]) -> list[Unbound]:
+    """Keep sequences apart that lie beside each other in the chunks of some files only."""
+    found = list(files)
+    for key in files[0].specs:
+        lanes = [_lanes_of(file, key) for file in files]
+        if len(set(lanes)) < 2:
+            continue
+        for number, (file, own) in enumerate(zip(files, lanes, strict=True)):
+            spec = file.specs[key]
+            if own > 1:
+                reason = "its chunks hold parts of several sequences, and those of other files not"
+                base = replace(spec.base, alone=reason)
+                specs = {**found[number].specs, key: replace(spec, base=base)}
+                found[number] = replace(found[number], specs=specs)
+    return found
+
+
+def _lanes_of(file: Unbound, key: str) -> int:
+    """Count the sequences that lie beside each other in what is read."""
+    spec = file.specs[key]
+    if not isinstance(spec, Slices) or not isinstance(spec.base, Sequences):
+        return 1
+    layout = find_named(file.holder(key).layout.datasets, spec.base.base.path)
+    if layout is None or spec.base.axis >= len(layout.shape):
+        return 1
+    stacking = stacked(layout, spec.base.axis).stacking
+    return 1 if stacking is None else stacking.lanes
 
 
 def _with_ids(file: Unbound) -> Unbound:

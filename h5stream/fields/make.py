@@ -430,6 +430,8 @@ def _make_sequences(name: str, spec: Sequences, file: FileLayout, read: Read | N
             f"{layout.file}: {layout.path!r} of shape {layout.shape} has no axis {axis} inside its "
             f"rows; axis= is one of {', '.join(map(str, range(1, n_axes)))}"
         )
+    if spec.alone is not None:
+        layout = replace(layout, indirect=layout.indirect or spec.alone)
     n_rows, view = layout.n_rows, stacked(layout, axis)
     stacking = view.stacking
     assert stacking is not None, "a view of sequences says where they lie"

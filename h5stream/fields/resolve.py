@@ -137,10 +137,13 @@ class Sequences:
         The dataset.
     axis : int
         The axis, counted with the one of the rows.
+    alone : str or None
+        Why sequences must not lie beside each other in what is read; None: they may.
     """
 
     base: Any
     axis: int
+    alone: str | None = None
 
 
 @dataclass(frozen=True)

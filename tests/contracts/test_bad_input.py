@@ -62,7 +62,7 @@ def test_offsets_that_are_no_integers_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("given", [{}, {"offsets": "a", "lengths": "b"}])
 def test_a_ragged_field_needs_offsets_or_lengths(tmp_path: Path, given: dict[str, str]) -> None:
     path = make(tmp_path, ragged([0, 10]))
-    with pytest.raises(h5s.ConfigError, match="needs either offsets or lengths"):
+    with pytest.raises(h5s.ConfigError, match="needs one of offsets, lengths and ends"):
         read_all(path, h5s.Ragged("values", **given))
 
 

@@ -151,3 +151,22 @@ def test_runs_that_are_too_short_are_told(well: Path) -> None:
 def test_axes_that_cannot_be_cut_are_refused(well: Path, window: Any, said: str) -> None:
     with pytest.raises(h5s.ConfigError, match=said):
         len(h5s.H5Stream(well, {"x": window}))
+
+
+@pytest.mark.parametrize("first", ["flat", "odd", "even"])
+def test_files_may_hold_runs_in_chunks_of_their_own(tmp_path: Path, first: str) -> None:
+    kinds: dict[str, Any] = {"flat": None, "odd": (2, 5, 3), "even": (3, 4, 3), "long": (2, 9, 2)}
+    names = [first, *(name for name in kinds if name != first)]
+    data = np.arange(4 * 5 * 9 * 3).reshape(4, 5, 9, 3)
+    for number, name in enumerate(names):
+        with h5py.File(tmp_path / f"{name}.h5", "w") as file:
+            file.create_dataset("x", data=data[number], chunks=kinds[name])
+    paths = [tmp_path / f"{name}.h5" for name in names]
+    window = h5s.Slices("x", 3, axis=1, stride=2)
+    expected = windows_of(data.reshape(20, 9, 3), 1, 3, 2, 1, 0)
+    for options in ({}, {"shuffle": True}):
+        stream = h5s.H5Stream(paths, {"x": window}, output="numpy", batch_size=9, **options)
+        rows = [row for batch in stream for row in batch["x"]]
+        if not options:
+            assert all(map(np.array_equal, rows, expected))
+        assert sorted(row.tobytes() for row in rows) == sorted(row.tobytes() for row in expected)
