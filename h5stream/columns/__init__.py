@@ -8,6 +8,7 @@ shuffled window costs nothing until a batch of it is put together. Nothing here 
 
 from h5stream.columns.algebra import Column, arrays, as_column, concat, own, stack, take
 from h5stream.columns.moments import Moments, merge_moments, moments_of
+from h5stream.columns.patches import Patches
 from h5stream.columns.ragged import Ragged, Text, decode_text, gather
 from h5stream.columns.slices import Padding, Slices
 from h5stream.columns.sparse import DenseRows, Sparse
@@ -17,6 +18,7 @@ __all__ = [
     "DenseRows",
     "Moments",
     "Padding",
+    "Patches",
     "Ragged",
     "Slices",
     "Sparse",

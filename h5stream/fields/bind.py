@@ -22,7 +22,7 @@ from h5stream.fields.meanings import check_columns, join_categories, recoded
 from h5stream.fields.names import RowNames
 from h5stream.fields.over_files import share_bounds, share_column
 from h5stream.fields.region import RaggedForm, RegionField, SliceForm
-from h5stream.fields.regions import Offsets, Spans
+from h5stream.fields.regions import Grid, Offsets, Spans
 from h5stream.fields.resolve import FileSlices, Known, MaskSlices, Meaning, Members, Sequences
 from h5stream.fields.sliced import (
     Cut,
@@ -408,6 +408,7 @@ def _bind_one(
             for key, field in fields.items()
         }
     _check_lengths(file, fields)
+    _check_grids(path, fields)
     if not fields:
         raise ConfigError(
             f"{path}: {next(iter(specs))!r} does not tell how many rows there are; ask for a field "
@@ -466,6 +467,21 @@ def _check_lengths(file: Unbound, fields: Mapping[str, Field]) -> None:
             f"{file.layout.path}: the fields have unequal numbers of rows: {found}; choose fields "
             f"that share the sample axis{_advice_for(lengths)}"
         )
+
+
+def _check_grids(path: str, fields: Mapping[str, Field]) -> None:
+    """Check that patches of all fields begin at the same places."""
+    grids: dict[str, list[list[int]]] = {}
+    for key, made in fields.items():
+        if isinstance(made, RegionField) and isinstance(made.regions, Grid):
+            grids[key] = [some.tolist() for some in made.regions.places if len(some) > 1]
+    for key, found in grids.items():
+        first = next(iter(grids))
+        if found != grids[first]:
+            raise ConfigError(
+                f"{path}: patches of {first!r} and {key!r} begin at different places; volumes of "
+                "one stream have the same size along the axes of the patches"
+            )
 
 
 def _advice_for(lengths: Mapping[str, int]) -> str:

@@ -22,14 +22,15 @@ from h5stream.fields.region import (
     Elements,
     Form,
     LaneForm,
+    PatchForm,
     RaggedForm,
     RegionField,
     SliceForm,
     SparseForm,
 )
-from h5stream.fields.regions import Bounds, Offsets, Regions, Spans
+from h5stream.fields.regions import Bounds, Grid, Offsets, Regions, Spans
 from h5stream.fields.resolve import Chosen, Known, Members, Sequences, index_of
-from h5stream.fields.specs import Casting, Dense, Picked, Ragged, Sparse, Vlen
+from h5stream.fields.specs import Casting, Dense, Patches, Picked, Ragged, Sparse, Vlen
 from h5stream.fields.vlen import VlenField, checked_descriptors, expected_places
 from h5stream.layout import DatasetLayout, FileLayout, Packing
 from h5stream.layout.names import split_members
@@ -448,6 +449,55 @@ def _make_sequences(name: str, spec: Sequences, file: FileLayout, read: Read | N
     return RegionField(name, (Elements((elements,)),), regions, form)
 
 
+def _make_patches(name: str, spec: Patches, file: FileLayout, read: Read | None) -> RegionField:
+    whole = _make_dense(name, spec.base, file, read)
+    layout, n_axes = whole.layout, len(whole.layout.shape)
+    axes = _patch_axes(spec, layout)
+    stride = spec.shape if spec.stride is None else spec.stride
+    if len(stride) != len(axes) or not all(_is_count(size) for size in (*spec.shape, *stride)):
+        raise ConfigError(
+            f"field {name!r}: shape and stride of patches are positive whole numbers, one for each "
+            f"of {len(axes)} axes, not {spec.shape!r} and {stride!r}"
+        )
+    first = axes[0]
+    order = [first, *(axis for axis in range(n_axes) if axis != first)]
+    extent = dict(zip(axes, spec.shape, strict=True))
+    steps = dict(zip(axes, stride, strict=True))
+    sizes = [extent.get(axis, layout.shape[axis]) for axis in order]
+    places = [
+        _places(layout.shape[axis], size, steps.get(axis, size), spec.cover)
+        for axis, size in zip(order, sizes, strict=True)
+    ]
+    elements = replace(whole, layout=layout.along(first))
+    form = PatchForm(sizes[0], extent=tuple(sizes), axis=first)
+    return RegionField(name, (Elements((elements,)),), Grid(tuple(places), sizes[0]), form)
+
+
+def _patch_axes(spec: Patches, layout: DatasetLayout) -> tuple[int, ...]:
+    n_axes = len(layout.shape)
+    axes = range(n_axes)[-len(spec.shape) :] if spec.axes is None else spec.axes
+    known = [axis % n_axes for axis in axes if -n_axes <= axis < n_axes]
+    if len(known) != len(spec.shape) or sorted(set(known)) != known or n_axes < 2:
+        raise ConfigError(
+            f"{layout.file}: {layout.path!r} of shape {layout.shape} has no patches of shape "
+            f"{spec.shape!r} along axes {tuple(axes)}; axes are different ones, in order, one for "
+            "each number of the shape"
+        )
+    return tuple(known)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and bool(value > 0)
+
+
+def _places(size: int, length: int, step: int, cover: bool) -> np.ndarray:
+    """List where patches begin along an axis."""
+    places = np.arange(0, size - length + 1, step, dtype=np.int64)
+    if cover and len(places) and places[-1] + length < size:
+        places = np.append(places, size - length)
+    return places
+
+
 def _beside(spec: Sequences, layout: DatasetLayout, lanes: int) -> tuple[Any, ...]:
     """Say which part of the elements of sequences is wanted."""
     what = f"{layout.file}: {layout.path!r}"
@@ -526,4 +576,5 @@ _MAKERS: dict[type, Callable[..., Field]] = {
     Known: _make_known,
     Chosen: _make_chosen,
     Sequences: _make_sequences,
+    Patches: _make_patches,
 }

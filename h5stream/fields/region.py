@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from h5stream.columns import Column, DenseRows, Padding, Ragged, Slices, Sparse
+from h5stream.columns import Column, DenseRows, Padding, Patches, Ragged, Slices, Sparse
 from h5stream.fields.dense import DenseField
 from h5stream.fields.field import ColumnType, Field, digest_of
-from h5stream.fields.regions import Regions, Steps
+from h5stream.fields.regions import Grid, Regions, Steps
 from h5stream.layout import DatasetLayout
 from h5stream.plan.row_chunks import rows_per_row_chunk
 
@@ -21,6 +22,7 @@ __all__ = [
     "Elements",
     "Form",
     "LaneForm",
+    "PatchForm",
     "RaggedForm",
     "RegionField",
     "SliceForm",
@@ -240,6 +242,40 @@ class LaneForm(SliceForm):
             limits=limits,
             padding=self.padding or "constant",
         )
+
+
+@dataclass(frozen=True)
+class PatchForm(SliceForm):
+    """Boxes of volumes, which may differ in size from file to file.
+
+    Parameters
+    ----------
+    extent : tuple of int
+        Size of a box along all axes of the elements.
+    axis : int
+        Where the axis of the elements stands in a row.
+    """
+
+    extent: tuple[int, ...] = ()
+    axis: int = 0
+
+    def column_type(self, parts: tuple[Elements, ...]) -> ColumnType:
+        """Dense."""
+        first, *others = self.extent
+        shape = (*others[: self.axis], first, *others[self.axis :])
+        return ColumnType("dense", parts[0].first.dtype, shape)
+
+    def place(self, regions: Regions, rows: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Return starts, and corners along the other axes."""
+        assert isinstance(regions, Grid), "patches lie on a grid"
+        return at, *regions.corners(rows)
+
+    def cut(
+        self, volumes: Sequence[np.ndarray], which: np.ndarray, placed: tuple[np.ndarray, ...]
+    ) -> Column:
+        """Make the column."""
+        start, *corners = placed
+        return Patches(volumes, which, start, np.stack(corners, 1), self.extent, self.axis)
 
 
 @dataclass(frozen=True)

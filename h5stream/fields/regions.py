@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
-__all__ = ["Bounds", "Offsets", "Regions", "Spans", "Steps"]
+__all__ = ["Bounds", "Grid", "Offsets", "Regions", "Spans", "Steps"]
 
 
 class Regions(ABC):
@@ -88,6 +88,43 @@ class Bounds(Regions):
 
 class Spans(Bounds):
     """Ranges of elements, each of a sequence of its own."""
+
+
+@dataclass(frozen=True, eq=False)
+class Grid(Regions):
+    """Boxes at the points of a grid, the last axis first to change.
+
+    Parameters
+    ----------
+    places : tuple of numpy.ndarray
+        int64, increasing, for each axis: where boxes begin.
+    length : int
+        Elements of a box along axis 0.
+    """
+
+    places: tuple[np.ndarray, ...]
+    length: int
+
+    def __len__(self) -> int:
+        return int(np.prod([len(some) for some in self.places]))
+
+    def _points(self, rows: np.ndarray) -> tuple[np.ndarray, ...]:
+        at = np.unravel_index(rows, tuple(map(len, self.places)))
+        return tuple(some[own] for some, own in zip(self.places, at, strict=True))
+
+    def of(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Look up where boxes begin along axis 0."""
+        start = self._points(rows)[0]
+        return start, start + self.length
+
+    def corners(self, rows: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Return where boxes begin along each of the other axes."""
+        return self._points(rows)[1:]
+
+    def first_at(self, elements: np.ndarray) -> np.ndarray:
+        """Search the places along axis 0."""
+        each = len(self) // max(1, len(self.places[0]))
+        return np.searchsorted(self.places[0], elements) * each
 
 
 @dataclass(frozen=True, eq=False)

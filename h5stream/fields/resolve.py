@@ -22,6 +22,7 @@ from h5stream.fields.specs import (
     Grouped,
     Mask,
     Origin,
+    Patches,
     Picked,
     Ragged,
     Shape,
@@ -262,6 +263,8 @@ def _resolve(file: Any, spec: Any) -> Any:
         return replace(spec, base=_sequences_of(spec, _resolve(file, spec.base)))
     if isinstance(spec, Slices) and isinstance(spec.starts, str):
         spec = _bounds_of(file, spec)
+    if isinstance(spec, Patches):
+        return _patches_of(spec, _resolve(file, spec.base))
     if isinstance(spec, Slices | Picked):
         return replace(spec, base=_resolve(file, spec.base))
     if isinstance(spec, Mask):
@@ -332,6 +335,15 @@ def _bounds_of(file: Any, spec: Slices) -> FileSlices:
 
 def _are_integers(values: Any) -> bool:
     return getattr(values, "ndim", 0) == 1 and values.dtype.kind in "iu"
+
+
+def _patches_of(spec: Patches, base: Any) -> Patches:
+    plain = isinstance(base, Dense) and not base.axis and base.inner is None and base.n_rows is None
+    if not plain:
+        raise ConfigError(
+            "patches are cut from one dataset, whole: its path, or Dense(path, dtype=...)"
+        )
+    return replace(spec, base=base)
 
 
 def _mask_of(spec: Mask, slices: Any) -> MaskSlices:
@@ -460,7 +472,7 @@ def names_of(spec: Any) -> list[str]:
         return [f"{spec.path}/{name}" for name in ("data", "indices", "indptr")]
     if isinstance(spec, Members):
         return list(spec.paths)
-    if isinstance(spec, Slices | Picked | Chosen | Sequences):
+    if isinstance(spec, Slices | Picked | Chosen | Sequences | Patches):
         return names_of(spec.base)
     if isinstance(spec, Given | Known | PerFile | Origin):
         return []
@@ -502,6 +514,9 @@ def _resolve_known(spec: Any, datasets: Mapping[str, DatasetLayout]) -> Any:
         return base and replace(spec, base=_sequences_of(spec, base))
     if isinstance(spec, Slices) and isinstance(spec.starts, str):
         return None
+    if isinstance(spec, Patches):
+        base = _resolve_known(spec.base, datasets)
+        return base and _patches_of(spec, base)
     if isinstance(spec, Slices | Picked):
         base = _resolve_known(spec.base, datasets)
         return base and replace(spec, base=base)

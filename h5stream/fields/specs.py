@@ -23,6 +23,7 @@ __all__ = [
     "Grouped",
     "Mask",
     "Origin",
+    "Patches",
     "Picked",
     "Ragged",
     "Shape",
@@ -528,6 +529,40 @@ class Table:
     by: Any = None
 
 
+@dataclass(frozen=True)
+class Patches:
+    """Rows are boxes of a volume, one volume a file, which may overlap.
+
+    Parameters
+    ----------
+    base : str or Dense
+        The dataset of the volume.
+    shape : tuple of int
+        Of a patch, along `axes`; the other axes are whole.
+    stride : tuple of int, or None
+        From one patch to the next along each axis; None: as long as a patch.
+    axes : tuple of int or None
+        Along which patches are cut; None: the last ones.
+    cover : bool
+        Where strides leave a rest, one more patch ends where the volume does; if not, the rest is
+        left out.
+
+    Examples
+    --------
+    >>> import h5stream as h5s
+    >>> patch = h5s.Patches("noy", (6, 20, 50), stride=(3, 10, 50))
+    >>> stream = h5s.H5Stream(h5s.example_file("climate"), {"x": patch}, shuffle=True)
+    >>> len(stream), next(iter(stream))["x"].shape
+    (12, torch.Size([6, 20, 50]))
+    """
+
+    base: Any
+    shape: tuple[int, ...]
+    stride: tuple[int, ...] | None = None
+    axes: tuple[int, ...] | None = None
+    cover: bool = False
+
+
 FieldSpec = (
     Dense
     | Vlen
@@ -543,5 +578,6 @@ FieldSpec = (
     | Origin
     | Table
     | Mask
+    | Patches
 )
 """Any of them."""

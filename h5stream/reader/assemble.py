@@ -29,7 +29,7 @@ from h5stream.fields import (
     RepeatedField,
     VlenField,
 )
-from h5stream.fields.region import SliceForm, SparseForm
+from h5stream.fields.region import Form, PatchForm, SliceForm, SparseForm
 from h5stream.plan import Cover, cover_ranges
 from h5stream.reader.asking import Job
 from h5stream.reader.datasets import DatasetReads
@@ -88,7 +88,8 @@ def group_names(files: Iterable[Mapping[str, Field]]) -> list[tuple[str, ...]]:
 
 
 def _is_sliced(field_: Field) -> TypeGuard[RegionField]:
-    return isinstance(field_, RegionField) and isinstance(field_.form, SliceForm)
+    form = field_.form if isinstance(field_, RegionField) else None
+    return isinstance(form, SliceForm) and not isinstance(form, PatchForm)
 
 
 class Assembler:
@@ -126,6 +127,8 @@ class Assembler:
             return self._repeated(names[0], rows, order)
         if all(issubclass(kind, MemoryField) for kind in kinds):
             return self._given(names[0], rows, order)
+        if all(isinstance(_form_of(part, names[0]), PatchForm) for part in rows):
+            return self._patches(names[0], rows, order)
         if VlenField in kinds:
             return self._vlen(names[0], rows, order)
         return self._regions(names, rows, order)
@@ -156,6 +159,26 @@ class Assembler:
         values = concat([field_.values for field_ in different])
         column = Slices(values, at, None) if isinstance(values, np.ndarray) else values[at]
         return Planned({name: column})
+
+    def _patches(self, name: str, rows: list[Rows], order: np.ndarray | None) -> Planned:
+        """Read the volumes of files, as far as patches reach, each into memory of its own."""
+        volumes: list[np.ndarray] = []
+        jobs: list[Job] = []
+        placed: list[tuple[np.ndarray, ...]] = []
+        for number, part in enumerate(rows):
+            field_ = _as_region(part.file, name)
+            (sequence,) = field_.parts
+            cover = cover_ranges(*field_.regions.of(part.rows))
+            first = sequence.first
+            volumes.append(self._pool.array((cover.size, *first.row_shape), first.dtype))
+            spans = (cover.start, cover.stop, cover.dest)
+            jobs += self._reads.part_jobs(part.file.fingerprints, sequence, spans, volumes[-1])
+            which = np.full(len(part.rows), number)
+            placed.append((which, *field_.form.place(field_.regions, part.rows, cover.at)))
+        form = _form_of(rows[0], name)
+        assert isinstance(form, PatchForm), "files agree on fields"
+        which, *others = _arranged(placed, rows, order)
+        return Planned({name: form.cut(volumes, which, tuple(others))}, jobs)
 
     def _regions(
         self, names: tuple[str, ...], rows: list[Rows], order: np.ndarray | None
@@ -236,6 +259,11 @@ def _as_ragged(field_: Field) -> Ragged:
 
 def _copy_values(column: Ragged, out: np.ndarray, _scratch: Scratch) -> None:
     out[...] = column.values
+
+
+def _form_of(part: Rows, name: str) -> Form | None:
+    field_ = part.file.fields[name]
+    return field_.form if isinstance(field_, RegionField) else None
 
 
 def _as_repeated(file: FileFields, name: str) -> RepeatedField:

@@ -259,6 +259,17 @@ def _bounds(file: h5py.File) -> None:
     file["bounds"] = np.stack([STARTS, STOPS], 1)
 
 
+VOLUME = RNG.integers(0, 999, (2, 11, 12, 10)).astype("f4")
+
+
+def _volume(file: h5py.File) -> None:
+    file.create_dataset("raw", data=VOLUME, chunks=(1, 4, 5, 10), compression="gzip")
+    file["label"] = VOLUME[0]
+
+
+CORNERS = [(z, y, x) for z in (0, 3, 6) for y in (0, 4, 8) for x in (0, 3, 6)]
+
+
 EPISODES = [row for row in ROWS if len(row)]
 
 
@@ -465,5 +476,17 @@ KINDS = [
         _bounds,
         h5s.Slices("signal", starts="bounds", inclusive=True),
         [SIGNAL[a : b + 1] for a, b in zip(STARTS, STOPS, strict=True)],
+    ),
+    Kind(
+        "patches of volumes with channels",
+        _volume,
+        h5s.Patches("raw", (4, 4, 3), stride=(3, 4, 3)),
+        [VOLUME[:, z : z + 4, y : y + 4, x : x + 3] for z, y, x in CORNERS],
+    ),
+    Kind(
+        "patches of volumes, contiguous",
+        _volume,
+        h5s.Patches(h5s.Dense("label", dtype="f8"), (4, 4, 3), stride=(3, 4, 3)),
+        [VOLUME[0, z : z + 4, y : y + 4, x : x + 3].astype("f8") for z, y, x in CORNERS],
     ),
 ]

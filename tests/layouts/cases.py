@@ -511,6 +511,28 @@ def _rows_of_captioning() -> Iterator[Row]:
             yield {"image": file["images"][at], "captions": file["labels"][first:last]}
 
 
+def _unet(rng: np.random.Generator) -> None:
+    for number, size in enumerate([(6, 9, 8), (8, 8, 10)]):
+        with h5py.File(f"sample_{number}.h5", "w") as file:
+            file.create_dataset("raw", data=rng.random(size).astype("f4"), chunks=(2, 3, 4))
+            file["label"] = rng.integers(0, 3, size)
+
+
+def _rows_of_unet() -> Iterator[Row]:
+    for number in range(2):
+        with h5py.File(f"sample_{number}.h5") as file:
+            starts = []
+            for size in file["raw"].shape:
+                starts.append(list(range(0, size - 4 + 1, 3)))
+                if starts[-1][-1] + 4 < size:
+                    starts[-1].append(size - 4)
+            for z in starts[0]:
+                for y in starts[1]:
+                    for x in starts[2]:
+                        box = np.s_[z : z + 4, y : y + 4, x : x + 4]
+                        yield {"raw": file["raw"][box], "label": file["label"][box]}
+
+
 CASES = [
     Case(
         "The Well",
@@ -774,5 +796,15 @@ CASES = [
 }""",
         _captioning,
         _rows_of_captioning,
+    ),
+    Case(
+        "pytorch-3dunet",
+        "a volume a file: `raw`, `label` (z, y, x), which differ in size",
+        """"sample_*.h5", {
+    "raw": h5s.Patches("raw", (4, 4, 4), stride=(3, 3, 3), cover=True),
+    "label": h5s.Patches("label", (4, 4, 4), stride=(3, 3, 3), cover=True),
+}""",
+        _unet,
+        _rows_of_unet,
     ),
 ]
