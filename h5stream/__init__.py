@@ -16,6 +16,7 @@ from h5stream.errors import (
 )
 from h5stream.explain import Explanation
 from h5stream.fields import (
+    Concat,
     Constant,
     Dense,
     Given,
@@ -44,6 +45,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Block",
+    "Concat",
     "ConfigError",
     "Constant",
     "Dataset",

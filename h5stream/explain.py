@@ -353,7 +353,8 @@ def _layout_advice(catalog: Catalog, reports: Sequence[FieldReport]) -> Iterator
                 f"{layout.chunk_rows} rows are larger than what is read together; a larger "
                 "buffer_size, or smaller chunks, would help"
             )
-        if layout.chunks and layout.chunks_per_chunk_row > 8:
+        as_stored = layout.stacking is None and layout.inner is None
+        if layout.chunks and layout.chunks_per_chunk_row > 8 and as_stored:
             yield (
                 f"{report.name!r} is cut into {layout.chunks_per_chunk_row} chunks across each "
                 f"row; chunks of whole rows, like {_better_chunks(layout)}, decode faster"

@@ -32,6 +32,7 @@ from h5stream.fields.resolve import (
     resolve_known,
 )
 from h5stream.fields.specs import (
+    Concat,
     Constant,
     Dense,
     FieldSpec,
@@ -57,6 +58,7 @@ __all__ = [
     "Asked",
     "Chosen",
     "ColumnType",
+    "Concat",
     "Constant",
     "Dense",
     "DenseField",

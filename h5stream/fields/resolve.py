@@ -15,6 +15,7 @@ from h5stream.columns import stack
 from h5stream.errors import ConfigError
 from h5stream.fields.specs import (
     Casting,
+    Concat,
     Constant,
     Dense,
     FieldSpec,
@@ -55,6 +56,7 @@ __all__ = [
     "Members",
     "PerFile",
     "Sequences",
+    "SingleSlices",
     "index_of",
     "keys_of",
     "names_of",
@@ -210,6 +212,11 @@ class MaskSlices(Slices):
 
 
 @dataclass(frozen=True)
+class SingleSlices(Slices):
+    """Slices of one element, which is the row itself."""
+
+
+@dataclass(frozen=True)
 class FileSlices(Slices):
     """Slices whose explicit bounds count the elements of one file."""
 
@@ -265,6 +272,8 @@ def _resolve(file: Any, spec: Any) -> Any:
         spec = _bounds_of(file, spec)
     if isinstance(spec, Patches):
         return _patches_of(spec, _resolve(file, spec.base))
+    if isinstance(spec, Concat):
+        return _concat_of(_resolve(file, _grouped(spec)))
     if isinstance(spec, Slices | Picked):
         return replace(spec, base=_resolve(file, spec.base))
     if isinstance(spec, Mask):
@@ -344,6 +353,19 @@ def _patches_of(spec: Patches, base: Any) -> Patches:
             "patches are cut from one dataset, whole: its path, or Dense(path, dtype=...)"
         )
     return replace(spec, base=base)
+
+
+def _grouped(spec: Concat) -> Grouped:
+    base = Grouped(spec.base) if isinstance(spec.base, str) else spec.base
+    if not isinstance(base, Grouped) or base.attribute is not None:
+        raise ConfigError(
+            f"Concat() takes a pattern, or Grouped(pattern, ...) of datasets, not {spec.base!r:.80}"
+        )
+    return base
+
+
+def _concat_of(base: Any) -> SingleSlices:
+    return SingleSlices(base, 1)
 
 
 def _mask_of(spec: Mask, slices: Any) -> MaskSlices:
@@ -526,7 +548,7 @@ def _resolve_known(spec: Any, datasets: Mapping[str, DatasetLayout]) -> Any:
     if isinstance(spec, Whole):
         known = find_named(datasets, spec.path)
         return _members_of(spec, (spec.path,)) if known is not None and known.shape else None
-    of_file = isinstance(spec, Grouped | Constant | Shape | Table)
+    of_file = isinstance(spec, Grouped | Constant | Shape | Table | Concat)
     if of_file or (isinstance(spec, Sparse) and spec.n_columns is None):
         return None
     return spec

@@ -31,6 +31,7 @@ from h5stream.fields.region import (
     SparseForm,
 )
 from h5stream.fields.regions import Bounds, Steps
+from h5stream.fields.resolve import SingleSlices
 from h5stream.fields.specs import Slices
 
 __all__ = [
@@ -248,7 +249,8 @@ def _form(base: Field, spec: Slices, padding: Padding | None = None) -> SliceFor
     """Say what a slice is made of; sequences may lie beside each other."""
     if isinstance(base, RegionField) and isinstance(base.form, LaneForm):
         return LaneForm(spec.length, spec.step, padding, lanes=base.form.lanes)
-    return SliceForm(spec.length, spec.step, padding)
+    length = None if isinstance(spec, SingleSlices) else spec.length
+    return SliceForm(length, spec.step, padding)
 
 
 def _sequences(base: Field) -> tuple[tuple[Elements, ...], np.ndarray, np.ndarray]:

@@ -16,6 +16,7 @@ from h5stream.columns import Padding
 
 __all__ = [
     "Casting",
+    "Concat",
     "Constant",
     "Dense",
     "FieldSpec",
@@ -300,6 +301,33 @@ class Slices:
 
 
 @dataclass(frozen=True)
+class Concat:
+    """Rows of several datasets, one dataset after the other.
+
+    Fields of one stream are joined by what the ``*`` stands for, as with `Grouped`, and must have
+    as many rows in each dataset. A field with one row a dataset, such as an attribute of `Grouped`,
+    is repeated for each of its rows, and ``Origin("group")`` names it.
+
+    Parameters
+    ----------
+    base : str or Grouped
+        The datasets: a pattern with ``*``, or `Grouped` with options.
+
+    Examples
+    --------
+    >>> import h5py, h5stream as h5s, pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "buckets.h5"
+    >>> with h5py.File(path, "w") as file:
+    ...     file["data/bucket0"], file["data/bucket1"] = [[1, 2]], [[3, 4], [5, 6]]
+    >>> fields = {"x": h5s.Concat("data/bucket*"), "bucket": h5s.Origin("group")}
+    >>> [(row["x"].tolist(), row["bucket"]) for row in h5s.H5Stream(path, fields)]
+    [([1, 2], 'bucket0'), ([3, 4], 'bucket1'), ([5, 6], 'bucket1')]
+    """
+
+    base: Any
+
+
+@dataclass(frozen=True)
 class Mask:
     """Which elements of slices lie in their sequence: True, and False where they are padded.
 
@@ -579,5 +607,6 @@ FieldSpec = (
     | Table
     | Mask
     | Patches
+    | Concat
 )
 """Any of them."""

@@ -489,4 +489,11 @@ KINDS = [
         h5s.Patches(h5s.Dense("label", dtype="f8"), (4, 4, 3), stride=(3, 4, 3)),
         [VOLUME[0, z : z + 4, y : y + 4, x : x + 3].astype("f8") for z, y, x in CORNERS],
     ),
+    Kind(
+        "rows of several datasets",
+        _grouped(True),
+        h5s.Concat("demo_*/x"),
+        list(np.concatenate(TRAJECTORIES)),
+        beside={"demo": h5s.Origin("group")},
+    ),
 ]

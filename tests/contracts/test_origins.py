@@ -137,3 +137,36 @@ def test_a_type_is_asked_of_attributes_of_groups_too(tmp_path: Path) -> None:
     k = h5s.Grouped("m_*", attribute="k", dtype="f4")
     rows = h5s.H5Stream(path, {"x": h5s.Grouped("m_*/x"), "k": k}, output="numpy")
     assert [row["k"].dtype for row in rows] == [np.float32, np.float32]
+
+
+def test_rows_of_several_datasets_follow_each_other(tmp_path: Path) -> None:
+    buckets = {0: 3, 2: 1, 10: 2}
+    datasets = {f"data__bucket{n}": np.full((size, 4), n) for n, size in buckets.items()}
+    labels = {f"label__bucket{n}": np.arange(size) + 10 * n for n, size in buckets.items()}
+    path = write(tmp_path / "a.h5", **datasets, **labels)
+    with h5py.File(path, "a") as file:
+        for number in buckets:
+            file[f"data/bucket{number}"].attrs["rate"] = number
+    fields = {
+        "x": h5s.Concat("data/bucket*"),
+        "label": h5s.Concat(h5s.Grouped("label/*", dtype="f4")),
+        "rate": h5s.Grouped("data/bucket*", attribute="rate"),
+        "bucket": h5s.Origin("group"),
+    }
+    rows = list(h5s.H5Stream(path, fields, output="numpy"))
+    told = [(int(row["x"][0]), float(row["label"]), int(row["rate"])) for row in rows]
+    assert told == [(0, 0, 0), (0, 1, 0), (0, 2, 0), (2, 20, 2), (10, 100, 10), (10, 101, 10)]
+    assert [row["bucket"] for row in rows] == [f"bucket{n}" for n, _label, _rate in told]
+    with h5py.File(path, "a") as file:
+        del file["label/bucket2"]
+        file["label/bucket2"] = [1, 2]
+    with pytest.raises(h5s.ConfigError, match="unequal numbers of rows"):
+        len(h5s.H5Stream(path, fields))
+
+
+def test_rows_of_several_datasets_are_named_by_a_pattern(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.h5", x__a=[1, 2], x__b=[[1, 2]])
+    with pytest.raises(h5s.ConfigError, match="takes a pattern"):
+        len(h5s.H5Stream(path, {"x": h5s.Concat(h5s.Dense("x/a"))}))
+    with pytest.raises(h5s.ConfigError, match="must agree but in length"):
+        len(h5s.H5Stream(path, {"x": h5s.Concat("x/*")}))
