@@ -147,12 +147,12 @@ def keyed(field: str, table: Table, columns: Mapping[str, Any] | None, *, as_rea
 
 def _as_values(field: str, values: Any) -> Column:
     """Accept numbers, strings, and lists of numbers."""
+    if not len(values):
+        raise ConfigError(f"field {field!r}: the table has no rows")
     array = np.asarray(values) if not isinstance(values, list) else None
     if array is not None and array.dtype.kind in "biufc":
         return array
     rows = list(values) if array is None else array.tolist()
-    if not rows:
-        raise ConfigError(f"field {field!r}: the table has no rows")
     if len({isinstance(row, str) for row in rows}) > 1 or any(row is None for row in rows):
         raise ConfigError(
             f"field {field!r}: the table has text beside numbers or missing values; fill them, "

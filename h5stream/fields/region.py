@@ -259,6 +259,11 @@ class PatchForm(SliceForm):
     extent: tuple[int, ...] = ()
     axis: int = 0
 
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """Along which axis patches are cut first."""
+        return (self.axis,)
+
     def column_type(self, parts: tuple[Elements, ...]) -> ColumnType:
         """Dense."""
         first, *others = self.extent
@@ -360,8 +365,9 @@ class RegionField(Field):
         """Paths, type and form."""
         paths = tuple(part.first.layout.path for part in self.parts)
         kind = (str(self.column), type(self.regions).__name__)
-        inner = self.parts[0].first.inner
-        part = () if inner is None else (self.parts[0].first.layout.key[1], repr(inner))
+        inner, layout = self.parts[0].first.inner, self.parts[0].first.layout
+        whole = inner is None and layout.stacking is None
+        part = () if whole else (layout.key[1], repr(inner))
         return self.name, paths, *kind, *self.form.identity, *part
 
     @cached_property

@@ -19,7 +19,7 @@ from h5stream.fetch.redact import public_url
 from h5stream.fetch.store import PieceStore
 from h5stream.fields import Asked, FieldSpec, Missing, Subset, WindowRows
 from h5stream.pipes.stage import Items, Stage
-from h5stream.reader import Catalog, choose_rows, open_catalog
+from h5stream.reader import ROW_NUMBERS, Catalog, choose_rows, open_catalog
 from h5stream.reader.catalog import Sources
 
 __all__ = ["LayoutOption", "OpenFiles"]
@@ -113,6 +113,11 @@ class OpenFiles(Stage):
                     partial(self._open_field, whole),
                     keep_order=self.keep_order,
                 )
+                if self.numbers and ROW_NUMBERS in chosen.columns:
+                    raise ConfigError(
+                        f"{ROW_NUMBERS!r} is what transform() calls the numbers of rows; give the "
+                        "field another name: fields={name: path}"
+                    )
                 self._catalog = replace(chosen, numbered=self.numbers)
                 self._asked += self.access.asked - before
             return self._catalog

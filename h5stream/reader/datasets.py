@@ -125,7 +125,11 @@ class DatasetReads:
         direct = self._routes[layout.key].direct and layout.storage is Storage.CONTIGUOUS
         if not direct or field.members or layout.byte_offset is None:
             return -1
-        alike = (layout.file, layout.dtype) == (first.layout.file, first.layout.dtype)
+        kind, expected = (
+            (each.layout.file, each.layout.dtype, each.layout.row_shape, each.inner)
+            for each in (field, first)
+        )
+        alike = kind == expected
         return layout.byte_offset if alike and field.packing == first.packing else -1
 
     def _raw_jobs(

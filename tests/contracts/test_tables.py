@@ -177,6 +177,11 @@ def test_rows_that_are_left_out_do_not_count(slides: list[str]) -> None:
             h5s.Table({"a": 2}, by=h5s.Dense("features")), "or by a field in memory", id="stream"
         ),
         pytest.param(h5s.Table({"a": None}, by="patch"), "missing values", id="None"),
+        pytest.param(
+            h5s.Table({"id": [], "y": np.zeros(0)}, "y", key="id", by="patch"),
+            "no rows",
+            id="empty",
+        ),
         pytest.param(h5s.Table(7, "a", key="b", by="patch"), "a data frame, or a", id="no table"),
     ],
 )

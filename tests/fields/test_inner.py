@@ -183,3 +183,15 @@ def test_parts_that_rows_do_not_have_are_refused(fields: Path, inner: Any, said:
 def test_what_is_flattened_has_no_part(fields: Path) -> None:
     with pytest.raises(h5s.ConfigError, match="what is flattened"):
         len(h5s.H5Stream(fields, {"x": h5s.Whole("flat", flat=True, inner=0)}))
+
+
+def test_datasets_of_groups_may_differ_in_what_is_left_out(tmp_path: Path) -> None:
+    widths = [5, 7, 4, 5]
+    data = [np.arange(3 * width).reshape(3, width) + 100 * n for n, width in enumerate(widths)]
+    with h5py.File(tmp_path / "g.h5", "w") as file:
+        for number, values in enumerate(data):
+            file[f"run_{number}/x"] = values
+    fields = {"x": h5s.Grouped("run_*/x", inner=[2, -1])}
+    rows = list(h5s.H5Stream(tmp_path / "g.h5", fields, output="numpy"))
+    for row, values in zip(rows, data, strict=True):
+        assert np.array_equal(row["x"], values[:, [2, -1]])

@@ -214,3 +214,10 @@ def test_seeds_of_rows_are_those_of_splitmix() -> None:
     for seed, epoch in ((0, 0), (2**64 - 1, 2**40)):
         expected = [mixed(mixed(mixed(seed) ^ epoch) ^ row) for row in range(50)]
         assert row_seeds(np.arange(50), seed=seed, epoch=epoch).tolist() == expected
+
+
+def test_a_field_may_not_be_called_as_the_numbers_of_rows(path: str) -> None:
+    stream = h5s.H5Stream(path, {"_row": "x"}, transform=dict)
+    with pytest.raises(h5s.ConfigError, match="give the field another name"):
+        len(stream)
+    assert len(h5s.H5Stream(path, {"_row": "x"})) == N
