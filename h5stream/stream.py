@@ -86,8 +86,9 @@ class H5Stream(Pipe):
     convention_options : mapping, optional
         Options of the convention, such as ``{"sampling": "coo"}`` for h5torch.
     missing : {"error", "drop"}
-        What to do with a group that lacks one of the fields, where fields come from groups: raise
-        an error that names it, or leave such groups out, which `explain()` tells.
+        What to do with a group that lacks one of the fields, where fields come from groups, and
+        with a row whose key a `Table` does not have: raise an error that names it, or leave it out,
+        which `explain()` tells.
     storage_options : mapping or None
         Credentials and other options of a remote file system, as fsspec takes them.
     requests : int or None

@@ -178,8 +178,10 @@ def _told(
 
 
 def _converted(key: str, spec: PerFile, path: str) -> Any:
-    if spec.dtype is None or not isinstance(spec.column, np.ndarray):
+    if spec.dtype is None:
         return spec.column
+    if not isinstance(spec.column, np.ndarray):
+        raise ConfigError(f"{path}: field {key!r} is text, and cannot become {spec.dtype}")
     return converted(key, spec.column, spec, path)
 
 

@@ -339,7 +339,10 @@ def _make_members(name: str, spec: Members, file: FileLayout, read: Read | None)
             f"{lengthy.file}: {lengthy.path!r} has elements of variable length, and one dataset a "
             "row can only hold elements of fixed length; store them as one dataset of all rows"
         )
-    datasets = tuple(_make_member(name, spec, layout) for layout in layouts)
+    datasets = tuple(
+        _make_member(name, spec, layout, _members(path, file.datasets[path]))
+        for path, layout in zip(spec.paths, layouts, strict=True)
+    )
     first = datasets[0]
     for field in datasets:
         if (field.dtype, field.row_shape) != (first.dtype, first.row_shape):
@@ -370,10 +373,12 @@ def _some_elements(name: str, bounds: np.ndarray, wanted: Any) -> Spans:
     return Spans(bounds[:-1] + first, bounds[:-1] + first + [len(some) for some in chosen])
 
 
-def _make_member(name: str, spec: Members, layout: DatasetLayout) -> DenseField:
+def _make_member(
+    name: str, spec: Members, layout: DatasetLayout, members: tuple[str, ...]
+) -> DenseField:
     packing = _packing(spec, layout)
     layout, inner = (layout, None) if spec.inner is None else crop(layout, spec.inner)
-    return DenseField(name, layout, (), _dtype(spec), _casting(spec), packing, inner)
+    return DenseField(name, layout, members, _dtype(spec), _casting(spec), packing, inner)
 
 
 def _scalar(layout: DatasetLayout, value: Any) -> Any:

@@ -170,3 +170,20 @@ def test_rows_of_several_datasets_are_named_by_a_pattern(tmp_path: Path) -> None
         len(h5s.H5Stream(path, {"x": h5s.Concat(h5s.Dense("x/a"))}))
     with pytest.raises(h5s.ConfigError, match="must agree but in length"):
         len(h5s.H5Stream(path, {"x": h5s.Concat("x/*")}))
+
+
+def test_members_of_a_whole_dataset(tmp_path: Path) -> None:
+    values = np.zeros(4, [("a", "f4"), ("b", "i4")])
+    values["b"] = np.arange(4)
+    path = write(tmp_path / "a.h5", x=values, y=[7])
+    fields = {"x": h5s.Whole("x[b]"), "c": h5s.Constant("x[b]")}
+    (row,) = h5s.H5Stream(path, fields, output="numpy")
+    assert row["x"].tolist() == row["c"].tolist() == [0, 1, 2, 3]
+    with pytest.raises(h5s.ConfigError, match="has no member 'c'"):
+        len(h5s.H5Stream(path, {"x": h5s.Whole("x[c]")}))
+
+
+def test_text_becomes_no_number(scans: list[str]) -> None:
+    fields = {"x": "kspace", "p": h5s.Constant("/", "patient", dtype="f4")}
+    with pytest.raises(h5s.ConfigError, match="'p' is text, and cannot become f4"):
+        len(h5s.H5Stream(scans, fields))
