@@ -55,7 +55,7 @@ def corpus() -> list[Make]:
 
 
 def _make_kind(kind: Kind, folder: Path) -> tuple[Path, Any]:
-    return kind.make(folder), {"x": kind.field, "row": "row"}
+    return kind.make(folder)[0], {"x": kind.field, "row": "row"}
 
 
 def _make_filtered(name: str, folder: Path) -> tuple[Path, Any]:
