@@ -98,7 +98,8 @@ class H5Stream(Pipe):
         How long a range that does not arrive is asked for again; None: two minutes.
     layout : path, URL, False or None
         What `index_files` wrote, or kerchunk references: then chunks are not looked for. None: the
-        layouts of remote files are kept in the user's cache directory; False scans anew.
+        layouts of remote files, and of many local ones, are kept in the user's cache directory;
+        False scans anew.
     cache_dir : path or None
         Keep what is fetched from remote files in this directory, as it is stored there, for all
         processes of this machine; layouts as well.

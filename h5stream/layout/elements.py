@@ -27,7 +27,7 @@ def describe(dataset: h5py.Dataset, *, sizes: bool = True) -> DatasetLayout:
 
     How much is stored in chunks is left out without `sizes`: HDF5 walks through their index for it.
     """
-    identifier = dataset.id
+    identifier, file = dataset.id, dataset.file
     plist = identifier.get_create_plist()
     dtype, element_shape, indirect, refused = read_element_type(identifier)
     vlen = read_vlen_type(identifier.get_type())
@@ -52,7 +52,7 @@ def describe(dataset: h5py.Dataset, *, sizes: bool = True) -> DatasetLayout:
     written = storage is Storage.CONTIGUOUS and stored_bytes > 0
     enum = h5py.check_enum_dtype(dataset.dtype) if dtype.kind in "iu" else None
     return DatasetLayout(
-        file=os.fspath(dataset.file.filename),
+        file=os.fspath(file.filename),
         path=dataset.name,
         shape=(*shape, *element_shape),
         dtype=dtype,
@@ -66,7 +66,7 @@ def describe(dataset: h5py.Dataset, *, sizes: bool = True) -> DatasetLayout:
         refused=refused,
         enum=enum,
         vlen=vlen,
-        user_block_bytes=int(dataset.file.userblock_size) if vlen else 0,
+        user_block_bytes=int(file.userblock_size) if vlen else 0,
         is_scale=len(shape) == 1 and _is_scale(identifier),
         packing=None if refused and shape else read_packing(identifier, dtype),
     )

@@ -11,7 +11,7 @@ from typing import Any
 import h5py
 from h5py import h5d
 
-__all__ = ["leads_outside", "refuse_others"]
+__all__ = ["leads_anywhere", "leads_outside", "refuse_others"]
 
 _MOST_LINKS = 64
 
@@ -31,6 +31,15 @@ def leads_outside(group: h5py.Group, path: str, links: int = 0) -> str | None:
             return None
         node = node[part]
     return None
+
+
+def leads_anywhere(file: h5py.File) -> bool:
+    """Tell whether any link of a file leads to another file."""
+
+    def visit(_path: str, link: Any) -> bool | None:
+        return True if isinstance(link, h5py.ExternalLink) else None
+
+    return bool(file.visititems_links(visit))
 
 
 def refuse_others(dataset: h5py.Dataset) -> str | None:

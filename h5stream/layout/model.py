@@ -324,8 +324,15 @@ class FileLayout:
         Dataset name as asked for -> its layout.
     fingerprints : dict
         Path -> fingerprint of every file that holds one of the datasets.
+    made : dict
+        Key of a layout -> how HDF5 wrote the dataset, as far as nothing else tells: two that are
+        equal in this and in their layouts have the same kinds of structures. Only scans know it.
+    stands_alone : bool
+        No link of the file leads to another file. Only scans of local files that choose know it.
     """
 
     path: str
     datasets: dict[str, DatasetLayout]
     fingerprints: dict[str, Fingerprint] = field(default_factory=dict)
+    made: dict[tuple[str, str], tuple[Any, ...]] = field(default_factory=dict)
+    stands_alone: bool = False

@@ -1,8 +1,9 @@
 """Writes layouts down, and reads them back without trusting what was written.
 
 A saved layout is a zip file of NumPy arrays, none of them pickled: one holds JSON, the others hold
-the columns of chunk tables. Whoever reads one checks that it is complete, and that every range
-lies inside its file; what it says is otherwise as good as who wrote it.
+the columns of chunk tables, one table after the other. Whoever reads one checks that it is
+complete, and that every range lies inside its file; what it says is otherwise as good as who
+wrote it.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ from h5stream.layout.tables import check_inside
 __all__ = ["SavedFile", "is_layout", "pack_layouts", "unpack_layouts"]
 
 _FORMAT = "h5stream layouts"
-_VERSION = 2
-_HEADER = "header"
+_VERSION = 3
+_HEADER, _ENDS = "header", "ends"
 _BEGIN_BYTES = 4096
 _FEW_BYTES, _MOST_RATIO = 2**24, 1024
 """What unpacked arrays may take: the best ratio of deflate, and a little for small files."""
@@ -95,23 +96,27 @@ class SavedFile:
 
 def pack_layouts(files: Sequence[SavedFile]) -> bytes:
     """Write layouts down."""
-    arrays: dict[str, np.ndarray] = {}
-    said = [_describe_file(file, arrays) for file in files]
+    tables: list[ChunkTable] = []
+    said = [_describe_file(file, tables) for file in files]
     header = json.dumps({"format": _FORMAT, "version": _VERSION, "files": said})
-    arrays[_HEADER] = np.frombuffer(header.encode(), np.uint8)
+    arrays = {_HEADER: np.frombuffer(header.encode(), np.uint8)}
+    for name, kind in _COLUMNS.items():
+        columns = [getattr(table, name) for table in tables]
+        arrays[name] = np.concatenate(columns) if columns else np.empty(0, kind)
+    arrays[_ENDS] = np.cumsum([len(table) for table in tables], dtype=np.int64)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     return buffer.getvalue()
 
 
-def _describe_file(file: SavedFile, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+def _describe_file(file: SavedFile, tables: list[ChunkTable]) -> dict[str, Any]:
     layout = file.layout
     return {
         "path": layout.path,
         "convention": file.convention,
         "fingerprints": {name: asdict(mark) for name, mark in layout.fingerprints.items()},
         "datasets": {
-            name: _describe_dataset(dataset, file.reasons, arrays)
+            name: _describe_dataset(dataset, file.reasons, tables)
             for name, dataset in layout.datasets.items()
         },
     }
@@ -120,7 +125,7 @@ def _describe_file(file: SavedFile, arrays: dict[str, np.ndarray]) -> dict[str, 
 def _describe_dataset(
     layout: DatasetLayout,
     reasons: Mapping[tuple[str, str], str | None],
-    arrays: dict[str, np.ndarray],
+    tables: list[ChunkTable],
 ) -> dict[str, Any]:
     said = {name: getattr(layout, name) for name in _PLAIN}
     if layout.key in reasons:
@@ -128,9 +133,8 @@ def _describe_dataset(
     if layout.vlen is not None:
         said["vlen"] = [_describe_type(layout.vlen.dtype), layout.vlen.text]
     if layout.table is not None:
-        said["table"] = len(arrays) // len(_COLUMNS)
-        for name in _COLUMNS:
-            arrays[f"{said['table']} {name}"] = getattr(layout.table, name)
+        said["table"] = len(tables)
+        tables.append(layout.table)
     return {
         **said,
         "storage": str(layout.storage),
@@ -182,7 +186,8 @@ def unpack_layouts(data: bytes, what: str) -> list[SavedFile]:
         header = json.loads(bytes(arrays[_HEADER]))
         if (header["format"], header["version"]) != (_FORMAT, _VERSION):
             raise ValueError(f"version {header['version']!r} of {header['format']!r}")
-        return [_make_file(said, arrays) for said in header["files"]]
+        tables = _Tables(arrays)
+        return [_make_file(said, tables) for said in header["files"]]
     except LayoutError:
         raise
     except _UNREADABLE as error:
@@ -190,6 +195,25 @@ def unpack_layouts(data: bytes, what: str) -> list[SavedFile]:
             f"{what}: this is no saved layout (version {_VERSION}) of h5stream, or it is damaged "
             f"({type(error).__name__}: {error}); write it again with `h5stream index`"
         ) from error
+
+
+class _Tables:
+    """Chunk tables, by their number."""
+
+    def __init__(self, arrays: Mapping[str, np.ndarray]) -> None:
+        self._columns = {
+            name: arrays[name].astype(kind, casting="safe") for name, kind in _COLUMNS.items()
+        }
+        self._ends = [0, *arrays[_ENDS].tolist()]
+        lengths = {len(column) for column in self._columns.values()}
+        if lengths != {self._ends[-1]} or self._ends != sorted(self._ends):
+            raise ValueError("columns of chunk tables differ in length")
+
+    def __getitem__(self, number: Any) -> ChunkTable:
+        if not isinstance(number, int) or not 0 <= number < len(self._ends) - 1:
+            raise ValueError(f"there is no chunk table {number!r}")
+        some = slice(self._ends[number], self._ends[number + 1])
+        return ChunkTable(**{name: column[some] for name, column in self._columns.items()})
 
 
 def is_layout(path: Path) -> bool:
@@ -227,18 +251,18 @@ def _read_array(archive: zipfile.ZipFile, name: str, size: int) -> np.ndarray:
     return np.frombuffer(data, dtype, offset=file.tell())
 
 
-def _make_file(said: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> SavedFile:
+def _make_file(said: dict[str, Any], tables: _Tables) -> SavedFile:
     marks = {name: Fingerprint(**mark) for name, mark in said["fingerprints"].items()}
     datasets, reasons = {}, {}
     for name, each in said["datasets"].items():
-        dataset = datasets[name] = _make_dataset(each, arrays)
+        dataset = datasets[name] = _make_dataset(each, tables)
         _check(dataset, marks[dataset.file].size_bytes)
         if "reason" in each:
             reasons[dataset.key] = each["reason"]
     return SavedFile(FileLayout(said["path"], datasets, marks), reasons, said["convention"])
 
 
-def _make_dataset(said: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> DatasetLayout:
+def _make_dataset(said: dict[str, Any], tables: _Tables) -> DatasetLayout:
     dtype = _make_type(said["dtype"])
     fill = said["fill"]
     layout = DatasetLayout(
@@ -258,11 +282,7 @@ def _make_dataset(said: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> Dat
     )
     if "table" not in said:
         return layout
-    columns = {
-        name: arrays[f"{said['table']} {name}"].astype(kind, casting="safe")
-        for name, kind in _COLUMNS.items()
-    }
-    return replace(layout, table=ChunkTable(**columns))
+    return replace(layout, table=tables[said["table"]])
 
 
 def _make_packing(said: Any) -> Packing | None:
@@ -324,9 +344,6 @@ def _check(layout: DatasetLayout, size_bytes: int) -> None:
     table = layout.table
     if table is None:
         return
-    columns = (table.index, table.byte_offset, table.size, table.filter_mask)
-    if {column.shape for column in columns} != {(len(table),)}:
-        raise ValueError("columns of a chunk table differ in length")
     most = int(np.prod([int(n) for n in layout.grid], dtype=object))
     if len(table) and not (table.index[0] >= 0 and table.index[-1] < most):
         raise ValueError("a chunk lies outside its dataset")

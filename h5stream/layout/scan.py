@@ -24,7 +24,7 @@ import h5py
 from h5stream.errors import ConfigError, H5StreamError, LayoutError
 from h5stream.layout.contents import find_node, identity, names_in, some
 from h5stream.layout.elements import describe
-from h5stream.layout.links import leads_outside, refuse_others
+from h5stream.layout.links import leads_anywhere, leads_outside, refuse_others
 from h5stream.layout.model import DatasetLayout, FileLayout, Fingerprint
 from h5stream.layout.names import natural_key, split_members
 from h5stream.layout.source import LocalSource, Source
@@ -84,7 +84,9 @@ def _scan(
     source: Source, names: Names, file: h5py.File, *, tables: bool, sizes: bool
 ) -> FileLayout:
     fingerprints: dict[str, Fingerprint] = {}
+    made: dict[tuple[str, str], tuple[Any, ...]] = {}
     with _refuse_damage(source.name):
+        chooses = callable(names)
         if callable(names):
             names = names(file)
         if names is None:
@@ -95,10 +97,25 @@ def _scan(
         for dataset in found.values():
             if dataset not in scanned:
                 layout = _describe(dataset, source, sizes=sizes)
-                fingerprints.setdefault(layout.file, source.fingerprint(layout.file))
-                scanned[dataset] = with_table(dataset, layout, source) if tables else layout
+                if layout.file not in fingerprints:
+                    fingerprints[layout.file] = source.fingerprint(layout.file)
+                size_bytes = fingerprints[layout.file].size_bytes
+                made[layout.key] = _how_made(dataset)
+                scanned[dataset] = (
+                    with_table(dataset, layout, source, size_bytes) if tables else layout
+                )
         datasets = {name: scanned[dataset] for name, dataset in found.items()}
-    return FileLayout(source.name, datasets, fingerprints)
+        stands_alone = chooses and not source.alone and not leads_anywhere(file)
+    return FileLayout(source.name, datasets, fingerprints, made, stands_alone)
+
+
+def _how_made(dataset: h5py.Dataset) -> tuple[Any, ...]:
+    """Tell what decides which structures HDF5 uses for a dataset, beside its layout."""
+    identifier = dataset.id
+    of_file = h5py.h5i.get_file_id(identifier).get_create_plist()
+    of_dataset = identifier.get_create_plist()
+    limits = tuple(limit is None for limit in dataset.maxshape or ())
+    return (of_file.get_version(), of_file.get_userblock(), of_dataset.get_alloc_time(), limits)
 
 
 def _describe(dataset: h5py.Dataset, source: Source, *, sizes: bool) -> DatasetLayout:

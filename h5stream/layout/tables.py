@@ -24,13 +24,17 @@ _SUPERBLOCK_BYTES = 48
 
 
 def with_table(
-    dataset: h5py.Dataset, layout: DatasetLayout, source: Source | None = None
+    dataset: h5py.Dataset,
+    layout: DatasetLayout,
+    source: Source | None = None,
+    size_bytes: int | None = None,
 ) -> DatasetLayout:
     """Add the chunk table, checked against the size of the file that holds the bytes."""
     if layout.refused:
         return layout
     source = source or LocalSource(layout.file)
-    size_bytes = source.fingerprint(layout.file).size_bytes
+    if size_bytes is None:
+        size_bytes = source.fingerprint(layout.file).size_bytes
     if layout.storage is Storage.CONTIGUOUS and layout.byte_offset is not None:
         check_inside(layout, np.array([layout.byte_offset]), np.array([layout.nbytes]), size_bytes)
     if layout.storage is not Storage.CHUNKED:

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from torch.utils.data import IterableDataset, get_worker_info
+from torch.utils.data import get_worker_info
 from torch.utils.data._utils.pin_memory import pin_memory
 
 from h5stream.errors import H5StreamError
 from h5stream.pipes import Instance, StreamIterator
+from h5stream.pipes.before_fork import ScansFirst
 from h5stream.pipes.chain import Chain
 from h5stream.pipes.running import GAP
 from h5stream.pipes.stage import State
@@ -55,7 +56,7 @@ class Placed:
         return Placed(self.lane, self.state, pinned, self.is_gap)
 
 
-class Source(IterableDataset[Any]):
+class Source(ScansFirst):
     """The dataset of a loader.
 
     Parameters
@@ -86,6 +87,10 @@ class Source(IterableDataset[Any]):
         self._epoch, self._cut, self._start = epoch, cut, start
         self._rank, self._world_size = rank, world_size
         self._carries_places = carries_places
+
+    def scan_first(self) -> None:
+        """Let the stream do it."""
+        self.stream.scan_first()
 
     def __iter__(self) -> Iterator[Any]:
         """Stream this worker's part."""

@@ -6,6 +6,7 @@ A chain is a value but for three things of its own: the count of epochs, the cou
 
 from __future__ import annotations
 
+import contextlib
 import os
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,11 +15,12 @@ from functools import partial
 from multiprocessing.context import get_spawning_popen
 from typing import Any
 
-from torch.utils.data import IterableDataset, get_worker_info
+from torch.utils.data import get_worker_info
 
-from h5stream.errors import ConfigError, StateError
+from h5stream.errors import ConfigError, H5StreamError, StateError
 from h5stream.fields import Rows
 from h5stream.pipes.arguments import an_option, is_integer
+from h5stream.pipes.before_fork import ScansFirst
 from h5stream.pipes.callers import refuse_callers
 from h5stream.pipes.epoch import (
     catalogs_of,
@@ -45,7 +47,7 @@ from h5stream.reader import Catalog, Reader, Stats
 __all__ = ["Chain"]
 
 
-class Chain(IterableDataset[Any]):
+class Chain(ScansFirst):
     """A chain of stages that can be iterated over, saved and resumed.
 
     Parameters
@@ -201,9 +203,15 @@ class Chain(IterableDataset[Any]):
             self._readers = (os.getpid(), tuple(readers))
         return self._readers[1]
 
+    def scan_first(self) -> None:
+        """Scan the files, so that no worker has to; what is wrong with them, workers say."""
+        with contextlib.suppress(H5StreamError):
+            catalogs_of(self.stages)
+
     def __getstate__(self) -> dict[str, Any]:
         here: dict[str, Any] = {"_readers": None, "_last": None}
         if get_spawning_popen() is not None:  # a worker that is spawned knows no process group
+            self.scan_first()
             here["stages"] = pin_rank(self.stages)
         return {**self.__dict__, **here}
 

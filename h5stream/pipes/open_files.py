@@ -28,7 +28,7 @@ LayoutOption = str | os.PathLike[str] | Literal[False] | None
 """A sidecar's path or URL; None: the cache; False: neither."""
 
 _LAYOUT_BYTES = 2**28
-"""What the layouts of remote files may take on disk."""
+"""What layouts may take on disk."""
 
 
 class OpenFiles(Stage):
@@ -54,7 +54,7 @@ class OpenFiles(Stage):
     layout : path, False or None
         Layouts that were written down; None: look in the cache; False: scan.
     cache_dir : path, optional
-        Where layouts and bytes of remote files are kept.
+        Where layouts, and bytes of remote files, are kept.
     missing : {"error", "drop"}
         What to do with a group that lacks a field.
     """
@@ -163,7 +163,7 @@ class OpenFiles(Stage):
     def _layout_cache(self) -> PieceStore | None:
         """Find where layouts are kept; those of files in this process's memory are not."""
         paths = [path for paths in _by_key(self.sources).values() for path in paths]
-        lasting = (is_url(path) and not path.startswith("memory://") for path in paths)
+        lasting = (not path.startswith("memory://") for path in paths)
         if self.layout is not None or not any(lasting):
             return None
         folder = self.cache_dir or platformdirs.user_cache_dir("h5stream", appauthor=False)

@@ -407,7 +407,8 @@ def open_files(
         How long a range that does not arrive is asked for again; by default two minutes.
     layout : path, URL or False, optional
         What `index_files` wrote, or kerchunk references: then chunks are not looked for. By default
-        the layouts of remote files are kept in the user's cache directory; False scans anew.
+        the layouts of remote files, and of many local ones, are kept in the user's cache directory;
+        False scans anew.
     cache_dir : path, optional
         Keep what is fetched from remote files in this directory, as it is stored there, for all
         processes of this machine; layouts as well.

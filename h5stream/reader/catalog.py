@@ -32,6 +32,7 @@ from h5stream.fields import (
 )
 from h5stream.layout.names import natural_key
 from h5stream.reader.aligned import check_aligned, choose_default, fields_by_source
+from h5stream.reader.kinds import SoundKinds
 from h5stream.reader.layouts import LayoutFinder
 from h5stream.reader.routes import Route, choose_route
 from h5stream.reader.scanned import ScannedFile
@@ -202,7 +203,7 @@ def open_catalog(
     sidecar : str, optional
         Path or URL of layouts that were written down.
     cache : PieceStore, optional
-        Where the layouts of remote files are kept.
+        Where layouts are kept.
     missing : {"error", "drop"}
         What to do with a group that lacks a field.
 
@@ -218,7 +219,7 @@ def open_catalog(
         found_by_key = _find_aligned(sources, wanted, finder, access)
     else:
         found_by_key = {"": _find_all(expand_sources(sources, access), wanted, finder)}
-    files = bind(_unbound_files(found_by_key, access), missing)
+    files = bind(_unbound_files(found_by_key, access, finder.sound), missing)
     routes = {
         key: route
         for scanned in found_by_key.values()
@@ -234,10 +235,10 @@ def open_catalog(
 def _find_all(paths: Sequence[str], wanted: Wanted, finder: LayoutFinder) -> list[ScannedFile]:
     """Scan the files of some fields; the default fields are those of the first file."""
     wanted = replace(wanted, alone=len(paths) == 1)
-    scanned = finder.find(paths[:1], wanted)
+    scanned = finder.find(paths[:1] if wanted.fields is None else paths, wanted)
     if wanted.fields is None and scanned[0].choice.convention is None:
         wanted = replace(wanted, fields={name: name for name in scanned[0].choice.specs})
-    return scanned + finder.find(paths[1:], wanted)
+    return scanned + finder.find(paths[len(scanned) :], wanted)
 
 
 def _find_aligned(
@@ -260,23 +261,31 @@ def _find_aligned(
 
 
 def _unbound_files(
-    found_by_key: Mapping[str, Sequence[ScannedFile]], access: Access
+    found_by_key: Mapping[str, Sequence[ScannedFile]], access: Access, sound: SoundKinds
 ) -> list[Unbound]:
     """Put together what was found of the files of the same rows."""
     if len(found_by_key) == 1:
-        return [_unbound(found, access) for found in next(iter(found_by_key.values()))]
+        return [_unbound(found, access, sound) for found in next(iter(found_by_key.values()))]
     together: list[Unbound] = []
     for of_rows in zip(*found_by_key.values(), strict=True):
         parts = {
-            key: _unbound(found, access) for key, found in zip(found_by_key, of_rows, strict=True)
+            key: _unbound(found, access, sound)
+            for key, found in zip(found_by_key, of_rows, strict=True)
         }
         together.append(Unbound.together(parts))
     return together
 
 
-def _unbound(found: ScannedFile, access: Access) -> Unbound:
+def _unbound(found: ScannedFile, access: Access, sound: SoundKinds) -> Unbound:
     marks = found.layout.fingerprints
-    read = partial(read_whole, marks=marks, routes=found.routes, access=access)
+    read = partial(
+        read_whole,
+        marks=marks,
+        routes=found.routes,
+        access=access,
+        made=found.layout.made,
+        sound=sound,
+    )
     choice = found.choice
     return Unbound(
         found.layout,

@@ -5,6 +5,7 @@
    here.
 2. Without one, the first request to a remote file tells its version. What is known of that
    version from earlier is taken from the cache; what is missing is scanned, and kept there.
+3. Local files that were opened together before, and did not change since, are not opened (`kept`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from time import time_ns
 
 from h5stream.conventions import Choice, Wanted
 from h5stream.errors import ConfigError, FetchError, LayoutError
@@ -28,6 +30,8 @@ from h5stream.layout import (
 )
 from h5stream.layout.kerchunk import JsonReferences, ParquetReferences, References
 from h5stream.layout.names import find_named
+from h5stream.reader.kept import KeptScans
+from h5stream.reader.kinds import SoundKinds
 from h5stream.reader.references import scan_referenced
 from h5stream.reader.routes import Route
 from h5stream.reader.scanned import (
@@ -142,7 +146,7 @@ class LayoutFinder:
     sidecar : str, optional
         Path or URL of layouts that were written down.
     cache : PieceStore, optional
-        Where the layouts of remote files are kept.
+        Where layouts are kept.
     """
 
     def __init__(
@@ -150,24 +154,35 @@ class LayoutFinder:
     ) -> None:
         self._access = access
         self._cache = cache
+        self.sound = SoundKinds()
+        """The kinds of dataset that were read both ways so far."""
+
         self._sidecar = None if sidecar is None else Sidecar(sidecar, access)
 
     def find(self, paths: Sequence[str], wanted: Wanted) -> list[ScannedFile]:
         """Describe the datasets of some fields of files, and how each is read."""
         if self._sidecar is not None:
             return [self._sidecar.scanned(path, wanted, self._access) for path in paths]
-        return map_files(partial(self._find_one, wanted=wanted), paths, self._access)
+        find = partial(self._find_one, wanted=wanted)
+        if self._cache is None or not paths or any(map(self._access.is_remote, paths)):
+            return map_files(find, paths, self._access)
+        kept, began_ns = KeptScans(self._cache), time_ns()
+        known = kept.load(paths, wanted)
+        found = {path: known.get(path) or find(path) for path in dict.fromkeys(paths)}
+        if known.keys() != found.keys():
+            kept.keep(found, wanted, since_ns=began_ns)
+        return [found[path] for path in paths]
 
     def _find_one(self, path: str, wanted: Wanted) -> ScannedFile:
         source = self._access.source(path)
         if self._cache is None or not self._access.is_remote(path) or not _has_version(source):
-            return scan_chosen(source, wanted.choose)
+            return scan_chosen(source, wanted.choose, self.sound)
         digest = self._cache.digest_of(
             "layout", self._access.selection(path), source.fingerprint(path)
         )
         kept = self._kept(digest, path)
         if kept is None:
-            scanned = scan_chosen(source, wanted.choose)
+            scanned = scan_chosen(source, wanted.choose, self.sound)
             self._cache.put(digest, pack_layouts([_as_saved(scanned)]))
             return scanned
         known = kept.layout.datasets
@@ -176,7 +191,7 @@ class LayoutFinder:
             choice = source.run(wanted.choose)
         missing = [name for name in names_in(choice) if find_named(known, name) is None]
         if missing:
-            added = scan_names(source, missing)
+            added = scan_names(source, missing, self.sound)
             datasets = {**known, **added.layout.datasets}
             reasons = {**kept.reasons, **_as_saved(added).reasons}
             layout = replace(added.layout, datasets=datasets)

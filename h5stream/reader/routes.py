@@ -1,8 +1,9 @@
 """Decides how a dataset is read: directly, or through h5py and why.
 
 1. Element types, storage and filters that are not read directly go through h5py, if HDF5 can.
-2. What is left is tried: one whole chunk and one at the edge (or the first and last rows, if the
-   dataset is contiguous) are read both ways. Where the two differ, h5py has the say.
+2. What is left is tried, for one dataset of each kind (`kinds`): one whole chunk and one at the
+   edge (or the first and last rows, if the dataset is contiguous) are read both ways. Where the
+   two differ, h5py has the say.
 3. What does not decode to a chunk of the right size is damaged, whatever HDF5 makes of it: it does
    not compare sizes, and gives out what its memory held before. Only chunks at the edge may lie
    unfiltered where filters are due, if all of them have the size of such a chunk.
@@ -28,7 +29,7 @@ from h5stream.reader.peek import PeekedFile
 from h5stream.reader.ranges import ranges_of_rows
 from h5stream.reader.stats import Stats
 
-__all__ = ["Route", "choose_route", "load_checked", "reason_against"]
+__all__ = ["Route", "choose_route", "is_checked", "load_checked", "reason_against"]
 
 _MOST_CHECKED_BYTES = 64 * 2**20
 _MOST_FETCHED_BYTES = 16 * 2**20
@@ -84,7 +85,7 @@ def choose_route(
     if reason is not None:
         _require_filters(layout)
         return Route(reason)
-    if fingerprint is not None and _is_checked(layout):
+    if fingerprint is not None and is_checked(layout):
         return Route(_check(layout, fingerprint, source))
     return Route()
 
@@ -130,13 +131,14 @@ def load_checked(layouts: Sequence[DatasetLayout], source: SparseSource) -> None
         [
             ranges_of_rows(layout, *sample)
             for layout in layouts
-            if _is_checked(layout)
+            if is_checked(layout)
             for sample in _affordable(layout, _rows_to_check(layout))
         ]
     )
 
 
-def _is_checked(layout: DatasetLayout) -> bool:
+def is_checked(layout: DatasetLayout) -> bool:
+    """Tell whether the self-check says anything about a dataset."""
     return reason_against(layout) is None and bool(layout.n_rows) and layout.vlen is None
 
 

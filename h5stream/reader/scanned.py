@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,8 @@ from h5stream.errors import LayoutError
 from h5stream.fetch import Access
 from h5stream.fields import names_of
 from h5stream.layout import DatasetLayout, FileLayout, Source, SparseSource, scan_file
-from h5stream.reader.routes import Route, choose_route, load_checked
+from h5stream.reader.kinds import SoundKinds, kind_of
+from h5stream.reader.routes import Route, choose_route, is_checked, load_checked
 
 __all__ = [
     "ScannedFile",
@@ -27,7 +28,7 @@ __all__ = [
 
 _AT_ONCE = 16
 _MOST_CHECKED = 16
-"""Of more datasets that are alike, only the first and the last one are read both ways."""
+"""Of more datasets that seem alike, only the first and the last one are read both ways."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +63,9 @@ def map_files(
         return list(threads.map(look, paths))
 
 
-def scan_chosen(source: Source, choose: Callable[[Any], Choice]) -> ScannedFile:
+def scan_chosen(
+    source: Source, choose: Callable[[Any], Choice], sound: SoundKinds | None = None
+) -> ScannedFile:
     """Scan a file for the fields that a function of the open `h5py.File` chooses."""
     chosen: list[tuple[Choice, str | None]] = []
 
@@ -72,10 +75,12 @@ def scan_chosen(source: Source, choose: Callable[[Any], Choice]) -> ScannedFile:
 
     layout = scan_file(source.name, names, source=source)
     check_row_size(layout)
-    return ScannedFile(layout, choose_routes(layout, source), *chosen[-1])
+    return ScannedFile(layout, choose_routes(layout, source, sound), *chosen[-1])
 
 
-def scan_names(source: Source, names: Sequence[str]) -> ScannedFile:
+def scan_names(
+    source: Source, names: Sequence[str], sound: SoundKinds | None = None
+) -> ScannedFile:
     """Scan a file for datasets; nothing is chosen but the convention that it shows."""
     shown: list[str | None] = []
 
@@ -85,7 +90,7 @@ def scan_names(source: Source, names: Sequence[str]) -> ScannedFile:
 
     layout = scan_file(source.name, same, source=source)
     check_row_size(layout)
-    return ScannedFile(layout, choose_routes(layout, source), Choice({}), shown[-1])
+    return ScannedFile(layout, choose_routes(layout, source, sound), Choice({}), shown[-1])
 
 
 def _shown(file: Any) -> str | None:
@@ -98,23 +103,57 @@ def names_in(choice: Choice) -> list[str]:
     return list(dict.fromkeys(name for spec in choice.specs.values() for name in names_of(spec)))
 
 
-def choose_routes(layout: FileLayout, source: Source) -> dict[tuple[str, str], Route]:
-    """Decide how each dataset is read."""
+def choose_routes(
+    layout: FileLayout, source: Source, sound: SoundKinds | None = None
+) -> dict[tuple[str, str], Route]:
+    """Decide how each dataset is read.
+
+    Parameters
+    ----------
+    layout : FileLayout
+        The datasets.
+    source : Source
+        How to look at the file.
+    sound : SoundKinds, optional
+        The kinds of dataset that need no more checks; those that were checked are added.
+    """
+    sound = SoundKinds() if sound is None else sound
     routes: dict[tuple[str, str], Route] = {}
     sparse = source if isinstance(source, SparseSource) else None
-    readable = [each for each in layout.datasets.values() if not each.refused and each.shape]
-    checked = _to_check(readable)
+    named = [each for each in layout.datasets.values() if not each.refused and each.shape]
+    readable = {each.key: each for each in named}
+    kinds = {
+        key: kind_of(each, layout.made[key])
+        for key, each in readable.items()
+        if key in layout.made and is_checked(each)
+    }
+    others = _to_check([each for key, each in readable.items() if key not in kinds])
     if sparse is not None:
-        load_checked([each for each in readable if each.key in checked], sparse)
-    for dataset in readable:
-        if dataset.key not in routes:
-            mark = layout.fingerprints[dataset.file] if dataset.key in checked else None
-            routes[dataset.key] = choose_route(dataset, mark, sparse)
+        first = set(_first_of_each(kinds, sound)) | others
+        load_checked([each for key, each in readable.items() if key in first], sparse)
+    for key, dataset in readable.items():
+        kind = kinds.get(key)
+        check = key in others if kind is None else kind not in sound
+        mark = layout.fingerprints[dataset.file] if check else None
+        routes[key] = choose_route(dataset, mark, sparse)
+        if kind is not None and routes[key].direct:
+            sound.add(kind)
     return routes
 
 
+def _first_of_each(
+    kinds: Mapping[tuple[str, str], Hashable], sound: SoundKinds
+) -> list[tuple[str, str]]:
+    """List the first dataset of each kind that was not checked yet."""
+    first: dict[Hashable, tuple[str, str]] = {}
+    for key, kind in kinds.items():
+        if kind not in sound:
+            first.setdefault(kind, key)
+    return list(first.values())
+
+
 def _to_check(layouts: Sequence[DatasetLayout]) -> set[tuple[str, str]]:
-    """Choose the datasets that are read both ways."""
+    """Choose those to read both ways of datasets of which it is not known how they were made."""
     alike: dict[Any, list[tuple[str, str]]] = {}
     for layout in layouts:
         kind = (layout.file, layout.dtype.str, layout.storage, layout.filters, len(layout.shape))
