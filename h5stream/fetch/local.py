@@ -1,15 +1,16 @@
 """Reads byte ranges of a local file straight into place.
 
-A `LocalFile` owns one descriptor, opened at the first read and closed with the last reference.
+A `LocalFile` has one descriptor, opened at the first read and closed with the last reference, or
+before that if many other files are open (`descriptors`); then it is opened again.
 It refuses to hand out bytes of a file that is no longer the one its layout describes.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import stat
-import threading
 import weakref
 from collections.abc import Sequence
 from functools import lru_cache
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from h5stream.errors import FetchError
+from h5stream.fetch.descriptors import Descriptors, explain_too_many
 from h5stream.fetch.file import Limits
 from h5stream.layout import Fingerprint
 
@@ -31,6 +33,11 @@ _SAMPLES, _SAMPLE_BYTES = 16, 1024
 
 _MOST_BUFFERS = 1024
 """IOV_MAX of Linux and macOS."""
+
+_DESCRIPTORS = Descriptors()
+_NUMBERS = itertools.count()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_DESCRIPTORS.renew)
 
 
 class LocalFile:
@@ -47,8 +54,9 @@ class LocalFile:
     def __init__(self, path: str, fingerprint: Fingerprint) -> None:
         self.path = path
         self._fingerprint = fingerprint
-        self._descriptor = -1
-        self._opening = threading.Lock()
+        self._number = next(_NUMBERS)
+        self._was_open = False
+        weakref.finalize(self, _DESCRIPTORS.close, self._number).atexit = False
 
     @property
     def limits(self) -> Limits:
@@ -68,7 +76,13 @@ class LocalFile:
         FetchError
             If the file cannot be read or ends too early.
         """
-        descriptor = self._open()
+        descriptor = self._take()
+        try:
+            return self._read(descriptor, offset, buffers)
+        finally:
+            _DESCRIPTORS.give_back(self._number)
+
+    def _read(self, descriptor: int, offset: int, buffers: Sequence[np.ndarray]) -> int:
         total = sum(buffer.nbytes for buffer in buffers)
         done = 0
         while done < total:
@@ -94,7 +108,14 @@ class LocalFile:
         FetchError
             If its size, its time of modification or its inode differ.
         """
-        found = os.fstat(self._open())
+        descriptor = self._take()
+        try:
+            self._check(descriptor)
+        finally:
+            _DESCRIPTORS.give_back(self._number)
+
+    def _check(self, descriptor: int) -> None:
+        found = os.fstat(descriptor)
         now = Fingerprint(found.st_size, found.st_mtime_ns, found.st_ino)
         if now != self._fingerprint:
             raise FetchError(
@@ -104,21 +125,29 @@ class LocalFile:
                 url=self.path,
             )
 
+    def _take(self) -> int:
+        try:
+            return _DESCRIPTORS.take(self._number, self._open)
+        except OSError as error:
+            if isinstance(error, FetchError):
+                raise
+            raise explain_too_many(self.path, error) or FetchError(
+                f"{self.path}: cannot be opened ({error.strerror}); it was there when it was "
+                "scanned",
+                url=self.path,
+            ) from error
+
     def _open(self) -> int:
-        with self._opening:
-            if self._descriptor < 0:
-                try:
-                    self._descriptor = os.open(
-                        self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-                    )
-                except OSError as error:
-                    raise FetchError(
-                        f"{self.path}: cannot be opened ({error.strerror}); it was there when it "
-                        "was scanned",
-                        url=self.path,
-                    ) from error
-                weakref.finalize(self, os.close, self._descriptor).atexit = False
-            return self._descriptor
+        """Open the file; another one may stand in its place when it is opened again."""
+        descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        if self._was_open:
+            try:
+                self._check(descriptor)
+            except FetchError:
+                os.close(descriptor)
+                raise
+        self._was_open = True
+        return descriptor
 
     def _failure(self, what: str, offset: int, total: int) -> FetchError:
         return FetchError(

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import itertools
 import os
 import threading
+import weakref
+from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -19,6 +22,7 @@ import ml_dtypes
 import numpy as np
 
 from h5stream.errors import DecodeError, FetchError
+from h5stream.fetch.descriptors import descriptor_limit, explain_too_many
 from h5stream.layout import DatasetLayout, Extents, SparseSource
 from h5stream.layout.model import Stacking
 from h5stream.layout.opening import open_h5
@@ -26,11 +30,18 @@ from h5stream.layout.opening import open_h5
 __all__ = ["FallbackFile", "can_hdf5_undo"]
 
 _LOCK = threading.RLock()
+_OPEN: OrderedDict[int, weakref.ref[FallbackFile]] = OrderedDict()
+"""Those of this process that are open, by number, the one used last at the end."""
+
+_NUMBERS = itertools.count()
+_SHARE = 2
+"""Half as many files are open here as are read directly."""
 
 
 def _renew_lock() -> None:
     global _LOCK
     _LOCK = threading.RLock()
+    _OPEN.clear()
 
 
 os.register_at_fork(after_in_child=_renew_lock)  # a thread of the parent may have held it
@@ -60,6 +71,7 @@ class FallbackFile:
         self._source = source
         self._file: Any = None
         self._process = -1
+        self._number = next(_NUMBERS)
 
     def read(
         self, layout: DatasetLayout, start: int, stop: int, arrived: Extents | None = None
@@ -134,17 +146,30 @@ class FallbackFile:
             if self._file is not None and self._process == os.getpid():
                 self._file.close()
             self._file = None
+            _OPEN.pop(self._number, None)
 
     def _open(self) -> Any:
         if self._file is None or self._process != os.getpid():
+            _make_room()
             try:
                 self._file = open_h5(self.path)
             except OSError as error:
-                raise FetchError(
+                raise explain_too_many(self.path, error) or FetchError(
                     f"{self.path}: cannot be opened any more: {error}", url=self.path
                 ) from error
             self._process = os.getpid()
+            _OPEN[self._number] = weakref.ref(self)
+        _OPEN.move_to_end(self._number)
         return self._file
+
+
+def _make_room() -> None:
+    """Close what was used longest ago, so that one more file can be opened."""
+    while len(_OPEN) >= max(1, descriptor_limit() // _SHARE):
+        _number, known = _OPEN.popitem(last=False)
+        file = known()
+        if file is not None:
+            file.close()
 
 
 def _in_order(rows: np.ndarray, stored: np.dtype[Any]) -> np.ndarray:
