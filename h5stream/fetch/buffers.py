@@ -30,10 +30,22 @@ class BufferPool:
     ----------
     most_free : int
         How many buffers are kept for later.
+    most_free_bytes : int, optional
+        How many bytes they may have together; by default as many as they have.
     """
 
-    def __init__(self, most_free: int = 16) -> None:
+    def __init__(self, most_free: int = 16, most_free_bytes: int | None = None) -> None:
         self._free: deque[np.ndarray] = deque(maxlen=most_free)
+        self._most_free_bytes = most_free_bytes
+
+    @property
+    def free_bytes(self) -> int:
+        """What is kept for later."""
+        return sum(memory.nbytes for memory in list(self._free))
+
+    def forget(self) -> None:
+        """Keep nothing of what was handed out so far, whether it is back already or not."""
+        self._free = deque(maxlen=self._free.maxlen)
 
     def array(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
         """Return an array with undefined contents."""
@@ -41,8 +53,14 @@ class BufferPool:
         memory = self._find(nbytes)
         # The array's base is a memoryview, so views of it keep `owner` alive, not `memory`.
         owner = np.frombuffer(memory.data, np.uint8, count=nbytes)
-        weakref.finalize(owner, self._free.append, memory).atexit = False
+        weakref.finalize(owner, self._keep, self._free, memory).atexit = False
         return owner.view(dtype).reshape(shape) if nbytes else np.empty(shape, dtype)
+
+    def _keep(self, free: deque[np.ndarray], memory: np.ndarray) -> None:
+        """Take a buffer back, into the list of the time when it was handed out."""
+        most = self._most_free_bytes
+        if free is self._free and (most is None or self.free_bytes + memory.nbytes <= most):
+            free.append(memory)
 
     def _find(self, nbytes: int) -> np.ndarray:
         capacity = nbytes + nbytes // _MARGIN + _PAGE

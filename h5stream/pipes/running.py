@@ -97,7 +97,7 @@ class StreamIterator(Iterator[Any]):
         self._lanes: list[LaneIterator] | None = None
         self._turn = self._last = 0
         self._alive: list[bool] = []
-        self._gone = threading.Event()
+        self._gone, self._done = threading.Event(), threading.Event()
         self._end: weakref.finalize[..., Any] | None = None
         self._given = 0
         self._alone = Exclusive()
@@ -135,6 +135,7 @@ class StreamIterator(Iterator[Any]):
             return item
         except StopIteration:
             self._exhausted = True
+            self._done.set()
             self.close()
             raise
         except BaseException:
@@ -221,13 +222,19 @@ class StreamIterator(Iterator[Any]):
         )
         readers = self._make_readers()
         hurry_switches()
-        self._end = weakref.finalize(self, _end, self._gone, executor, readers)
+        self._end = weakref.finalize(self, _end, self._gone, self._done, executor, readers)
         runtime = Runtime(readers, readers[0], executor, self._stats, self._gone)
         self._alive = [True] * len(lanes)
         return [begin(links, lane, runtime, s) for lane, s in zip(lanes, states, strict=True)]
 
 
-def _end(gone: threading.Event, executor: ThreadPoolExecutor, readers: Sequence[Reader]) -> None:
+def _end(
+    gone: threading.Event,
+    done: threading.Event,
+    executor: ThreadPoolExecutor,
+    readers: Sequence[Reader],
+) -> None:
+    """End the threads; windows serve the next epoch only if this one came to its end."""
     gone.set()
     in_own_thread = threading.current_thread().name.startswith(
         _THREADS
@@ -235,4 +242,6 @@ def _end(gone: threading.Event, executor: ThreadPoolExecutor, readers: Sequence[
     executor.shutdown(wait=not in_own_thread, cancel_futures=True)
     for reader in readers:
         reader.release_files()
+        if not done.is_set():
+            reader.forget_buffers()
     relax_switches()

@@ -165,6 +165,10 @@ class Reader:
         """Let go of all files; a job that still needs one opens it again."""
         self._reads.release_files()
 
+    def forget_buffers(self) -> None:
+        """Give the memory of windows back to the system, also of those that somebody still holds."""
+        self._pool.forget()
+
     def _dense_jobs(
         self,
         number: int,

@@ -109,3 +109,24 @@ def test_arrays_outlive_their_pool() -> None:
     del pool
     gc.collect()
     assert (array == 5).all()
+
+
+def test_no_more_bytes_are_kept_than_the_limit() -> None:
+    pool = BufferPool(most_free=64, most_free_bytes=2**20)
+    arrays = [pool.array((2**18,), np.dtype("u1")) for _ in range(32)]
+    del arrays
+    gc.collect()
+    assert 2**19 <= pool.free_bytes <= 2**20
+
+
+def test_what_is_forgotten_does_not_come_back() -> None:
+    pool = BufferPool()
+    held, dropped = pool.array((1000,), INT32), pool.array((1000,), INT32)
+    del dropped
+    pool.forget()
+    assert pool.free_bytes == 0
+    del held
+    assert pool.free_bytes == 0
+    again = pool.array((1000,), INT32)
+    del again
+    assert pool.free_bytes > 0

@@ -30,7 +30,7 @@ _HEAD_BYTES = 2**14
 _MOST_STRIKES = 3
 _ALWAYS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "h5stream"}
 _MOST_IDLE_S = 10.0
-_BUFFERS = BufferPool(most_free=128)
+_BUFFERS = BufferPool(most_free=128, most_free_bytes=64 * 2**20)
 _LONG_BYTES = 2**18
 """From this on, fresh memory costs more than to look for some that was used before."""
 
