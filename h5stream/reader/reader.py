@@ -166,7 +166,7 @@ class Reader:
         self._reads.release_files()
 
     def forget_buffers(self) -> None:
-        """Give the memory of windows back to the system, also of those that somebody still holds."""
+        """Give the memory of windows back to the system, once nobody holds it any more."""
         self._pool.forget()
 
     def _dense_jobs(
