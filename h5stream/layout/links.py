@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import h5py
-from h5py import h5d
+from h5py import h5d, h5l
 
 __all__ = ["leads_anywhere", "leads_outside", "refuse_others"]
 
@@ -36,10 +36,10 @@ def leads_outside(group: h5py.Group, path: str, links: int = 0) -> str | None:
 def leads_anywhere(file: h5py.File) -> bool:
     """Tell whether any link of a file leads to another file."""
 
-    def visit(_path: str, link: Any) -> bool | None:
-        return True if isinstance(link, h5py.ExternalLink) else None
+    def visit(_name: bytes, link: Any) -> bool | None:
+        return True if link.type == h5l.TYPE_EXTERNAL else None
 
-    return bool(file.visititems_links(visit))
+    return bool(file.id.links.visit(visit, info=True))
 
 
 def refuse_others(dataset: h5py.Dataset) -> str | None:
