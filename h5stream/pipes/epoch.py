@@ -30,7 +30,6 @@ from h5stream.plan import (
     cut_lanes,
     dropped_rows,
     lane_pieces,
-    longer_by_a_batch,
 )
 from h5stream.reader import Catalog
 
@@ -256,7 +255,7 @@ def _mixed_lane(mix: Mix, cut: Cut, number: int, epoch: int) -> Lane:
     ends_early = mix.stop_criteria == "first_exhausted" and cut.uneven == "keep"
     own = replace(cut, uneven="drop") if ends_early else cut
     longer = (
-        longer_by_a_batch(catalog.n_rows, own, batch_rows=_batch_rows(stages))
+        _longer_groups(stages, catalog.n_rows, own)
         for stages, catalog in zip(mix.parts, mix.catalogs, strict=True)
     )
     turns = [0, *accumulate(longer)]
@@ -265,6 +264,20 @@ def _mixed_lane(mix: Mix, cut: Cut, number: int, epoch: int) -> Lane:
     row_nbytes = max(catalog.row_nbytes for catalog in mix.catalogs)
     pieces = Pieces(nothing, nothing, nothing)
     return Lane(number, cut.lanes, pieces, row_nbytes, mix.seed, epoch, plan_part)
+
+
+def _longer_groups(stages: Sequence[Stage], n_rows: int, cut: Cut) -> int:
+    """Count the groups that ``"keep"`` gives an item more than the others."""
+    floor, rest = divmod(n_rows, cut.groups)
+    if cut.uneven != "keep" or not rest:
+        return 0
+
+    def lane(rows: int) -> Lane:
+        pieces = Pieces(*(np.array([bound], np.int64) for bound in (0, 0, rows)))
+        return Lane(0, cut.lanes, pieces, 0, 0, 0)
+
+    counts = count_items(stages, [lane(floor), lane(floor + 1)])
+    return 0 if counts is not None and counts[0] == counts[1] else rest
 
 
 def _batch_rows(stages: Sequence[Stage]) -> int:

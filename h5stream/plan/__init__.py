@@ -19,7 +19,6 @@ from h5stream.plan.lanes import (
     dropped_rows,
     lane_batches,
     lane_pieces,
-    longer_by_a_batch,
     window_target,
 )
 from h5stream.plan.order import permutation, spread_permutation
@@ -54,7 +53,6 @@ __all__ = [
     "join_runs",
     "lane_batches",
     "lane_pieces",
-    "longer_by_a_batch",
     "permutation",
     "row_seeds",
     "rows_per_row_chunk",

@@ -37,7 +37,6 @@ __all__ = [
     "dropped_rows",
     "lane_batches",
     "lane_pieces",
-    "longer_by_a_batch",
     "window_target",
 ]
 
@@ -131,20 +130,6 @@ def dropped_rows(n_rows: int, cut: Cut) -> int:
     (2, 0)
     """
     return n_rows % cut.groups if cut.uneven == "drop" else 0
-
-
-def longer_by_a_batch(n_rows: int, cut: Cut, *, batch_rows: int) -> int:
-    """Count the groups that ``"keep"`` gives one batch more than the others.
-
-    Examples
-    --------
-    >>> longer_by_a_batch(10, Cut(4, 4, "keep"), batch_rows=2)
-    2
-    >>> longer_by_a_batch(14, Cut(4, 4, "keep"), batch_rows=2)
-    0
-    """
-    floor, rest = divmod(n_rows, cut.groups)
-    return rest if cut.uneven == "keep" and floor % batch_rows == 0 else 0
 
 
 def _cut_groups(n_rows: int, cut: Cut, turn: int) -> list[LaneRows]:

@@ -64,6 +64,22 @@ def fitting(lanes: int) -> list[int]:
     return [ranks for ranks in range(1, lanes + 1) if lanes % ranks == 0]
 
 
+@pytest.mark.parametrize("drop_last", [True, False])
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 4, 7])
+def test_ranks_that_keep_all_rows_of_a_mix_differ_by_a_batch(
+    paths: list[str], batch_size: int, drop_last: bool
+) -> None:
+    for lanes, ranks in [(6, 2), (6, 3), (4, 4), (12, 4)]:
+        options = {"uneven": "keep", "lanes": lanes, "batch_size": batch_size}
+        loaders = [
+            make(paths, rank, ranks, kind="mixed to the end", drop_last=drop_last, **options)
+            for rank in range(ranks)
+        ]
+        counts = [len(list(loader)) for loader in loaders]
+        assert max(counts) - min(counts) <= 1, (lanes, ranks, counts)
+        assert counts == [len(loader) for loader in loaders]
+
+
 @given(asked=configurations, data=st.data())
 def test_ranks_stay_equal_and_no_row_comes_twice(
     paths: list[str], asked: dict[str, Any], data: st.DataObject
