@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 import struct
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 import h5py
 import numpy as np
@@ -23,7 +25,9 @@ from h5stream.layout import (
     VlenType,
     fingerprint_of,
     scan_file,
+    tables,
 )
+from h5stream.layout.source import LocalSource
 from h5stream.layout.tables import build_table, check_inside
 from tests.h5files import (
     BFLOAT16,
@@ -39,6 +43,8 @@ from tests.h5files import (
     random_elements,
     write,
 )
+
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -114,6 +120,48 @@ def test_an_offset_is_where_the_bytes_lie(path: str, kind: str, userblock: int) 
     layout = scan_one(path)
     offset = layout.byte_offset if kind == "contiguous" else int(layout.table.byte_offset[0])
     assert list(find_all(path, rows.tobytes())) == [offset]
+
+
+@pytest.mark.parametrize("userblock", [0, 512])
+def test_chunks_are_found_where_hdf5_counts_from_the_end_of_the_user_block(
+    path: str, userblock: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Versions of HDF5 before 2.0 do, in some functions."""
+    rows = np.arange(1000, 1040, dtype="<i8")
+    with h5py.File(path, "w", userblock_size=userblock) as file:
+        file.create_dataset("x", data=rows, chunks=(10,))
+    expected = [next(find_all(path, rows[at : at + 10].tobytes())) for at in range(0, 40, 10)]
+    list_chunks = tables._list_chunks
+
+    def as_older_versions_do(dataset: Any, layout: DatasetLayout) -> list[Any]:
+        found = list_chunks(dataset, layout)
+        return [
+            each._replace(byte_offset=at - userblock)
+            for each, at in zip(found, expected, strict=True)
+        ]
+
+    monkeypatch.setattr(tables, "_list_chunks", as_older_versions_do)
+    assert scan_one(path).table.byte_offset.tolist() == expected
+
+
+@pytest.mark.parametrize("change", ["longer", "later", "replaced"])
+def test_a_file_that_changes_while_it_is_scanned_is_refused(path: str, change: str) -> None:
+    write_chunked(path)
+
+    class Changing(LocalSource):
+        def run(self, action: Callable[[h5py.File], T]) -> T:
+            found = super().run(action)
+            if change == "longer":
+                with Path(path).open("ab") as file:
+                    file.write(b"more")
+            elif change == "later":
+                os.utime(path, ns=(1, 1))
+            else:
+                Path(shutil.copy2(path, f"{path}.new")).replace(path)
+            return found
+
+    with pytest.raises(LayoutError, match="changed while it was scanned"):
+        scan_file(path, ["x"], source=Changing(path))
 
 
 @pytest.mark.parametrize("userblock", [0, 512])
