@@ -17,12 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from h5stream.errors import ConfigError
-from h5stream.plan.order import permutation
+from h5stream.plan.order import Purpose, permutation
 
 __all__ = ["Part", "Split"]
-
-_PURPOSE = 3
-"""Keeps the draws apart from those of the epochs' orders."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +124,7 @@ class Split:
         return part[rank]
 
     def _permute(self, n: int, lane: int = 0) -> np.ndarray:
-        return permutation(n, seed=self.seed, epoch=0, purpose=_PURPOSE, lane=lane)
+        return permutation(n, seed=self.seed, epoch=0, purpose=Purpose.SPLITS, lane=lane)
 
 
 _PARTS = ("train", "validation", "test")

@@ -33,6 +33,7 @@ from h5stream.pipes.stage import (
 )
 from h5stream.pipes.unbatch import Flattened, damaged
 from h5stream.plan import LaneRows, budget_buckets, even_buckets, lane_batches, permutation
+from h5stream.plan.order import Purpose
 
 __all__ = ["Bucket", "By"]
 
@@ -42,9 +43,6 @@ By = str | Callable[[dict[str, Any]], Any]
 _BUFFER_BYTES = 64 * 2**20
 _BATCHES, _ROWS = 100, 8192
 """Batches of a window, or its rows where batches have no fixed size."""
-
-_PURPOSE = 3
-"""Of the generator's streams that order the batches of windows; see `plan.order`."""
 
 
 def _as_it_is(lengths: np.ndarray) -> np.ndarray:
@@ -173,7 +171,9 @@ class Bucket(LaneStage):
         if not self.shuffle:
             return batches
         key = {"seed": lane.seed, "epoch": lane.epoch, "lane": lane.number, "window": window}
-        return [batches[place] for place in permutation(len(batches), purpose=_PURPOSE, **key)]
+        return [
+            batches[place] for place in permutation(len(batches), purpose=Purpose.BUCKETS, **key)
+        ]
 
 
 class _Buckets(Flattened):

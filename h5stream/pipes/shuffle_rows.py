@@ -22,6 +22,7 @@ from h5stream.pipes.stage import (
     Upstream,
 )
 from h5stream.plan import cut_windows, permutation, window_target
+from h5stream.plan.order import Purpose
 
 __all__ = ["ReadWindows", "ShuffleRows", "draw_places"]
 
@@ -31,9 +32,6 @@ _BUFFER_BYTES = 128 * 2**20
 _LONG = 10
 """Windows of a lane from which on the first are smaller: then few batches are mixed less well."""
 
-_WINDOWS = 1
-"""Purpose of the generator's streams that permute windows; 0 permutes row chunks."""
-
 
 def draw_places(lane: Lane, window: int, n_rows: int) -> np.ndarray:
     """Draw the place of each row of a window by (seed, epoch, lane, window)."""
@@ -41,7 +39,7 @@ def draw_places(lane: Lane, window: int, n_rows: int) -> np.ndarray:
         n_rows,
         seed=lane.seed,
         epoch=lane.epoch,
-        purpose=_WINDOWS,
+        purpose=Purpose.WINDOWS,
         lane=lane.number,
         window=window,
     )

@@ -17,18 +17,19 @@ from typing import Literal
 
 import numpy as np
 
+from h5stream.plan.order import Purpose
+
 __all__ = ["StopCriteria", "Tally", "pick", "tally", "uniform_draw"]
 
 StopCriteria = Literal["first_exhausted", "all_exhausted", "cycle"]
 
-_PURPOSE = 2
 _BLOCK = 4096
 
 
 @lru_cache(maxsize=16)
 def _uniform_block(block: int, seed: int, epoch: int) -> np.ndarray:
     key = np.array([seed, epoch], np.uint64)
-    counter = np.array([0, _PURPOSE, 0, block], np.uint64)
+    counter = np.array([0, Purpose.MIXES, 0, block], np.uint64)
     raw = np.random.Philox(key=key, counter=counter).random_raw(_BLOCK)
     return (raw >> np.uint64(11)) * 2.0**-53
 

@@ -23,13 +23,33 @@ sequence in base 2 with nested uniform scrambling (Owen, 1995), turned by a rand
 
 from __future__ import annotations
 
+from enum import IntEnum
+
 import numpy as np
 
-__all__ = ["permutation", "spread_permutation"]
+__all__ = ["Purpose", "permutation", "spread_permutation"]
+
+_AT_ONCE = 2**20
+
+
+class Purpose(IntEnum):
+    """What a stream of the generator is for; each has a number of its own, for ever."""
+
+    ROW_CHUNKS = 0
+    WINDOWS = 1
+    MIXES = 2
+    SPLITS = 3
+    BUCKETS = 4
 
 
 def permutation(
-    n: int, *, seed: int, epoch: int, purpose: int = 0, lane: int = 0, window: int = 0
+    n: int,
+    *,
+    seed: int,
+    epoch: int,
+    purpose: Purpose = Purpose.ROW_CHUNKS,
+    lane: int = 0,
+    window: int = 0,
 ) -> np.ndarray:
     """Draw a permutation of ``range(n)``.
 
@@ -39,7 +59,9 @@ def permutation(
         How many positions.
     seed, epoch : int
         Key of the generator, each in [0, 2**64).
-    purpose, lane, window : int
+    purpose : Purpose
+        What it is for.
+    lane, window : int
         Which of the key's independent streams.
 
     Returns
@@ -86,19 +108,48 @@ def spread_permutation(n: int, *, seed: int, epoch: int) -> np.ndarray:
     >>> spread_permutation(8, seed=0, epoch=0)
     array([6, 0, 4, 1, 5, 7, 3, 2])
     """
-    depth = max(n - 1, 0).bit_length()
-    draws = _draw(1 << depth, (seed, epoch), (0, 0, 0))
-    swaps = (draws & np.uint64(1)).astype(np.int64)
-    place = np.arange(n)
-    node = np.ones(n, np.int64)
-    for bit in range(depth):
-        node = 2 * node + ((place >> bit & 1) ^ swaps[node])
+    swaps, turn = _draw_bits(n, (seed, epoch))
+    places = _places_of_leaves(swaps)
+    places = places[places < n]
     order = np.empty(n, np.int64)
-    order[np.argsort(node)] = place
-    return (order + int(draws[0] % np.uint64(max(n, 1)))) % max(n, 1)
+    for first in range(0, n, _AT_ONCE):
+        some = places[first : first + _AT_ONCE]
+        order[some] = np.arange(first + turn, first + turn + len(some))
+    np.subtract(order, n, out=order, where=order >= n)
+    return order
+
+
+def _draw_bits(n: int, key: tuple[int, int]) -> tuple[np.ndarray, int]:
+    """Draw a bit for each node of a tree with at least `n` leaves, and a number below `n`."""
+    nodes = 1 << max(n - 1, 0).bit_length()
+    generator = _generator(key, (Purpose.ROW_CHUNKS, 0, 0))
+    bits, turn = np.empty(nodes, np.uint8), 0
+    for first in range(0, nodes, _AT_ONCE):
+        draws = generator.random_raw(min(_AT_ONCE, nodes - first))
+        turn = turn if first else int(draws[0] % np.uint64(max(n, 1)))
+        bits[first : first + len(draws)] = draws & np.uint64(1)
+    return bits, turn
+
+
+def _places_of_leaves(swaps: np.ndarray) -> np.ndarray:
+    """Find which place leads to each leaf of a tree, level by level: one more bit for each."""
+    places = np.zeros(1, np.uint32 if len(swaps) <= 2**32 else np.uint64)
+    bit = 0
+    while len(places) < len(swaps):
+        nodes = len(places)
+        swap = swaps[nodes : 2 * nodes].astype(places.dtype) << bit
+        below = np.empty(2 * nodes, places.dtype)
+        np.bitwise_or(places, swap, out=below[0::2])
+        np.bitwise_xor(below[0::2], places.dtype.type(1 << bit), out=below[1::2])
+        places, bit = below, bit + 1
+    return places
 
 
 def _draw(n: int, key: tuple[int, int], stream: tuple[int, int, int]) -> np.ndarray:
     """Draw uint64 numbers from one of a key's streams."""
+    return _generator(key, stream).random_raw(n)
+
+
+def _generator(key: tuple[int, int], stream: tuple[int, int, int]) -> np.random.Philox:
     counter = np.array([0, *stream], np.uint64)
-    return np.random.Philox(key=np.array(key, np.uint64), counter=counter).random_raw(n)
+    return np.random.Philox(key=np.array(key, np.uint64), counter=counter)

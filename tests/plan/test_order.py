@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from h5stream.plan import permutation, spread_permutation
+from h5stream.plan import order, permutation, spread_permutation
+from h5stream.plan.order import Purpose
 
 MASK = 2**64 - 1
 
@@ -157,3 +158,43 @@ def test_each_position_comes_to_each_place_about_equally_often(n: int) -> None:
     for seed in range(500 * n):
         counts[np.arange(n), spread_permutation(n, seed=seed, epoch=0)] += 1
     assert abs(counts - 500).max() < 5 * np.sqrt(500)
+
+
+def spread_one_by_one(n: int, seed: int, epoch: int) -> list[int]:
+    """Walk down the tree for each place."""
+    depth = max(n - 1, 0).bit_length()
+    key = np.array([seed, epoch], np.uint64)
+    draws = np.random.Philox(key=key, counter=np.zeros(4, np.uint64)).random_raw(1 << depth)
+    leaves = []
+    for place in range(n):
+        node = 1
+        for bit in range(depth):
+            node = 2 * node + ((place >> bit & 1) ^ int(draws[node] & np.uint64(1)))
+        leaves.append(node)
+    by_leaf = sorted(range(n), key=leaves.__getitem__)
+    positions = [0] * n
+    for place, position in enumerate(by_leaf):
+        positions[position] = place
+    return [(position + int(draws[0])) % n for position in positions]
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 3, 5, 8, 13, 64, 100, 1000])
+def test_a_spread_permutation_is_what_a_walk_for_each_place_gives(n: int) -> None:
+    for seed, epoch in ((0, 0), (7, 3)):
+        found = spread_permutation(n, seed=seed, epoch=epoch)
+        assert found.dtype == np.int64
+        assert found.tolist() == spread_one_by_one(n, seed, epoch)
+
+
+def test_a_spread_permutation_does_not_depend_on_how_much_is_drawn_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    expected = spread_permutation(777, seed=5, epoch=1)
+    monkeypatch.setattr(order, "_AT_ONCE", 16)
+    np.testing.assert_array_equal(spread_permutation(777, seed=5, epoch=1), expected)
+
+
+def test_no_two_purposes_draw_the_same() -> None:
+    drawn = {tuple(permutation(50, seed=1, epoch=0, purpose=each)) for each in Purpose}
+    assert len(drawn) == len(Purpose) == 5
+    assert [each.value for each in Purpose] == [0, 1, 2, 3, 4]
