@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -37,6 +38,10 @@ from h5stream.reader.heap import heap_jobs
 from h5stream.reader.stats import Stats
 
 __all__ = ["Assembler", "Planned", "Rows", "group_names"]
+
+_FIRST_NON_ASCII = 0x80
+_FIRST_OF_SEVERAL = 0xC0
+"""Bytes from the one to the other continue a character of UTF-8."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -218,6 +223,7 @@ class Assembler:
 
     def _vlen(self, name: str, rows: list[Rows], order: np.ndarray | None) -> Planned:
         jobs: list[Job] = []
+        checks: list[Callable[[], None]] = []
         placed: list[tuple[np.ndarray, ...]] = []
         fields = [part.file.fields[name] for part in rows]
         lengths = [_lengths(field, part.rows) for field, part in zip(fields, rows, strict=True)]
@@ -230,12 +236,14 @@ class Assembler:
                 mark = part.file.fingerprints[field_.layout.file]
                 file = self._reads.file(field_.layout.file, mark)
                 jobs += heap_jobs(field_, part.rows, out, file, mark.size_bytes, self._stats)
+                if field_.text is True:
+                    checks.append(partial(_check_text, field_, part.rows, some, out))
             else:
                 jobs.append(partial(_copy_values, _as_ragged(field_)[part.rows], out))
             placed.append((origin + np.cumsum(some) - some, some))
         (text,) = {f.text if isinstance(f, VlenField) else _as_ragged(f).text for f in fields}
         column = Ragged.placed(buffer, *_arranged(placed, rows, order), text=text)
-        return Planned({name: column}, jobs)
+        return Planned({name: column}, jobs, checks)
 
 
 def _cover(fields: list[RegionField], rows: np.ndarray) -> Cover:
@@ -290,6 +298,32 @@ def _arranged(
             all_rows[part.numbers] = column
         arranged.append(all_rows if order is None else all_rows[order])
     return tuple(arranged)
+
+
+def _check_text(field: VlenField, rows: np.ndarray, lengths: np.ndarray, data: np.ndarray) -> None:
+    """Refuse rows that are not UTF-8, one after the other in `data`."""
+    if not len(data) or data.max() < _FIRST_NON_ASCII:
+        return
+    starts = np.cumsum(lengths) - lengths
+    first_bytes = data[starts[lengths > 0]]
+    inside = (first_bytes >= _FIRST_NON_ASCII) & (first_bytes < _FIRST_OF_SEVERAL)
+    try:
+        codecs.utf_8_decode(data.data, "strict", True)
+    except UnicodeDecodeError as error:
+        row = int(np.searchsorted(starts, error.start, side="right")) - 1
+    else:
+        if not inside.any():
+            return
+        # A character begins in one row and ends in the next.
+        row = int(np.flatnonzero(lengths > 0)[np.argmax(inside)])
+    value = data[starts[row] : starts[row] + lengths[row]].tobytes()
+    layout = field.layout
+    raise DecodeError(
+        f"{layout.file}: row {int(rows[row])} of {layout.path!r} holds bytes that are not UTF-8 "
+        f'({value[:40]!r}); read the field with h5stream.Vlen({layout.path!r}, errors="replace")',
+        url=layout.file,
+        dataset=layout.path,
+    )
 
 
 def _check_indices(field: RegionField, indices: np.ndarray) -> None:

@@ -272,3 +272,27 @@ def test_damaged_bytes_give_rows_or_an_error_of_ours(
         content[begin + int(at * (end - begin))] = value
     path.write_bytes(content)
     assert outcome_of(place(path))
+
+
+@pytest.mark.parametrize(
+    ("values", "row"),
+    [
+        ([b"a", b"", b"caf\xe9", b"b"], 2),
+        ([b"\xff", b"caf\xc3\xa9"], 0),
+        ([b"caf\xc3", b"", b"\xa9"], 2),
+        ([b"caf\xc3\xa9", b"", b"\xe2\x82"], 2),
+    ],
+)
+def test_text_that_is_not_utf8_is_named_by_file_dataset_and_row(
+    tmp_path: Path, values: list[bytes], row: int
+) -> None:
+    paths = [tmp_path / "a.h5", tmp_path / "b.h5"]
+    for path, some in zip(paths, [[b"sound", b"\xc3\xa9"], values], strict=True):
+        with h5py.File(path, "w") as file:
+            file.create_dataset("x", data=some, dtype=h5py.string_dtype())
+    stream = h5s.H5Stream(paths, ["x"], batch_size=2, shuffle=True)
+    with pytest.raises(h5s.DecodeError, match=rf"b\.h5: row {row} of '/x' .* not UTF-8"):
+        list(stream)
+    lenient = h5s.H5Stream(paths, {"x": h5s.Vlen("x", errors="replace")}, batch_size=9)
+    (batch,) = lenient
+    assert batch["x"] == ["sound", "é", *(value.decode(errors="replace") for value in values)]
