@@ -301,7 +301,7 @@ def test_text_that_is_not_utf8_is_an_error_or_replaced(tmp_path: Path) -> None:
             "x", data=[b"good", b"bad \xff"], dtype=h5py.string_dtype()
         ),
     )
-    with pytest.raises(h5s.DecodeError, match="row 1 of '/x' .* not UTF-8"):
+    with pytest.raises(h5s.DecodeError, match=r"row 1 of '/x' .* not UTF-8"):
         next(iter(h5s.H5Stream(path, ["x"], batch_size=2)))
     replaced = next(iter(h5s.H5Stream(path, {"x": h5s.Vlen("x", errors="replace")}, batch_size=2)))
     assert replaced["x"] == ["good", "bad �"]
