@@ -63,6 +63,11 @@ class Dense:
     inner : index or None
         Only this part of each row, as NumPy takes it: ``np.s_[:3, ::2]``, a number, a list. Chunks
         that hold nothing of it are not read.
+    ragged : bool
+        Rows may be longer in one file than in another, along their first axis.
+    flat : bool
+        Flatten each row, where they differ in more than that; `Shape` beside has the shape of each
+        file's dataset.
 
     Examples
     --------
@@ -80,6 +85,8 @@ class Dense:
     casting: Casting = "exact"
     decode_cf: bool = False
     inner: Any = None
+    ragged: bool = False
+    flat: bool = False
 
 
 @dataclass(frozen=True)
@@ -119,10 +126,10 @@ class Ragged:
     ----------
     values : str
         Dataset of the elements of all rows, which may have trailing axes.
-    offsets : str or None
+    offsets : str, Dense or None
         Dataset of rows + 1 offsets that do not decrease.
-    lengths : str or None
-        Dataset of the length of each row.
+    lengths : str, Dense or None
+        Dataset of the length of each row; one of its columns: ``Dense(path, inner=0)``.
     ends : str, tuple of str, or None
         Datasets of one flag for each element, which is set at the last one of a row, as D4RL's
         ``terminals`` and ``timeouts`` are; what follows the last flag is a row as well. Give one of
@@ -142,8 +149,8 @@ class Ragged:
     """
 
     values: str
-    offsets: str | None = None
-    lengths: str | None = None
+    offsets: str | Dense | None = None
+    lengths: str | Dense | None = None
     dtype: str | None = None
     partial: bool = False
     casting: Casting = "exact"
@@ -311,7 +318,10 @@ class Concat:
     Parameters
     ----------
     base : str or Grouped
-        The datasets: a pattern with ``*``, or `Grouped` with options.
+        The datasets: a pattern with ``*``, or `Grouped` with options. With ``flat=True`` each row
+        is flattened; `Shape` of the same pattern has the shape of its dataset.
+    ragged : bool
+        Rows may be longer in one dataset than in another, along their first axis.
 
     Examples
     --------
@@ -325,6 +335,7 @@ class Concat:
     """
 
     base: Any
+    ragged: bool = False
 
 
 @dataclass(frozen=True)

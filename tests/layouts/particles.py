@@ -172,6 +172,28 @@ def _rows_of_single_cells() -> Iterator[Row]:
             }
 
 
+def _ani(rng: np.random.Generator) -> None:
+    with h5py.File("ani1x-release.h5", "w") as file:
+        for formula, (conformations, atoms) in {"C1H4": (3, 5), "H2O1": (4, 3)}.items():
+            group = file.create_group(formula)
+            group["atomic_numbers"] = rng.integers(1, 9, atoms, np.uint8)
+            group["coordinates"] = rng.random((conformations, atoms, 3)).astype("f4")
+            group["wb97x_dz.energy"] = rng.random(conformations)
+
+
+def _rows_of_ani() -> Iterator[Row]:
+    with h5py.File("ani1x-release.h5") as file:
+        for formula in ("C1H4", "H2O1"):
+            group = file[formula]
+            for at in range(len(group["coordinates"])):
+                yield {
+                    "z": group["atomic_numbers"][()],
+                    "xyz": group["coordinates"][at],
+                    "energy": group["wb97x_dz.energy"][at],
+                    "formula": formula,
+                }
+
+
 PARTICLES = [
     Case(
         "salt",
@@ -248,5 +270,17 @@ PARTICLES = [
 }""",
         _single_cells,
         _rows_of_single_cells,
+    ),
+    Case(
+        "ANI-1x, a sample a conformation",
+        "a group a formula: `atomic_numbers`, `coordinates` (conformation, atom, 3), energies",
+        """"ani1x-release.h5", {
+    "z": h5s.Grouped("*/atomic_numbers"),
+    "xyz": h5s.Concat("*/coordinates", ragged=True),
+    "energy": h5s.Concat("*/wb97x_dz.energy"),
+    "formula": h5s.Origin("group"),
+}""",
+        _ani,
+        _rows_of_ani,
     ),
 ]

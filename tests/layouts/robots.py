@@ -160,6 +160,32 @@ def _rows_of_libero() -> Iterator[Row]:
                 }
 
 
+def _act_jpeg(rng: np.random.Generator) -> None:
+    for number, width in enumerate((20, 30, 25)):
+        with h5py.File(f"episode_{number}.hdf5", "w") as file:
+            lengths = rng.integers(3, width + 1, (1, 5))
+            images = rng.integers(1, 255, (5, width), np.uint8)
+            images[np.arange(width) >= lengths[0][:, None]] = 0
+            file["action"] = rng.random((5, 2)).astype("f4")
+            file["observations/images/cam_high"] = images
+            file["compress_len"] = lengths.astype("f8")
+            file.attrs["compress"] = True
+
+
+def _rows_of_act_jpeg() -> Iterator[Row]:
+    for number in range(3):
+        with h5py.File(f"episode_{number}.hdf5") as file:
+            for at in range(5):
+                action = np.zeros((5, 2), "f4")
+                rest = file["action"][at:]
+                action[: len(rest)] = rest
+                yield {
+                    "jpeg": file["observations/images/cam_high"][at],
+                    "nbytes": file["compress_len"][0, at],
+                    "action": action,
+                }
+
+
 ROBOTS = [
     Case(
         "robomimic, LIBERO",
@@ -234,5 +260,16 @@ ROBOTS = [
         before="""with h5py.File("pick_up_the_bowl_demo.hdf5") as file:
     train = file["mask/train"].asstr()[:]
 """,
+    ),
+    Case(
+        "act-plus-plus, compressed",
+        "an episode a file: JPEG bytes, padded to one width in each file, and their lengths",
+        """"episode_*.hdf5", {
+    "jpeg": h5s.Dense("observations/images/cam_high", ragged=True),
+    "nbytes": h5s.Dense("compress_len", axis=1, inner=0),
+    "action": h5s.Slices("action", 5, after=4),
+}""",
+        _act_jpeg,
+        _rows_of_act_jpeg,
     ),
 ]

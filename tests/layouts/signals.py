@@ -78,6 +78,29 @@ def _rows_of_espnet() -> Iterator[Row]:
             yield {"feats": file[name][()], "text": texts[name]}
 
 
+def _returnn(rng: np.random.Generator) -> None:
+    lengths = np.array([[5, 2], [3, 3], [4, 1]], "i4")
+    frames, classes = lengths.sum(0)
+    with h5py.File("train.hdf5", "w") as file:
+        file.create_dataset("inputs", data=rng.random((frames, 4)).astype("f4"), chunks=(5, 4))
+        file["seqLengths"] = lengths
+        file["seqTags"] = np.array([b"utt-0", b"utt-1", b"utt-2"])
+        file["targets/data/classes"] = rng.integers(0, 9, classes).astype("i4")
+        file.attrs["inputPattSize"], file.attrs["numLabels"] = 4, 9
+
+
+def _rows_of_returnn() -> Iterator[Row]:
+    with h5py.File("train.hdf5") as file:
+        frame = label = 0
+        for (frames, labels), tag in zip(file["seqLengths"], file["seqTags"], strict=True):
+            yield {
+                "data": file["inputs"][frame : frame + frames],
+                "classes": file["targets/data/classes"][label : label + labels],
+                "tag": tag.decode(),
+            }
+            frame, label = frame + frames, label + labels
+
+
 SIGNALS = [
     Case(
         "ml4gw",
@@ -123,5 +146,16 @@ SIGNALS = [
         before="""lines = Path("text").read_text().splitlines()
 texts = dict(line.split(" ", 1) for line in lines)
 """,
+    ),
+    Case(
+        "RETURNN",
+        "`inputs` (frame, feature) of all sequences, `seqLengths` (sequence, 2), `targets/data/*`",
+        """"train.hdf5", {
+    "data": h5s.Ragged("inputs", lengths=h5s.Dense("seqLengths", inner=0)),
+    "classes": h5s.Ragged("targets/data/classes", lengths=h5s.Dense("seqLengths", inner=1)),
+    "tag": "seqTags",
+}""",
+        _returnn,
+        _rows_of_returnn,
     ),
 ]
