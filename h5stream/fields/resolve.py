@@ -21,6 +21,7 @@ from h5stream.fields.specs import (
     FieldSpec,
     Given,
     Grouped,
+    Listed,
     Mask,
     Origin,
     Patches,
@@ -294,7 +295,7 @@ def _resolve(file: Any, spec: Any) -> Any:
     return spec
 
 
-def keys_of(spec: Table) -> tuple[Any, ...]:
+def keys_of(spec: Table | Listed) -> tuple[Any, ...]:
     """List what the parts of a row's key are."""
     return spec.by if isinstance(spec.by, tuple) else (spec.by,)
 

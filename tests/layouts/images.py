@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -211,6 +212,34 @@ def _rows_of_captions() -> Iterator[Row]:
             yield {"image": file["images"][at // 2], "caption": np.array(caption)}
 
 
+def _fastmri_plus(rng: np.random.Generator) -> None:
+    for number, slices in enumerate((3, 4)):
+        with h5py.File(f"file100000{number}.h5", "w") as file:
+            file["reconstruction_rss"] = rng.random((slices, 4, 4)).astype("f4")
+    Path("knee.csv").write_text(
+        "file,slice,study_level,x,y,width,height,label\n"
+        "file1000001,3,,1,1,2,2,Meniscus Tear\n"
+        "file1000000,1,,0,2,3,1,Meniscus Tear\n"
+        "file1000001,3,,0,0,1,4,Cyst\n"
+    )
+
+
+def _rows_of_fastmri_plus() -> Iterator[Row]:
+    lines = list(csv.DictReader(Path("knee.csv").read_text().splitlines()))
+    for number in range(2):
+        with h5py.File(f"file100000{number}.h5") as file:
+            for at in range(len(file["reconstruction_rss"])):
+                boxes = [
+                    [int(line[name]) for name in ("x", "y", "width", "height")]
+                    for line in lines
+                    if line["file"] == f"file100000{number}" and int(line["slice"]) == at
+                ]
+                yield {
+                    "image": file["reconstruction_rss"][at],
+                    "boxes": np.array(boxes).reshape(-1, 4),
+                }
+
+
 IMAGES = [
     Case(
         "fastMRI",
@@ -323,5 +352,16 @@ IMAGES = [
         _rows_of_captions,
         before="""captions = json.loads(Path("TRAIN_CAPTIONS_coco.json").read_text())
 """,
+    ),
+    Case(
+        "fastMRI+ annotations",
+        "boxes of slices in a CSV file, some slices have several, most none",
+        """"file*.h5", {
+    "image": "reconstruction_rss",
+    "boxes": h5s.Table("knee.csv", ("x", "y", "width", "height"), key=("file", "slice"),
+                       by=(h5s.Origin("stem"), h5s.Origin("row")), several=True),
+}""",
+        _fastmri_plus,
+        _rows_of_fastmri_plus,
     ),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -101,6 +102,31 @@ def _rows_of_returnn() -> Iterator[Row]:
             frame, label = frame + frames, label + labels
 
 
+def _seisbench(rng: np.random.Generator) -> None:
+    lines = ["trace_name,trace_p_arrival_sample,source_magnitude"]
+    with h5py.File("waveforms.hdf5", "w") as file:
+        for bucket, (traces, samples) in enumerate([(3, 20), (4, 30)]):
+            data = rng.random((traces, 3, samples)).astype("f4")
+            file.create_dataset(f"data/bucket{bucket}", data=data, chunks=(2, 3, samples))
+            for at in range(traces):
+                name = f'"bucket{bucket}${at},:3,:{samples}"'
+                lines.insert(1, f"{name},{rng.integers(5, 15)},{rng.random():.2f}")
+        file["data_format/component_order"] = "ZNE"
+    Path("metadata.csv").write_text("\n".join(lines))
+
+
+def _rows_of_seisbench() -> Iterator[Row]:
+    with h5py.File("waveforms.hdf5") as file:
+        for line in csv.DictReader(Path("metadata.csv").read_text().splitlines()):
+            bucket, rest = line["trace_name"].split("$")
+            waveforms = file[f"data/{bucket}"]
+            yield {
+                "waveform": waveforms[int(rest.split(",")[0])].reshape(-1),
+                "shape": np.array(waveforms.shape),
+                "p_arrival": int(line["trace_p_arrival_sample"]),
+            }
+
+
 SIGNALS = [
     Case(
         "ml4gw",
@@ -157,5 +183,19 @@ texts = dict(line.split(" ", 1) for line in lines)
 }""",
         _returnn,
         _rows_of_returnn,
+    ),
+    Case(
+        "SeisBench",
+        "`data/bucketN` (trace, channel, sample); `metadata.csv` names a place in a bucket a line",
+        """"waveforms.hdf5", {
+    "waveform": h5s.Concat(h5s.Grouped("data/bucket*", flat=True)),
+    "shape": h5s.Shape("data/bucket*"),
+    "p_arrival": h5s.Table("metadata.csv", "trace_p_arrival_sample", **trace),
+}, subset=h5s.Listed("metadata.csv", **trace)""",
+        _seisbench,
+        _rows_of_seisbench,
+        before=r"""trace = {"key": "trace_name", "pattern": r"(bucket\d+)\$(\d+)",
+         "by": (h5s.Origin("group"), h5s.Origin("within"))}
+""",
     ),
 ]
