@@ -16,6 +16,7 @@ from h5stream.errors import (
 )
 from h5stream.explain import Explanation
 from h5stream.fields import (
+    Balanced,
     Concat,
     Constant,
     Dense,
@@ -45,6 +46,7 @@ from h5stream.stream import H5Stream
 __version__ = "0.1.0"
 
 __all__ = [
+    "Balanced",
     "Block",
     "Concat",
     "ConfigError",

@@ -120,7 +120,7 @@ class Reader:
         jobs: list[Job] = []
         files: list[DataFile] = []
         rows: list[Rows] = []
-        for number in sorted(set(pieces.file.tolist())):
+        for number in np.unique(pieces.file).tolist():
             of_file = pieces.file == number
             file = self.catalog.files[number]
             spans = (pieces.start[of_file], pieces.stop[of_file], first[of_file])
@@ -144,10 +144,12 @@ class Reader:
         return WindowReads(columns, jobs, files, n_rows, checks)
 
     def _numbers(self, pieces: Pieces, places: np.ndarray | None) -> np.ndarray:
-        """Return the numbers of rows of pieces over all files."""
+        """Return the numbers of rows of pieces over all files; those drawn again count on."""
         n_rows = np.array([file.n_rows for file in self.catalog.files], np.int64)
         first = (np.cumsum(n_rows) - n_rows)[pieces.file]
         numbers = expand_spans(first + pieces.start, first + pieces.stop)
+        if pieces.turns is not None:
+            numbers += np.repeat(pieces.turns, pieces.sizes) * int(n_rows.sum())
         if places is None:
             return numbers
         placed = np.empty_like(numbers)
@@ -198,12 +200,10 @@ class Reader:
             if resident is None:
                 resident = self._load(number, field, scratch)
                 self._resident[number, field.name] = resident
+        start, stop, first = spans
+        rows, numbers = expand_spans(start, stop), expand_spans(first, first + (stop - start))
         places = destination.places
-        for start, stop, first in zip(*(span.tolist() for span in spans), strict=True):
-            last = first + stop - start
-            column[slice(first, last) if places is None else places[first:last]] = resident[
-                start:stop
-            ]
+        column[numbers if places is None else places[numbers]] = resident[rows]
 
     def _load(self, number: int, field: DenseField, scratch: Scratch) -> np.ndarray:
         rows = np.empty((field.n_rows, *field.row_shape), field.dtype)
