@@ -48,6 +48,7 @@ from h5stream.fields.specs import (
     Slices,
     Sparse,
     Table,
+    TimeSlices,
     Vlen,
     Whole,
 )
@@ -96,6 +97,7 @@ __all__ = [
     "Split",
     "Subset",
     "Table",
+    "TimeSlices",
     "Unbound",
     "Vlen",
     "VlenField",
