@@ -31,6 +31,7 @@ from h5stream.fields.resolve import (
     resolve,
     resolve_known,
 )
+from h5stream.fields.sliced import MaskField, StartField
 from h5stream.fields.specs import (
     Concat,
     Constant,
@@ -78,6 +79,7 @@ __all__ = [
     "Known",
     "Listed",
     "Mask",
+    "MaskField",
     "Meaning",
     "Members",
     "MemoryField",
@@ -95,6 +97,7 @@ __all__ = [
     "Slices",
     "Sparse",
     "Split",
+    "StartField",
     "Subset",
     "Table",
     "TimeSlices",

@@ -21,6 +21,7 @@ from h5stream.fields.make import converted
 from h5stream.fields.names import RowNames
 from h5stream.fields.regions import Steps
 from h5stream.fields.resolve import PerFile
+from h5stream.fields.sliced import StartField
 from h5stream.fields.specs import Origin, Table
 from h5stream.fields.subset import labels_of
 
@@ -214,9 +215,7 @@ def _start(key: str, rows: FileRows) -> MemoryField:
             f"{rows.path}: field {key!r} asks where each slice begins, but rows are no slices; ask "
             'for Slices or TimeSlices, or for Origin("row")'
         )
-    if isinstance(begins, Steps):
-        begins = begins.nominal(np.arange(rows.n_rows))
-    return GivenField(key, begins)
+    return StartField(key, begins) if isinstance(begins, Steps) else GivenField(key, begins)
 
 
 def _text(of: Callable[[PurePosixPath], str]) -> Callable[[str, FileRows], MemoryField]:

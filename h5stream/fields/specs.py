@@ -255,8 +255,12 @@ class Slices:
         slice leaves.
     length : int or None
         Elements of a slice; None: as `starts` and `stops` say.
-    stride : int
-        From the start of one slice to that of the next.
+    stride : int or None
+        From the start of one slice to that of the next; None: one slice of each sequence.
+    random : bool
+        Each slice begins anywhere in its stretch of `stride` elements, or of the whole sequence,
+        and elsewhere in every epoch: by the seed, the epoch and the row. All slices of a stream
+        move together.
     shift : int
         Added to every start: with 1, the next-step target of the same slices without.
         Slices that any field of the stream would carry over an edge are left out.
@@ -295,7 +299,7 @@ class Slices:
 
     base: Any
     length: int | None = None
-    stride: int = 1
+    stride: int | None = 1
     shift: int = 0
     starts: Any = None
     stops: Any = None
@@ -307,6 +311,7 @@ class Slices:
     after: int = 0
     counts_from: int = 0
     inclusive: bool = False
+    random: bool = False
 
 
 @dataclass(frozen=True)

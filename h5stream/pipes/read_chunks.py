@@ -88,6 +88,7 @@ class ReadGroups(LaneStage):
             self.bounds(lane),
             runtime,
             rows=None if lane.draws is None else lane.draws.rows,
+            key=(lane.seed, lane.epoch),
             ahead=self.ahead(lane),
             first=state[0] if state else 0,
             draw=self.draw(lane),
@@ -146,6 +147,8 @@ class ReadAhead(LaneIterator):
         Draws the places of a group's rows, on one of the threads; by default they stay in order.
     rows : callable, optional
         Says which rows of the files some pieces are; by default what they say.
+    key : (int, int)
+        Seed and epoch, of where slices begin that do so at random.
     """
 
     def __init__(
@@ -158,11 +161,13 @@ class ReadAhead(LaneIterator):
         first: int = 0,
         draw: Draw | None = None,
         rows: Callable[[Pieces], Pieces] | None = None,
+        key: tuple[int, int] = (0, 0),
     ) -> None:
         if not 0 <= first < len(bounds):
             raise StateError(f"the state is at group {first} of {len(bounds) - 1}; it is damaged")
         self._pieces = pieces
         self._rows = rows
+        self._seed, self._epoch = key
         self._bounds = bounds
         self._runtime = runtime
         self._ahead = ahead
@@ -206,7 +211,7 @@ class ReadAhead(LaneIterator):
 
     def _start(self, group: int) -> _PendingGroup:
         runtime = self._runtime
-        reads = runtime.reader.window(*self._take_drawn(group))
+        reads = runtime.reader.window(*self._take_drawn(group), seed=self._seed, epoch=self._epoch)
         run = runtime.reader.run
         jobs = [start_job(runtime.executor, run, job) for job in reads.jobs]
         return _PendingGroup(reads, jobs)
