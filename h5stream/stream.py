@@ -12,6 +12,7 @@ from h5stream.errors import ConfigError
 from h5stream.explain import Explanation, explain
 from h5stream.fields import Asked, Missing, Subset, Weights
 from h5stream.pipes import Pipe, open_files
+from h5stream.pipes.arguments import a_seed
 from h5stream.pipes.bucket import By
 from h5stream.pipes.hints import refuse_unknown
 from h5stream.pipes.open_files import LayoutOption
@@ -190,6 +191,7 @@ class H5Stream(Pipe):
             raise ConfigError("rows are drawn at random; pass shuffle=True as well")
         if not drawn and not replacement:
             raise ConfigError("replacement=False is for rows that are drawn; pass weights= as well")
+        a_seed(seed)
         files = open_files(
             sources,
             fields,
