@@ -14,7 +14,6 @@ from h5stream.errors import (
     StateError,
     UnsupportedError,
 )
-from h5stream.explain import Explanation
 from h5stream.fields import (
     Balanced,
     Concat,
@@ -41,6 +40,7 @@ from h5stream.fields import (
 from h5stream.index import index_files
 from h5stream.loader import Loader
 from h5stream.pipes import Pipe, mix, open_files
+from h5stream.pipes.explain import Explanation
 from h5stream.statistics import Normalize, Statistics, statistics
 from h5stream.stream import H5Stream
 
