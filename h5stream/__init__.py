@@ -13,6 +13,7 @@ from h5stream.errors import (
     LayoutError,
     StateError,
     UnsupportedError,
+    WriteError,
 )
 from h5stream.explain import Explanation
 from h5stream.fields import (
@@ -40,6 +41,7 @@ from h5stream.loader import Loader
 from h5stream.pipes import Pipe, mix, open_files
 from h5stream.statistics import Normalize, Statistics, statistics
 from h5stream.stream import H5Stream
+from h5stream.write import DenseColumn, RaggedColumn, SparseColumn, TextColumn, Writer
 
 __version__ = "0.1.0"
 
@@ -51,6 +53,7 @@ __all__ = [
     "Dataset",
     "DecodeError",
     "Dense",
+    "DenseColumn",
     "Explanation",
     "FetchError",
     "Given",
@@ -68,16 +71,21 @@ __all__ = [
     "Picked",
     "Pipe",
     "Ragged",
+    "RaggedColumn",
     "Shape",
     "Slices",
     "Sparse",
+    "SparseColumn",
     "Split",
     "StateError",
     "Statistics",
     "Table",
+    "TextColumn",
     "UnsupportedError",
     "Vlen",
     "Whole",
+    "WriteError",
+    "Writer",
     "collate",
     "example_file",
     "index_files",

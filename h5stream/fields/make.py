@@ -207,11 +207,12 @@ def _make_ragged(name: str, spec: Ragged, file: FileLayout, read: Read | None) -
         _casting(spec),
         _packing(spec, layout),
     )
+    form = RaggedForm(text=_text_of(spec, values))
     index = file.datasets[index_of(spec)[0]]
     if spec.ends is not None:
         flags = [_flags(file.datasets[each], values.n_rows, read) for each in index_of(spec)]
         offsets = _offsets_of(np.logical_or.reduce(flags))
-        return RegionField(name, (Elements((values,)),), Offsets(offsets), RaggedForm())
+        return RegionField(name, (Elements((values,)),), Offsets(offsets), form)
     offsets = _whole_numbers(index, read)
     if spec.lengths is not None:
         if (offsets < 0).any() or offsets.sum(dtype=np.float64) > 2**62:
@@ -220,7 +221,25 @@ def _make_ragged(name: str, spec: Ragged, file: FileLayout, read: Read | None) -
     offsets = _checked_offsets(offsets, index, values.n_rows)
     if not spec.partial:
         _refuse_rest(spec, index, offsets, values.n_rows)
-    return RegionField(name, (Elements((values,)),), Offsets(offsets), RaggedForm())
+    return RegionField(name, (Elements((values,)),), Offsets(offsets), form)
+
+
+def _text_of(spec: Ragged, values: DenseField) -> Text:
+    """Say whether rows are text.
+
+    Raises
+    ------
+    ConfigError
+        If their elements are no bytes.
+    """
+    if not spec.text:
+        return False
+    if values.dtype != np.uint8 or values.row_shape:
+        raise ConfigError(
+            f"{values.layout.file}: text=True takes bytes (uint8), but {spec.values!r} has "
+            f"elements of {values.dtype} and shape {values.row_shape}"
+        )
+    return "replace" if spec.errors == "replace" else True
 
 
 def _flags(layout: DatasetLayout, total: int, read: Read | None) -> np.ndarray:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from h5stream.columns import Column, DenseRows, Padding, Patches, Ragged, Slices, Sparse
+from h5stream.columns import Column, DenseRows, Padding, Patches, Ragged, Slices, Sparse, Text
 from h5stream.fields.dense import DenseField
 from h5stream.fields.field import ColumnType, Field, digest_of
 from h5stream.fields.regions import Grid, Regions, Steps
@@ -91,10 +91,20 @@ class Form(ABC):
 
 @dataclass(frozen=True)
 class RaggedForm(Form):
-    """Rows of unequal length."""
+    """Rows of unequal length.
+
+    Parameters
+    ----------
+    text : bool or "replace"
+        Rows are text, and the elements its bytes in UTF-8; see `h5stream.columns.Ragged`.
+    """
+
+    text: Text = field(default=False, kw_only=True)
 
     def column_type(self, parts: tuple[Elements, ...]) -> ColumnType:
-        """Ragged."""
+        """Ragged, or text."""
+        if self.text:
+            return ColumnType("text", parts[0].first.dtype, ())
         return ColumnType("ragged", parts[0].first.dtype, parts[0].first.row_shape)
 
     def place(self, regions: Regions, rows: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -104,7 +114,7 @@ class RaggedForm(Form):
 
     def make(self, values: tuple[np.ndarray, ...], placed: tuple[np.ndarray, ...]) -> Column:
         """Keep the values where they are."""
-        return Ragged.placed(values[0], *placed)
+        return Ragged.placed(values[0], *placed, text=self.text)
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,6 +14,7 @@ from typing import Any
 import h5py
 
 from h5stream.errors import LayoutError
+from h5stream.layout.journal import replay_journal
 from h5stream.layout.model import Fingerprint
 
 __all__ = ["explain_open_failure", "fingerprint_of", "open_checked", "open_h5", "open_image"]
@@ -27,6 +28,7 @@ def fingerprint_of(path: str) -> Fingerprint:
     LayoutError
         If there is no such file.
     """
+    replay_journal(path)
     try:
         status = Path(path).stat()
     except OSError as error:
