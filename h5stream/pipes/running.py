@@ -14,6 +14,7 @@ from typing import Any
 
 from h5stream.errors import StateError
 from h5stream.fetch.waiting import leave_with
+from h5stream.machine import available_cores
 from h5stream.pipes.epoch import (
     cut_for,
     instance_of,
@@ -24,7 +25,7 @@ from h5stream.pipes.epoch import (
 )
 from h5stream.pipes.exclusive import Exclusive
 from h5stream.pipes.fuse import lane_stages
-from h5stream.pipes.instance import Instance, available_cores
+from h5stream.pipes.instance import Instance
 from h5stream.pipes.stage import LaneIterator, Runtime, Stage, State, begin
 from h5stream.pipes.start import SavedState, Start
 from h5stream.pipes.state import describe_plan, pack_state, read_epoch
