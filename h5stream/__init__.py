@@ -38,6 +38,7 @@ from h5stream.fields import (
 from h5stream.index import index_files
 from h5stream.loader import Loader
 from h5stream.pipes import Pipe, mix, open_files
+from h5stream.read import read
 from h5stream.statistics import Normalize, Statistics, statistics
 from h5stream.stream import H5Stream
 
@@ -83,6 +84,7 @@ __all__ = [
     "index_files",
     "mix",
     "open_files",
+    "read",
     "statistics",
     "to_device",
     "window_rows",

@@ -157,16 +157,20 @@ class LayoutFinder:
         Path or URL of layouts that were written down.
     cache : PieceStore, optional
         Where layouts are kept.
+    sound : SoundKinds, optional
+        The kinds of dataset that were read both ways so far; others are added.
     """
 
     def __init__(
-        self, access: Access, sidecar: str | None = None, cache: PieceStore | None = None
+        self,
+        access: Access,
+        sidecar: str | None = None,
+        cache: PieceStore | None = None,
+        sound: SoundKinds | None = None,
     ) -> None:
         self._access = access
         self._cache = cache
-        self.sound = SoundKinds()
-        """The kinds of dataset that were read both ways so far."""
-
+        self.sound = SoundKinds() if sound is None else sound
         self._sidecar = None if sidecar is None else Sidecar(sidecar, access)
 
     def find(self, paths: Sequence[str], wanted: Wanted) -> list[ScannedFile]:
