@@ -25,7 +25,7 @@ import h5py
 import numpy as np
 
 import h5stream as h5s
-from h5stream.machine import available_cores
+from h5stream.system import available_cores
 from tests.remote.delay import delayed
 from tests.remote.nginx import nginx
 

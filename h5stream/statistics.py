@@ -23,13 +23,13 @@ from h5stream.block import Block
 from h5stream.columns import Moments, merge_moments, moments_of
 from h5stream.dataset import Dataset
 from h5stream.errors import ConfigError
-from h5stream.machine import available_cores
 from h5stream.pipes import Pipe
 from h5stream.pipes.mix import Mix
 from h5stream.pipes.read_chunks import ReadAhead
 from h5stream.pipes.stage import Runtime
 from h5stream.plan import Pieces, join_bounds
 from h5stream.reader import Catalog, Reader, Stats
+from h5stream.system import available_cores
 
 __all__ = ["Normalize", "Statistics", "statistics"]
 

@@ -17,7 +17,7 @@ import numpy as np
 from h5stream.columns import Ragged
 from h5stream.errors import ConfigError, H5StreamError, LayoutError
 from h5stream.layout.heaps import check_attribute_heap, check_dataset_heap
-from h5stream.machine import memory_bytes
+from h5stream.system import memory_bytes
 
 __all__ = [
     "attribute",

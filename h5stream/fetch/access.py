@@ -21,6 +21,7 @@ from h5stream.fetch.local import LocalFile, read_small
 from h5stream.fetch.redact import harmless_options, is_url, join_url, public_url, selection_of
 from h5stream.fetch.store import PieceStore
 from h5stream.layout import Fingerprint, LocalSource, Source, SparseSource
+from h5stream.system import after_fork
 
 if TYPE_CHECKING:
     from h5stream.fetch.remote import Hub
@@ -37,7 +38,7 @@ def _renew_lock() -> None:
     _CONNECTING = threading.RLock()
 
 
-os.register_at_fork(after_in_child=_renew_lock)  # a thread of the parent may have held it
+after_fork(_renew_lock)  # a thread of the parent may have held it
 
 
 class Access:

@@ -14,7 +14,6 @@ from typing import Any
 
 from h5stream.errors import StateError
 from h5stream.fetch.waiting import leave_with
-from h5stream.machine import available_cores
 from h5stream.pipes.epoch import (
     cut_for,
     instance_of,
@@ -31,6 +30,7 @@ from h5stream.pipes.start import SavedState, Start
 from h5stream.pipes.state import describe_plan, pack_state, read_epoch
 from h5stream.pipes.switching import hurry_switches, relax_switches
 from h5stream.reader import Reader, Stats
+from h5stream.system import available_cores
 
 __all__ = ["GAP", "StreamIterator"]
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from h5stream.errors import ConfigError, LayoutError, UnsupportedError
-from h5stream.machine import memory_bytes
 from h5stream.reader import expand_sources, open_catalog
 from h5stream.reader.catalog import Catalog
+from h5stream.system import memory_bytes
 from tests.windows import read_pieces
 
 
