@@ -20,7 +20,7 @@ import torch.utils.data
 
 from h5stream.arguments import a_callable
 from h5stream.block import Block
-from h5stream.collate import collate
+from h5stream.collation import collate
 from h5stream.columns import arrays, own
 from h5stream.errors import ConfigError
 from h5stream.fields import Asked, Rows

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Unpack
 
-from h5stream.collate import CollateOptions
+from h5stream.collation import CollateOptions
 from h5stream.errors import ConfigError
 from h5stream.explain import Explanation, explain
 from h5stream.fields import Asked, Missing, Subset

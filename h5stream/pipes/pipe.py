@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, Unpack, get_args
 
 from h5stream.arguments import a_callable, a_count, a_seed
-from h5stream.collate import CollateOptions, Collation
+from h5stream.collation import CollateOptions, Collation
 from h5stream.errors import ConfigError
 from h5stream.fetch import open_access
 from h5stream.fields import Asked, Missing, Subset
