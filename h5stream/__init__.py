@@ -1,10 +1,14 @@
-"""h5stream: stream training data out of HDF5 files into PyTorch."""
+"""h5stream: stream training data out of HDF5 files into PyTorch.
+
+What needs PyTorch is imported when it is first asked for, so that `read` and `index_files` do
+without.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from h5stream.block import Block
-from h5stream.collate import Packed, Pairs, collate
 from h5stream.data import example_file
-from h5stream.dataset import Dataset
-from h5stream.device import to_device
 from h5stream.errors import (
     ConfigError,
     DecodeError,
@@ -15,7 +19,6 @@ from h5stream.errors import (
     UnsupportedError,
     WriteError,
 )
-from h5stream.explain import Explanation
 from h5stream.fields import (
     Concat,
     Constant,
@@ -37,11 +40,18 @@ from h5stream.fields import (
     window_rows,
 )
 from h5stream.index import index_files
-from h5stream.loader import Loader
-from h5stream.pipes import Pipe, mix, open_files
-from h5stream.statistics import Normalize, Statistics, statistics
-from h5stream.stream import H5Stream
+from h5stream.read import read
 from h5stream.write import DenseColumn, RaggedColumn, SparseColumn, TextColumn, Writer
+
+if TYPE_CHECKING:
+    from h5stream.collation import Packed, Pairs, collate
+    from h5stream.dataset import Dataset
+    from h5stream.device import to_device
+    from h5stream.explain import Explanation
+    from h5stream.field_statistics import Normalize, Statistics, statistics
+    from h5stream.loader import Loader
+    from h5stream.pipes import Pipe, mix, open_files
+    from h5stream.stream import H5Stream
 
 __version__ = "0.1.0"
 
@@ -91,7 +101,40 @@ __all__ = [
     "index_files",
     "mix",
     "open_files",
+    "read",
     "statistics",
     "to_device",
     "window_rows",
 ]
+
+_WITH_TORCH = {
+    "Dataset": "dataset",
+    "Explanation": "explain",
+    "H5Stream": "stream",
+    "Loader": "loader",
+    "Normalize": "field_statistics",
+    "Packed": "collation",
+    "Pairs": "collation",
+    "Pipe": "pipes",
+    "Statistics": "field_statistics",
+    "collate": "collation",
+    "mix": "pipes",
+    "open_files": "pipes",
+    "statistics": "field_statistics",
+    "to_device": "device",
+}
+"""Public name -> the module that has it."""
+
+
+if not TYPE_CHECKING:  # which else would believe in any name
+
+    def __getattr__(name):
+        if name not in _WITH_TORCH:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        found = getattr(import_module(f"{__name__}.{_WITH_TORCH[name]}"), name)
+        globals()[name] = found
+        return found
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

@@ -18,13 +18,13 @@ import numpy as np
 import torch
 import torch.utils.data
 
+from h5stream.arguments import a_callable
 from h5stream.block import Block
-from h5stream.collate import collate
+from h5stream.collation import collate
 from h5stream.columns import arrays, own
 from h5stream.errors import ConfigError
 from h5stream.fields import Asked, Rows
 from h5stream.pipes import open_files
-from h5stream.pipes.arguments import a_callable
 from h5stream.pipes.hints import refuse_unknown
 from h5stream.pipes.open_files import OpenFiles
 from h5stream.pipes.shown import show_files

@@ -36,7 +36,7 @@ from h5stream.layout import DatasetLayout, FileLayout, Packing
 from h5stream.layout.names import split_members
 from h5stream.layout.stacked import stacked
 
-__all__ = ["Read", "converted", "make_field", "pick_rows"]
+__all__ = ["Read", "converted", "decode_scalar", "make_field", "members_of", "pick_rows"]
 
 Read = Callable[[DatasetLayout], Any]
 """Reads a whole dataset: an array, or a list of arrays or of bytes if elements vary in length."""
@@ -119,7 +119,7 @@ def _converted(
 
 def _make_dense(name: str, spec: Dense, file: FileLayout, read: Read | None) -> DenseField:
     layout = file.datasets[spec.path]
-    members = _members(spec.path, layout)
+    members = members_of(spec.path, layout)
     layout = _along(layout, spec.axis)
     if spec.n_rows is not None:
         layout = layout.limited(_checked_rows(spec.n_rows, layout))
@@ -142,7 +142,7 @@ def _along(layout: DatasetLayout, axis: int) -> DatasetLayout:
     return layout.along(axis % len(layout.shape)) if axis else layout
 
 
-def _members(path: str, layout: DatasetLayout) -> tuple[str, ...]:
+def members_of(path: str, layout: DatasetLayout) -> tuple[str, ...]:
     """Return the members in brackets, unless the dataset itself has them in its name."""
     whole = layout.path.strip("/") == path.strip("/")
     return () if whole else split_members(path)[1]
@@ -202,7 +202,7 @@ def _make_ragged(name: str, spec: Ragged, file: FileLayout, read: Read | None) -
     values = DenseField(
         name,
         layout,
-        _members(spec.values, layout),
+        members_of(spec.values, layout),
         _dtype(spec),
         _casting(spec),
         _packing(spec, layout),
@@ -342,7 +342,7 @@ def _make_members(name: str, spec: Members, file: FileLayout, read: Read | None)
     elif spec.axis:
         layouts = [_along(layout, spec.axis) for layout in layouts]
     if all(layout.shape == () for layout in layouts):
-        values = [_scalar(layout, _read(read, layout)) for layout in layouts]
+        values = [decode_scalar(layout, _read(read, layout)) for layout in layouts]
         if isinstance(values[0], str):
             return GivenField(name, stack(values))
         stored = np.array(
@@ -359,7 +359,7 @@ def _make_members(name: str, spec: Members, file: FileLayout, read: Read | None)
             "row can only hold elements of fixed length; store them as one dataset of all rows"
         )
     datasets = tuple(
-        _make_member(name, spec, layout, _members(path, file.datasets[path]))
+        _make_member(name, spec, layout, members_of(path, file.datasets[path]))
         for path, layout in zip(spec.paths, layouts, strict=True)
     )
     first = datasets[0]
@@ -400,7 +400,14 @@ def _make_member(
     return DenseField(name, layout, members, _dtype(spec), _casting(spec), packing, inner)
 
 
-def _scalar(layout: DatasetLayout, value: Any) -> Any:
+def decode_scalar(layout: DatasetLayout, value: Any) -> Any:
+    """Make text of bytes.
+
+    Raises
+    ------
+    DecodeError
+        If they are not UTF-8.
+    """
     if not isinstance(value, bytes):
         return value
     try:
@@ -463,7 +470,7 @@ def _make_sequences(name: str, spec: Sequences, file: FileLayout, read: Read | N
     packing, inner = _packing(spec.base, layout), None
     if spec.base.inner is not None:
         view, inner = crop(view, _beside(spec, layout, stacking.lanes))
-    members = _members(spec.base.path, layout)
+    members = members_of(spec.base.path, layout)
     elements = DenseField(
         name, view, members, _dtype(spec.base), _casting(spec.base), packing, inner
     )

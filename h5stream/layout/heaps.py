@@ -26,6 +26,7 @@ from h5stream.errors import LayoutError
 from h5stream.layout.hints.headers import Attribute, attribute_bodies, message_pointers
 from h5stream.layout.hints.pointers import UNDEFINED, Kind
 from h5stream.layout.image import Image, Read, is_sound_collection
+from h5stream.system import open_descriptor, read_at
 
 __all__ = ["check_attribute_heap", "check_dataset_heap"]
 
@@ -146,7 +147,7 @@ class _Opened:
     def __enter__(self) -> _Opened | None:
         if self._path is None:
             return None
-        self._descriptor = os.open(self._path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        self._descriptor = open_descriptor(self._path)
         self.size_bytes = os.fstat(self._descriptor).st_size
         return self
 
@@ -158,7 +159,8 @@ class _Opened:
         """Read bytes, fewer at the end of the file."""
         if not 0 <= place < self.size_bytes:
             return b""
-        return os.pread(self._descriptor, nbytes, place)
+        data = np.empty(min(nbytes, self.size_bytes - place), np.uint8)
+        return data[: read_at(self._descriptor, [data], place)].tobytes()
 
 
 def _opened(node: Any) -> _Opened:

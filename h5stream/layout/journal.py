@@ -15,7 +15,6 @@ again (`replay_journal`), which comes to the same however far the first time got
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import io
 import os
@@ -26,6 +25,7 @@ from typing import Any
 import imagecodecs
 
 from h5stream.errors import LayoutError
+from h5stream.system import open_descriptor, read_bytes, try_lock, write_at
 
 __all__ = ["JournaledFile", "replay_journal"]
 
@@ -61,7 +61,7 @@ class JournaledFile(io.RawIOBase):
         super().__init__()
         self._path = path
         try:
-            self._descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            self._descriptor = open_descriptor(path, os.O_RDWR)
         except OSError as error:
             raise LayoutError(f"{path}: cannot be opened for writing ({error.strerror})") from error
         try:
@@ -111,7 +111,7 @@ class JournaledFile(io.RawIOBase):
         start, stop = self._at, min(self._at + len(wanted), self._size)
         if stop <= start:
             return 0
-        data = os.pread(self._descriptor, stop - start, start)
+        data = read_bytes(self._descriptor, stop - start, start)
         wanted[: stop - start] = data.ljust(stop - start, b"\0")
         for page in self._pages(start, stop):
             if page in self._changed:
@@ -132,7 +132,7 @@ class JournaledFile(io.RawIOBase):
             kept = self._page(page)
             kept[begin - page * _PAGE : end - page * _PAGE] = given[begin - start : end - start]
         behind = min(max(self._committed, start), stop)
-        _write_all(self._descriptor, given[behind - start :], behind)
+        write_at(self._descriptor, given[behind - start :], behind)
         self._at = stop
         self._size = max(self._size, stop)
         return len(given)
@@ -149,7 +149,7 @@ class JournaledFile(io.RawIOBase):
         """Return a committed page as HDF5 left it."""
         if page not in self._changed:
             nbytes = self._end_of(page) - page * _PAGE
-            data = os.pread(self._descriptor, nbytes, page * _PAGE)
+            data = read_bytes(self._descriptor, nbytes, page * _PAGE)
             self._changed[page] = bytearray(data.ljust(nbytes, b"\0"))
         return self._changed[page]
 
@@ -226,7 +226,7 @@ def replay_journal(path: str, descriptor: int | None = None) -> None:
     own = descriptor
     try:
         if own is None:
-            own = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            own = open_descriptor(path, os.O_RDWR)
             _lock(own, path)
         _carry_out(own, size, changed)
         _remove_journal(path)
@@ -242,7 +242,7 @@ def replay_journal(path: str, descriptor: int | None = None) -> None:
 
 def _lock(descriptor: int, path: str) -> None:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try_lock(descriptor, shared=False)
     except OSError as error:
         raise LayoutError(
             f"{path}: is open for writing elsewhere, or being opened; close it there first"
@@ -251,7 +251,7 @@ def _lock(descriptor: int, path: str) -> None:
 
 def _cut_rest(descriptor: int) -> int:
     """Drop what a killed writer left behind the end that HDF5 knows; return where that is."""
-    head, size = os.pread(descriptor, _SUPERBLOCK_BYTES, 0), os.fstat(descriptor).st_size
+    head, size = read_bytes(descriptor, _SUPERBLOCK_BYTES, 0), os.fstat(descriptor).st_size
     if len(head) == _SUPERBLOCK_BYTES and head[:8] == _SIGNATURE and head[8] in (2, 3):
         end = int.from_bytes(head[_END_AT : _END_AT + 8], "little")
         if _SUPERBLOCK_BYTES <= end < size:
@@ -266,9 +266,9 @@ def _write_journal(path: str, size: int, changed: dict[int, bytes]) -> None:
         parts += [_ENTRY.pack(place, len(data)), data]
     whole = b"".join(parts)
     partial = f"{_journal_of(path)}.part"
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    descriptor = open_descriptor(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     try:
-        _write_all(descriptor, memoryview(whole + hashlib.sha256(whole).digest()), 0)
+        write_at(descriptor, memoryview(whole + hashlib.sha256(whole).digest()), 0)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
@@ -297,7 +297,7 @@ def _parse(path: str, data: bytes) -> tuple[int, dict[int, bytes]]:
 
 def _carry_out(descriptor: int, size: int, changed: dict[int, bytes]) -> None:
     for place, data in changed.items():
-        _write_all(descriptor, memoryview(data), place)
+        write_at(descriptor, memoryview(data), place)
     os.ftruncate(descriptor, size)
     os.fsync(descriptor)
 
@@ -308,15 +308,9 @@ def _remove_journal(path: str) -> None:
 
 
 def _sync_folder(path: str) -> None:
-    folder = os.open(Path(path).resolve().parent, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # not every file system syncs folders
+    with contextlib.suppress(OSError):  # not every system syncs folders
+        folder = open_descriptor(Path(path).resolve().parent)
+        try:
             os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def _write_all(descriptor: int, data: memoryview, place: int) -> None:
-    while len(data):
-        written = os.pwrite(descriptor, data, place)
-        data, place = data[written:], place + written
+        finally:
+            os.close(folder)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from h5stream.collate import Collation, collate_counted, hush_torch
+from h5stream.collation import Collation, collate_counted, hush_torch
 from h5stream.pipes.map import apply
 from h5stream.pipes.stage import (
     Count,

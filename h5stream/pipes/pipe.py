@@ -10,15 +10,13 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any, Unpack, get_args
 
-from h5stream.collate import CollateOptions, Collation
+from h5stream.arguments import a_callable, a_count, a_seed
+from h5stream.collation import CollateOptions, Collation
 from h5stream.errors import ConfigError
-from h5stream.fetch import Access
-from h5stream.fetch.store import PieceStore
+from h5stream.fetch import open_access
 from h5stream.fields import Asked, Missing, Subset
-from h5stream.pipes.arguments import a_callable, a_count, a_seed
 from h5stream.pipes.batch import Batch
 from h5stream.pipes.bucket import Bucket, By
 from h5stream.pipes.chain import Chain
@@ -29,7 +27,7 @@ from h5stream.pipes.instance import find_rank
 from h5stream.pipes.list_chunks import ListChunks
 from h5stream.pipes.map import Map
 from h5stream.pipes.mix import Mix, common_shard
-from h5stream.pipes.open_files import LayoutOption, OpenFiles
+from h5stream.pipes.open_files import OpenFiles
 from h5stream.pipes.prefetch import Prefetch
 from h5stream.pipes.read_chunks import ReadChunks
 from h5stream.pipes.shard import Shard
@@ -43,6 +41,7 @@ from h5stream.pipes.where import Where
 from h5stream.plan.draws import StopCriteria
 from h5stream.plan.lanes import Uneven
 from h5stream.reader.catalog import Sources
+from h5stream.reader.layouts import LayoutOption
 
 __all__ = ["Pipe", "mix", "open_files"]
 
@@ -427,13 +426,13 @@ def open_files(
     >>> next(iter(pipe)).n_rows
     700
     """
-    if requests is not None:
-        a_count("requests", requests)
-    if cache_limit is not None:
-        a_count("cache_limit", cache_limit)
-    store = None
-    if cache_dir is not None:
-        store = PieceStore(Path(cache_dir) / "chunks", cache_limit or _CACHE_BYTES)
+    access = open_access(
+        storage_options,
+        requests=requests,
+        retry_s=retry_s,
+        cache_dir=cache_dir,
+        cache_limit=cache_limit,
+    )
     files = OpenFiles(
         sources,
         fields,
@@ -442,7 +441,7 @@ def open_files(
         convention=convention,
         options=convention_options,
         missing=missing,
-        access=Access(storage_options, requests=requests, retry_s=retry_s, store=store),
+        access=access,
         layout=layout,
         cache_dir=cache_dir,
     )

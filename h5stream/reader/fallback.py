@@ -27,6 +27,7 @@ from h5stream.layout import DatasetLayout, Extents, SparseSource
 from h5stream.layout.heaps import check_dataset_heap
 from h5stream.layout.model import Stacking
 from h5stream.layout.opening import open_h5
+from h5stream.system import after_fork
 
 __all__ = ["FallbackFile", "can_hdf5_undo"]
 
@@ -45,7 +46,7 @@ def _renew_lock() -> None:
     _OPEN.clear()
 
 
-os.register_at_fork(after_in_child=_renew_lock)  # a thread of the parent may have held it
+after_fork(_renew_lock)  # a thread of the parent may have held it
 
 
 def can_hdf5_undo(filter_id: int) -> bool:

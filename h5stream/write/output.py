@@ -13,6 +13,7 @@ import h5py
 from h5stream.errors import ConfigError, LayoutError, WriteError
 from h5stream.layout.journal import JournaledFile
 from h5stream.layout.opening import explain_open_failure
+from h5stream.system import open_descriptor
 
 __all__ = ["GrowingOutput", "NewOutput", "Output"]
 
@@ -101,7 +102,7 @@ class NewOutput(Output):
     def close(self) -> None:
         """Give the file its name."""
         self.file.close()
-        descriptor = os.open(self._temporary, os.O_RDONLY)
+        descriptor = open_descriptor(self._temporary, os.O_RDWR)
         try:
             os.fsync(descriptor)
         finally:

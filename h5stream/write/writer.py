@@ -19,6 +19,7 @@ import numpy as np
 
 from h5stream.conventions.schema import ATTRIBUTE, PROVENANCE, SCHEMA, SPLITS, read_columns
 from h5stream.errors import ConfigError, H5StreamError, LayoutError, WriteError
+from h5stream.system import available_cores
 from h5stream.write.arrays import ChunkQueue
 from h5stream.write.column_writers import ColumnWriter, Storage, make_column, spec_of
 from h5stream.write.columns import (
@@ -141,7 +142,7 @@ class Writer:
         self._rows = 0
         self._is_closed = False
         self._output = self._open(mode, overwrite)
-        count = _count("threads", threads) or len(os.sched_getaffinity(0))
+        count = _count("threads", threads) or available_cores()
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="h5stream-writer")
         self._queue = ChunkQueue(self._threads, 2 * count)
         if isinstance(self._output, GrowingOutput):

@@ -101,7 +101,7 @@ def test_a_commit_that_is_cut_off_anywhere_is_there_or_not_at_all(
     writer.extend({name: all_rows[name][:200] for name in NAMES})
     writer.flush()
     writer.extend({name: all_rows[name][200:] for name in NAMES})
-    left, real = [writes], journal._write_all
+    left, real = [writes], journal.write_at
 
     def write_some(descriptor: int, data: memoryview, place: int) -> None:
         if not left[0]:
@@ -113,7 +113,7 @@ def test_a_commit_that_is_cut_off_anywhere_is_there_or_not_at_all(
     real_commit = journal.JournaledFile.commit
 
     def commit(self: journal.JournaledFile) -> None:
-        monkeypatch.setattr(journal, "_write_all", write_some)
+        monkeypatch.setattr(journal, "write_at", write_some)
         real_commit(self)
 
     monkeypatch.setattr(journal.JournaledFile, "commit", commit)
@@ -194,7 +194,7 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.M
     def refuse(*_arguments: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(journal, "_write_all", refuse)
+    monkeypatch.setattr(journal, "write_at", refuse)
     writer.extend({"x": np.arange(1000)})
     with pytest.raises(h5s.WriteError, match=r"log\.h5: cannot be written.*as it was"):
         writer.flush()

@@ -24,12 +24,12 @@ from h5stream.columns import Moments, merge_moments, moments_of
 from h5stream.dataset import Dataset
 from h5stream.errors import ConfigError
 from h5stream.pipes import Pipe
-from h5stream.pipes.instance import available_cores
 from h5stream.pipes.mix import Mix
 from h5stream.pipes.read_chunks import ReadAhead
 from h5stream.pipes.stage import Runtime
 from h5stream.plan import Pieces, join_bounds
 from h5stream.reader import Catalog, Reader, Stats
+from h5stream.system import available_cores
 
 __all__ = ["Normalize", "Statistics", "statistics"]
 
@@ -208,7 +208,7 @@ def _blocks(catalog: Catalog, chunks: Any) -> Iterator[Block]:
     """Read row chunks in their order, ahead of whoever looks at them."""
     stats = Stats()
     reader = Reader(catalog, stats)
-    with ThreadPoolExecutor(available_cores(1), thread_name_prefix="h5stream") as executor:
+    with ThreadPoolExecutor(available_cores(), thread_name_prefix="h5stream") as executor:
         runtime = Runtime((reader,), reader, executor, stats, threading.Event())
         pieces = Pieces(chunks.file, chunks.start, chunks.stop)
         blocks = ReadAhead(pieces, np.arange(len(pieces) + 1), runtime, ahead=_AHEAD)

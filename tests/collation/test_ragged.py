@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch.nn.utils.rnn import pad_sequence
 
 import h5stream as h5s
-from h5stream.collate.ragged import pad
+from h5stream.collation.ragged import pad
 from h5stream.columns import Ragged
 from tests.columns.kinds import ragged
 

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from h5stream.block import Block
-from h5stream.collate.options import CollateOptions, Collation
-from h5stream.collate.ragged import Padding, collate_ragged
-from h5stream.collate.sparse import collate_sparse
-from h5stream.collate.tensors import TENSOR_CHARS, to_tensor
+from h5stream.collation.options import CollateOptions, Collation
+from h5stream.collation.ragged import Padding, collate_ragged
+from h5stream.collation.sparse import collate_sparse
+from h5stream.collation.tensors import TENSOR_CHARS, to_tensor
 from h5stream.columns import Ragged, Sparse, arrays
 from h5stream.errors import ConfigError
 from h5stream.tree import Tree, leaves_of, tree_of

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from h5stream.collate.tensors import to_tensor
+from h5stream.collation.tensors import to_tensor
 from h5stream.columns import Sparse
 
 __all__ = ["Pairs", "collate_sparse", "hush_torch"]

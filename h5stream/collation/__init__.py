@@ -5,11 +5,11 @@ and `sparse` turn columns of those kinds, `options` says what can be chosen. Fil
 unknown here.
 """
 
-from h5stream.collate.batch import collate, collate_counted
-from h5stream.collate.options import CollateOptions, Collation
-from h5stream.collate.ragged import Packed, Padding
-from h5stream.collate.sparse import Pairs, hush_torch
-from h5stream.collate.tensors import TENSOR_CHARS, to_tensor
+from h5stream.collation.batch import collate, collate_counted
+from h5stream.collation.options import CollateOptions, Collation
+from h5stream.collation.ragged import Packed, Padding
+from h5stream.collation.sparse import Pairs, hush_torch
+from h5stream.collation.tensors import TENSOR_CHARS, to_tensor
 
 __all__ = [
     "TENSOR_CHARS",

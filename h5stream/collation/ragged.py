@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from h5stream.collate.options import Collation
-from h5stream.collate.tensors import to_tensor
+from h5stream.collation.options import Collation
+from h5stream.collation.tensors import to_tensor
 from h5stream.columns import Ragged
 from h5stream.errors import ConfigError, UnsupportedError
 

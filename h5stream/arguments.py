@@ -1,4 +1,4 @@
-"""Checks of the arguments that pipe methods take."""
+"""Checks of the arguments that public functions take."""
 
 from __future__ import annotations
 
