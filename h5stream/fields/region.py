@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ __all__ = [
     "PatchForm",
     "RaggedForm",
     "RegionField",
+    "RowForm",
     "SliceForm",
     "SparseForm",
 ]
@@ -37,7 +39,7 @@ class Elements:
     Parameters
     ----------
     datasets : tuple of DenseField
-        Alike in type and shape of their rows.
+        Alike in type and, but for those of a `RowForm`, in the shape of their rows.
     """
 
     datasets: tuple[DenseField, ...]
@@ -52,10 +54,16 @@ class Elements:
         """Return the dataset that stands for all."""
         return self.datasets[0]
 
+    @cached_property
+    def nbytes(self) -> int:
+        """Bytes of all elements."""
+        return sum(field.n_rows * field.row_nbytes for field in self.datasets)
+
     @property
     def element_nbytes(self) -> int:
-        """Bytes of one element."""
-        return self.first.row_nbytes
+        """Mean bytes of one element."""
+        count = int(self.bounds[-1])
+        return -(-self.nbytes // count) if count else self.first.row_nbytes
 
 
 class Form(ABC):
@@ -163,6 +171,37 @@ class SparseForm(RaggedForm):
         (data, indices), (starts, lengths) = values, placed
         kind = DenseRows if self.plain else Sparse
         return kind.placed(data, indices, starts, lengths, self.width)
+
+
+@dataclass(frozen=True)
+class RowForm(RaggedForm):
+    """Rows of datasets that may differ in the shape of their rows.
+
+    Parameters
+    ----------
+    flat : bool
+        Rows are flattened; else only their first axes may differ in length.
+    """
+
+    flat: bool = False
+
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """Whether rows are flattened."""
+        return ("flat",) if self.flat else ()
+
+    def element_shape(self, field: DenseField) -> tuple[int, ...]:
+        """Return the shape of what the rows of a dataset are lists of."""
+        return () if self.flat else field.row_shape[1:]
+
+    def length(self, field: DenseField) -> int:
+        """Count the elements in a row of a dataset."""
+        return math.prod(field.row_shape) if self.flat else field.row_shape[0]
+
+    def column_type(self, parts: tuple[Elements, ...]) -> ColumnType:
+        """Ragged."""
+        first = parts[0].first
+        return ColumnType("ragged", first.dtype, self.element_shape(first))
 
 
 @dataclass(frozen=True)
@@ -356,8 +395,7 @@ class RegionField(Field):
     @property
     def nbytes(self) -> int:
         """Bytes of all elements, each counted once, and of their places."""
-        elements = int(self.parts[0].bounds[-1])
-        return elements * sum(part.element_nbytes for part in self.parts) + 16 * self.n_rows
+        return sum(part.nbytes for part in self.parts) + 16 * self.n_rows
 
     @property
     def layouts(self) -> tuple[DatasetLayout, ...]:
