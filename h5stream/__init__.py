@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from h5stream.field_statistics import Normalize, Statistics, statistics
     from h5stream.loader import Loader
     from h5stream.pipes import Pipe, mix, open_files
+    from h5stream.repacking import Repacked, repack, verify
     from h5stream.stream import H5Stream
 
 __version__ = "0.1.0"
@@ -84,6 +85,7 @@ __all__ = [
     "Pipe",
     "Ragged",
     "RaggedColumn",
+    "Repacked",
     "Shape",
     "Slices",
     "Sparse",
@@ -104,8 +106,10 @@ __all__ = [
     "mix",
     "open_files",
     "read",
+    "repack",
     "statistics",
     "to_device",
+    "verify",
     "window_rows",
 ]
 
@@ -118,12 +122,15 @@ _WITH_TORCH = {
     "Packed": "collation",
     "Pairs": "collation",
     "Pipe": "pipes",
+    "Repacked": "repacking",
     "Statistics": "field_statistics",
     "collate": "collation",
     "mix": "pipes",
     "open_files": "pipes",
+    "repack": "repacking",
     "statistics": "field_statistics",
     "to_device": "device",
+    "verify": "repacking",
 }
 """Public name -> the module that has it."""
 
