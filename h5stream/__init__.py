@@ -17,6 +17,7 @@ from h5stream.errors import (
     LayoutError,
     StateError,
     UnsupportedError,
+    WriteError,
 )
 from h5stream.fields import (
     Concat,
@@ -24,6 +25,7 @@ from h5stream.fields import (
     Dense,
     Given,
     Grouped,
+    Listed,
     Mask,
     Origin,
     Patches,
@@ -40,6 +42,7 @@ from h5stream.fields import (
 )
 from h5stream.index import index_files
 from h5stream.read import read
+from h5stream.write import DenseColumn, RaggedColumn, SparseColumn, TextColumn, Writer
 
 if TYPE_CHECKING:
     from h5stream.collation import Packed, Pairs, collate
@@ -61,6 +64,7 @@ __all__ = [
     "Dataset",
     "DecodeError",
     "Dense",
+    "DenseColumn",
     "Explanation",
     "FetchError",
     "Given",
@@ -68,6 +72,7 @@ __all__ = [
     "H5Stream",
     "H5StreamError",
     "LayoutError",
+    "Listed",
     "Loader",
     "Mask",
     "Normalize",
@@ -78,16 +83,21 @@ __all__ = [
     "Picked",
     "Pipe",
     "Ragged",
+    "RaggedColumn",
     "Shape",
     "Slices",
     "Sparse",
+    "SparseColumn",
     "Split",
     "StateError",
     "Statistics",
     "Table",
+    "TextColumn",
     "UnsupportedError",
     "Vlen",
     "Whole",
+    "WriteError",
+    "Writer",
     "collate",
     "example_file",
     "index_files",

@@ -79,8 +79,9 @@ class H5Stream(Pipe):
     output : {"torch", "numpy"}
         Tensors, or arrays as they were read.
     subset : Subset
-        Which rows: numbers, a mask, a slice, ``{"split": "train"}``, a part of a `Split`, or a
-        function of small columns. Only chunks that hold wanted rows are read.
+        Which rows: numbers, a mask, a slice, ``{"split": "train"}``, a part of a `Split`, what a
+        table names (`Listed`), or a function of small columns. Only chunks that hold wanted rows
+        are read.
     convention : str or None
         What wrote the files: "auto", as they show; the name of a convention; None: plain datasets.
     convention_options : mapping, optional

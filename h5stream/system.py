@@ -33,7 +33,9 @@ __all__ = [
     "most_descriptors",
     "open_descriptor",
     "read_at",
+    "read_bytes",
     "try_lock",
+    "write_at",
 ]
 
 _ASSUMED_MEMORY_BYTES = 2**36
@@ -119,7 +121,7 @@ def read_at(descriptor: int, buffers: Sequence[np.ndarray], offset: int) -> int:
     done = 0
     for buffer in buffers:
         flat = buffer.reshape(-1).view(np.uint8)
-        data = _read_some(descriptor, len(flat), offset + done)
+        data = read_bytes(descriptor, len(flat), offset + done)
         flat[: len(data)] = np.frombuffer(data, np.uint8)
         done += len(data)
         if len(data) < len(flat):
@@ -127,7 +129,26 @@ def read_at(descriptor: int, buffers: Sequence[np.ndarray], offset: int) -> int:
     return done
 
 
-def _read_some(descriptor: int, nbytes: int, offset: int) -> bytes:
+def write_at(descriptor: int, data: memoryview, offset: int) -> None:
+    """Write all of some bytes from `offset` on.
+
+    Raises
+    ------
+    OSError
+        If the disk is full, or the file cannot be written.
+    """
+    while len(data):
+        if hasattr(os, "pwrite"):
+            written = os.pwrite(descriptor, data, offset)
+        else:
+            with _SEEKING:
+                os.lseek(descriptor, offset, os.SEEK_SET)
+                written = os.write(descriptor, data)
+        data, offset = data[written:], offset + written
+
+
+def read_bytes(descriptor: int, nbytes: int, offset: int) -> bytes:
+    """Read some bytes from `offset` on, fewer at the end of the file."""
     if hasattr(os, "pread"):
         return os.pread(descriptor, nbytes, offset)
     with _SEEKING:

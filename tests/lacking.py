@@ -25,6 +25,7 @@ _NAMES = {
         "posix_fadvise",
         "pread",
         "preadv",
+        "pwrite",
         "register_at_fork",
         "sched_getaffinity",
         "sysconf",

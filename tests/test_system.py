@@ -24,6 +24,7 @@ CORE = (
     "tests/layout/test_scan.py",
     "tests/reader/test_direct.py",
     "tests/reader/test_fallback.py",
+    "tests/write/test_growing.py::test_going_on_takes_the_columns_of_the_file",
 )
 NEEDS_LOCKS = "tests/layout/test_scan.py::test_a_file_that_this_process_writes_is_refused"
 NEEDS_PREADV = "tests/fetch/test_local.py::test_a_failing_read_is_an_error"

@@ -63,6 +63,14 @@ def _decode_strings(array: np.ndarray, name: str) -> Any:
         return np.strings.decode(array, "utf-8").tolist()
     except UnicodeDecodeError as error:
         raise DecodeError(
-            f"field {name!r} holds bytes that are not UTF-8 ({error.object[:40]!r}); decode them "
-            'with map(), or stream them as bytes with output="numpy"'
+            f"{_place_of(error.object, array)} holds bytes in field {name!r} that are not UTF-8 "
+            f"({error.object[:40]!r}); decode them with map(), or stream them as bytes with "
+            'output="numpy"; the field "row" tells which row of the files a sample is'
         ) from error
+
+
+def _place_of(value: bytes, array: np.ndarray) -> str:
+    if not array.ndim:
+        return "the sample"
+    at = np.argmax((array == value).reshape(len(array), -1).any(axis=1))
+    return f"sample {at} of a batch"

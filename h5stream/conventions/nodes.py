@@ -17,6 +17,7 @@ import numpy as np
 from h5stream.columns import Ragged
 from h5stream.errors import ConfigError, H5StreamError, LayoutError
 from h5stream.layout.heaps import check_attribute_heap, check_dataset_heap
+from h5stream.layout.plugins import check_plugin_chunks
 from h5stream.system import memory_bytes
 
 __all__ = [
@@ -128,6 +129,7 @@ def read_bounded(dataset: h5py.Dataset, *, member: str | None = None) -> np.ndar
             "fields one by one",
         )
     check_dataset_heap(dataset)
+    check_plugin_chunks(dataset)
     return dataset[()] if member is None else dataset.fields(member)[()]
 
 

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import h5py
 
-from h5stream.conventions import anndata, h5mapper, h5torch, trajectories
+from h5stream.conventions import anndata, h5mapper, h5torch, own, trajectories
 from h5stream.conventions.convention import Convention
 
 __all__ = ["CONVENTIONS", "recognise"]
 
 CONVENTIONS: tuple[Convention, ...] = (
+    Convention(
+        name="h5stream",
+        about="columns that h5stream.Writer wrote: dense, ragged, sparse and text",
+        override='fields=["splits/train", …] takes splits as well',
+        options=(),
+        recognises=own.recognise,
+        names=own.field_names,
+        make=own.default_fields,
+    ),
     Convention(
         name="h5torch",
         about="a central object, with objects that are aligned to its axes",

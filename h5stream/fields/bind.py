@@ -618,6 +618,14 @@ def _way_out(field: Field, found: ColumnType, expected: ColumnType) -> str:
             common = np.promote_types(found.dtype, expected.dtype)
             return f'ask for Dense({field.layout.path.strip("/")!r}, dtype="{common}")'
         return "ask for one type with dtype=..."
+    if isinstance(field, DenseField) and found.dtype == expected.dtype and found.row_shape:
+        path = field.layout.path.strip("/")
+        options = "ragged=True" if found.row_shape[1:] == expected.row_shape[1:] else "flat=True"
+        return (
+            f"for rows of unequal length ask for Dense({path!r}, {options}), with Shape({path!r}) "
+            "beside; or open files that differ as streams of their own, and draw from them with "
+            "mix()"
+        )
     if _has_rows_of_datasets(field) and found.kind != "dense" and field.n_rows == 1:
         path = field.layouts[0].path.strip("/")
         return (

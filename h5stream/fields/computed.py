@@ -15,7 +15,7 @@ import numpy as np
 from h5stream.columns import stack, take
 from h5stream.errors import ConfigError
 from h5stream.fields.field import Field
-from h5stream.fields.given import CountedField, MemoryField, RepeatedField
+from h5stream.fields.given import CountedField, GivenField, MemoryField, RepeatedField
 from h5stream.fields.lookup import Keyed
 from h5stream.fields.make import converted
 from h5stream.fields.names import RowNames
@@ -141,18 +141,13 @@ def _look_up(
     source = table.source
     assert isinstance(source, Keyed), "tables are read before they are bound"
     labels = [_labels(key, part, path) for part in ids]
-    if len(labels) != len(source.keys):
-        raise ConfigError(
-            f"field {key!r}: the table's keys have {len(source.keys)} parts, but by= has "
-            f"{len(labels)}"
-        )
-    at = source.find(key, labels, path)
+    values, at = source.look_up(key, labels, path)
     lacking = at < 0
     used, within = np.unique(at[~lacking], return_inverse=True)
     places = np.zeros(len(at), np.int64)
     places[~lacking] = within
-    values = take(source.values, used if len(used) else np.zeros(1, np.int64))
-    return RepeatedField(key, values, places), lacking, _told(key, source, labels, lacking, path)
+    kept = take(values, used if len(used) else np.zeros(1, np.int64))
+    return RepeatedField(key, kept, places), lacking, _told(key, source, labels, lacking, path)
 
 
 def _labels(key: str, part: Field, path: str) -> np.ndarray:
@@ -173,7 +168,7 @@ def _told(
     missing = list(dict.fromkeys(", ".join(map(str, row)) for row in zip(*parts, strict=True)))
     return (
         f"{path}: {int(lacking.sum())} of {len(lacking)} rows are not in the table of {key!r}: "
-        f"{source.described(missing)}"
+        f"{source.keys.described(missing)}"
     )
 
 
@@ -198,6 +193,12 @@ def _group(key: str, rows: FileRows) -> MemoryField:
     return RepeatedField(key, stack(rows.names.groups), rows.names.parents(np.arange(rows.n_rows)))
 
 
+def _within(key: str, rows: FileRows) -> MemoryField:
+    if rows.names is None:
+        return CountedField(key, 0, rows.n_rows)
+    return GivenField(key, rows.names.within(rows.n_rows))
+
+
 def _text(of: Callable[[PurePosixPath], str]) -> Callable[[str, FileRows], MemoryField]:
     def make(key: str, rows: FileRows) -> MemoryField:
         return _repeated(key, stack([of(PurePosixPath(rows.path))]), rows.n_rows)
@@ -211,6 +212,7 @@ _MAKERS: Mapping[str, Callable[[str, FileRows], MemoryField]] = {
     "stem": _text(lambda path: path.stem),
     "file": lambda key, rows: _repeated(key, np.array([rows.number]), rows.n_rows),
     "group": _group,
+    "within": _within,
     "row": lambda key, rows: CountedField(key, 0, rows.n_rows),
     "index": lambda key, rows: CountedField(key, rows.first, rows.n_rows),
 }

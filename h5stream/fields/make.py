@@ -16,7 +16,7 @@ from h5stream.fields.casting import fit_for
 from h5stream.fields.dense import DenseField
 from h5stream.fields.field import Field
 from h5stream.fields.given import GivenField, MemoryField
-from h5stream.fields.inner import crop, parse_inner
+from h5stream.fields.inner import Inner, crop, parse_inner
 from h5stream.fields.region import (
     ElementForm,
     Elements,
@@ -25,6 +25,7 @@ from h5stream.fields.region import (
     PatchForm,
     RaggedForm,
     RegionField,
+    RowForm,
     SliceForm,
     SparseForm,
 )
@@ -117,6 +118,33 @@ def _converted(
         return values if to is None else values.astype(to)
 
 
+def _make_rows(name: str, spec: Dense, file: FileLayout, read: Read | None) -> Field:
+    """Make the rows of a dataset, which may differ in shape from those of other files."""
+    if spec.flat and (spec.axis or spec.inner is not None):
+        raise ConfigError(f"{spec}: what is flattened has no other axis, and no part of one")
+    rows = _make_dense(name, spec, file, read)
+    if not spec.flat and not spec.ragged:
+        return rows
+    every = Offsets(np.arange(rows.n_rows + 1, dtype=np.int64))
+    return replace(_as_lists(name, (rows,), flat=spec.flat), regions=every)
+
+
+def _as_lists(name: str, datasets: tuple[DenseField, ...], *, flat: bool) -> RegionField:
+    """See each row of datasets as a list of elements; the rows of a dataset are a sequence."""
+    kinds = {(field.dtype, () if flat else field.row_shape[1:]) for field in datasets}
+    if len(kinds) > 1 or not all(field.row_shape for field in datasets):
+        different = {field.row_shape: field for field in datasets}.values()
+        shown = ", ".join(f"{each.dtype} {each.row_shape}" for each in different)
+        raise ConfigError(
+            f"{datasets[0].layout.file}: {datasets[0].layout.path!r} and other datasets of field "
+            f"{name!r} have rows of {shown}; rows of unequal length are of one type, and differ in "
+            "their first axis: flatten those that differ in more with flat=True, and ask for their "
+            "Shape beside"
+        )
+    part = Elements(datasets)
+    return RegionField(name, (part,), Offsets(part.bounds), RowForm(flat))
+
+
 def _make_dense(name: str, spec: Dense, file: FileLayout, read: Read | None) -> DenseField:
     layout = file.datasets[spec.path]
     members = members_of(spec.path, layout)
@@ -207,12 +235,13 @@ def _make_ragged(name: str, spec: Ragged, file: FileLayout, read: Read | None) -
         _casting(spec),
         _packing(spec, layout),
     )
+    form = RaggedForm(text=_text_of(spec, values))
     index = file.datasets[index_of(spec)[0]]
     if spec.ends is not None:
         flags = [_flags(file.datasets[each], values.n_rows, read) for each in index_of(spec)]
         offsets = _offsets_of(np.logical_or.reduce(flags))
-        return RegionField(name, (Elements((values,)),), Offsets(offsets), RaggedForm())
-    offsets = _whole_numbers(index, read)
+        return RegionField(name, (Elements((values,)),), Offsets(offsets), form)
+    offsets = _whole_numbers(index, read, spec.lengths or spec.offsets)
     if spec.lengths is not None:
         if (offsets < 0).any() or offsets.sum(dtype=np.float64) > 2**62:
             raise LayoutError(f"{index.file}: {index.path!r} has lengths below zero or too large")
@@ -220,7 +249,25 @@ def _make_ragged(name: str, spec: Ragged, file: FileLayout, read: Read | None) -
     offsets = _checked_offsets(offsets, index, values.n_rows)
     if not spec.partial:
         _refuse_rest(spec, index, offsets, values.n_rows)
-    return RegionField(name, (Elements((values,)),), Offsets(offsets), RaggedForm())
+    return RegionField(name, (Elements((values,)),), Offsets(offsets), form)
+
+
+def _text_of(spec: Ragged, values: DenseField) -> Text:
+    """Say whether rows are text.
+
+    Raises
+    ------
+    ConfigError
+        If their elements are no bytes.
+    """
+    if not spec.text:
+        return False
+    if values.dtype != np.uint8 or values.row_shape:
+        raise ConfigError(
+            f"{values.layout.file}: text=True takes bytes (uint8), but {spec.values!r} has "
+            f"elements of {values.dtype} and shape {values.row_shape}"
+        )
+    return "replace" if spec.errors == "replace" else True
 
 
 def _flags(layout: DatasetLayout, total: int, read: Read | None) -> np.ndarray:
@@ -264,13 +311,18 @@ def _refuse_rest(spec: Ragged, index: DatasetLayout, offsets: np.ndarray, total:
     )
 
 
-def _whole_numbers(layout: DatasetLayout, read: Read | None) -> np.ndarray:
-    if layout.dtype.kind not in "iu" or len(layout.shape) != 1:
+def _whole_numbers(layout: DatasetLayout, read: Read | None, asked: Any = None) -> np.ndarray:
+    """Read a list of integers: a dataset, or a column of one."""
+    wanted = asked.inner if isinstance(asked, Dense) and asked.inner is not None else ...
+    inner = Inner(parse_inner(wanted, layout.row_shape, f"{layout.file}: {layout.path!r}"))
+    if layout.dtype.kind not in "iu" or not layout.shape or inner.shape:
         raise ConfigError(
             f"{layout.file}: {layout.path!r} should be a list of integers, but has shape "
-            f"{layout.shape} and type {layout.dtype}"
+            f"{layout.shape} and type {layout.dtype}; of a list of lists take a column: "
+            f"Dense({layout.path.strip('/')!r}, inner=0)"
         )
-    return np.asarray(_read(read, layout)).astype(np.int64)
+    numbers, _ = inner.choose(np.asarray(_read(read, layout)))
+    return numbers.astype(np.int64)
 
 
 def _checked_offsets(offsets: np.ndarray, layout: DatasetLayout, total: int) -> np.ndarray:
@@ -318,7 +370,7 @@ def _make_sparse(name: str, spec: Sparse, file: FileLayout, read: Read | None) -
 
 def _make_members(name: str, spec: Members, file: FileLayout, read: Read | None) -> Field:
     layouts = [file.datasets[path] for path in spec.paths]
-    if spec.flat:
+    if spec.flat and spec.rows is None:
         layouts = [layout.flattened() for layout in layouts]
     elif spec.axis:
         layouts = [_along(layout, spec.axis) for layout in layouts]
@@ -343,15 +395,15 @@ def _make_members(name: str, spec: Members, file: FileLayout, read: Read | None)
         _make_member(name, spec, layout, members_of(path, file.datasets[path]))
         for path, layout in zip(spec.paths, layouts, strict=True)
     )
+    if spec.rows == "ragged" or (spec.rows and spec.flat):
+        return _as_lists(name, datasets, flat=spec.flat)
     first = datasets[0]
     for field in datasets:
         if (field.dtype, field.row_shape) != (first.dtype, first.row_shape):
             raise ConfigError(
                 f"{field.layout.file}: {field.layout.path!r} has rows of {field.dtype} "
                 f"{field.row_shape}, but {first.layout.path!r} has {first.dtype} "
-                f"{first.row_shape}; datasets that are rows of one field must agree but in length: "
-                "convert them with Grouped(..., dtype=...), flatten them with "
-                "Grouped(..., flat=True), or pass convention=None for other fields"
+                f"{first.row_shape}; {_advice_of_members(spec)}"
             )
     part = Elements(datasets)
     regions: Regions = Offsets(part.bounds)
@@ -361,6 +413,20 @@ def _make_members(name: str, spec: Members, file: FileLayout, read: Read | None)
     alike = len(np.unique(stop - start)) == 1
     form: Form = SliceForm(int((stop - start)[0])) if alike else RaggedForm()
     return RegionField(name, (part,), regions, form)
+
+
+def _advice_of_members(spec: Members) -> str:
+    if spec.rows:
+        return (
+            "rows of one field must agree: convert them with Grouped(..., dtype=...); for rows of "
+            "unequal length write Concat(..., ragged=True), or flatten them with "
+            "Concat(Grouped(..., flat=True)) and ask for their Shape beside"
+        )
+    return (
+        "datasets that are rows of one field must agree but in length: convert them with "
+        "Grouped(..., dtype=...), flatten them with Grouped(..., flat=True), or pass "
+        "convention=None for other fields"
+    )
 
 
 def _some_elements(name: str, bounds: np.ndarray, wanted: Any) -> Spans:
@@ -579,7 +645,7 @@ def _pick_columns(matrix: SparseColumn, form: SparseForm) -> SparseColumn:
 
 
 _MAKERS: dict[type, Callable[..., Field]] = {
-    Dense: _make_dense,
+    Dense: _make_rows,
     Vlen: _make_vlen,
     Ragged: _make_ragged,
     Sparse: _make_sparse,

@@ -57,6 +57,15 @@ class RowNames:
         """Return the numbers of the groups of rows."""
         return self.slices.parents(rows) if isinstance(self.slices, Steps | Bounds) else rows
 
+    def within(self, n_rows: int) -> np.ndarray:
+        """Count the rows of each group, in their order."""
+        parents = self.parents(np.arange(n_rows))
+        order = np.argsort(parents, kind="stable")
+        ordered = parents[order]
+        numbers = np.empty(n_rows, np.int64)
+        numbers[order] = np.arange(n_rows) - np.searchsorted(ordered, ordered)
+        return numbers
+
     def of(self, rows: np.ndarray) -> list[str]:
         """Name the groups of rows."""
         return [self.groups[number] for number in self.parents(rows).tolist()]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from h5stream.columns import Column, DenseRows, Padding, Patches, Ragged, Slices, Sparse
+from h5stream.columns import Column, DenseRows, Padding, Patches, Ragged, Slices, Sparse, Text
 from h5stream.fields.dense import DenseField
 from h5stream.fields.field import ColumnType, Field, digest_of
 from h5stream.fields.regions import Grid, Regions, Steps
@@ -25,6 +26,7 @@ __all__ = [
     "PatchForm",
     "RaggedForm",
     "RegionField",
+    "RowForm",
     "SliceForm",
     "SparseForm",
 ]
@@ -37,7 +39,7 @@ class Elements:
     Parameters
     ----------
     datasets : tuple of DenseField
-        Alike in type and shape of their rows.
+        Alike in type and, but for those of a `RowForm`, in the shape of their rows.
     """
 
     datasets: tuple[DenseField, ...]
@@ -52,10 +54,16 @@ class Elements:
         """Return the dataset that stands for all."""
         return self.datasets[0]
 
+    @cached_property
+    def nbytes(self) -> int:
+        """Bytes of all elements."""
+        return sum(field.n_rows * field.row_nbytes for field in self.datasets)
+
     @property
     def element_nbytes(self) -> int:
-        """Bytes of one element."""
-        return self.first.row_nbytes
+        """Mean bytes of one element."""
+        count = int(self.bounds[-1])
+        return -(-self.nbytes // count) if count else self.first.row_nbytes
 
 
 class Form(ABC):
@@ -91,10 +99,20 @@ class Form(ABC):
 
 @dataclass(frozen=True)
 class RaggedForm(Form):
-    """Rows of unequal length."""
+    """Rows of unequal length.
+
+    Parameters
+    ----------
+    text : bool or "replace"
+        Rows are text, and the elements its bytes in UTF-8; see `h5stream.columns.Ragged`.
+    """
+
+    text: Text = field(default=False, kw_only=True)
 
     def column_type(self, parts: tuple[Elements, ...]) -> ColumnType:
-        """Ragged."""
+        """Ragged, or text."""
+        if self.text:
+            return ColumnType("text", parts[0].first.dtype, ())
         return ColumnType("ragged", parts[0].first.dtype, parts[0].first.row_shape)
 
     def place(self, regions: Regions, rows: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -104,7 +122,7 @@ class RaggedForm(Form):
 
     def make(self, values: tuple[np.ndarray, ...], placed: tuple[np.ndarray, ...]) -> Column:
         """Keep the values where they are."""
-        return Ragged.placed(values[0], *placed)
+        return Ragged.placed(values[0], *placed, text=self.text)
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,6 +171,37 @@ class SparseForm(RaggedForm):
         (data, indices), (starts, lengths) = values, placed
         kind = DenseRows if self.plain else Sparse
         return kind.placed(data, indices, starts, lengths, self.width)
+
+
+@dataclass(frozen=True)
+class RowForm(RaggedForm):
+    """Rows of datasets that may differ in the shape of their rows.
+
+    Parameters
+    ----------
+    flat : bool
+        Rows are flattened; else only their first axes may differ in length.
+    """
+
+    flat: bool = False
+
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """Whether rows are flattened."""
+        return ("flat",) if self.flat else ()
+
+    def element_shape(self, field: DenseField) -> tuple[int, ...]:
+        """Return the shape of what the rows of a dataset are lists of."""
+        return () if self.flat else field.row_shape[1:]
+
+    def length(self, field: DenseField) -> int:
+        """Count the elements in a row of a dataset."""
+        return math.prod(field.row_shape) if self.flat else field.row_shape[0]
+
+    def column_type(self, parts: tuple[Elements, ...]) -> ColumnType:
+        """Ragged."""
+        first = parts[0].first
+        return ColumnType("ragged", first.dtype, self.element_shape(first))
 
 
 @dataclass(frozen=True)
@@ -346,8 +395,7 @@ class RegionField(Field):
     @property
     def nbytes(self) -> int:
         """Bytes of all elements, each counted once, and of their places."""
-        elements = int(self.parts[0].bounds[-1])
-        return elements * sum(part.element_nbytes for part in self.parts) + 16 * self.n_rows
+        return sum(part.nbytes for part in self.parts) + 16 * self.n_rows
 
     @property
     def layouts(self) -> tuple[DatasetLayout, ...]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from h5stream.fields.specs import (
     FieldSpec,
     Given,
     Grouped,
+    Listed,
     Mask,
     Origin,
     Patches,
@@ -117,6 +118,8 @@ class Members:
         Which part of each element; see `Dense`.
     elements : slice or None
         Which elements of each dataset.
+    rows : {"alike", "ragged"} or None
+        Each dataset holds rows of its own, which may be longer in one than in another.
     """
 
     paths: tuple[str, ...]
@@ -128,6 +131,7 @@ class Members:
     axis: int = 0
     inner: Any = None
     elements: slice | None = None
+    rows: Literal["alike", "ragged"] | None = None
 
 
 @dataclass(frozen=True)
@@ -273,7 +277,7 @@ def _resolve(file: Any, spec: Any) -> Any:
     if isinstance(spec, Patches):
         return _patches_of(spec, _resolve(file, spec.base))
     if isinstance(spec, Concat):
-        return _concat_of(_resolve(file, _grouped(spec)))
+        return _concat_of(spec, _resolve(file, _grouped(spec)))
     if isinstance(spec, Slices | Picked):
         return replace(spec, base=_resolve(file, spec.base))
     if isinstance(spec, Mask):
@@ -291,7 +295,7 @@ def _resolve(file: Any, spec: Any) -> Any:
     return spec
 
 
-def keys_of(spec: Table) -> tuple[Any, ...]:
+def keys_of(spec: Table | Listed) -> tuple[Any, ...]:
     """List what the parts of a row's key are."""
     return spec.by if isinstance(spec.by, tuple) else (spec.by,)
 
@@ -348,7 +352,7 @@ def _are_integers(values: Any) -> bool:
 
 def _patches_of(spec: Patches, base: Any) -> Patches:
     plain = isinstance(base, Dense) and not base.axis and base.inner is None and base.n_rows is None
-    if not plain:
+    if not plain or base.flat or base.ragged:
         raise ConfigError(
             "patches are cut from one dataset, whole: its path, or Dense(path, dtype=...)"
         )
@@ -364,8 +368,8 @@ def _grouped(spec: Concat) -> Grouped:
     return base
 
 
-def _concat_of(base: Any) -> SingleSlices:
-    return SingleSlices(base, 1)
+def _concat_of(spec: Concat, base: Any) -> SingleSlices:
+    return SingleSlices(replace(base, rows="ragged" if spec.ragged else "alike"), 1)
 
 
 def _mask_of(spec: Mask, slices: Any) -> MaskSlices:
@@ -378,7 +382,8 @@ def _mask_of(spec: Mask, slices: Any) -> MaskSlices:
 
 
 def _sequences_of(spec: Slices, base: Any) -> Sequences:
-    if not isinstance(base, Dense) or base.axis or base.n_rows is not None:
+    plain = isinstance(base, Dense) and not base.axis and base.n_rows is None
+    if not plain or base.flat or base.ragged:
         raise ConfigError(
             f"slices along axis {spec.axis} are cut from one dataset whose rows are sequences: its "
             "path, or Dense(path); one dataset in each group is cut along an axis with "
@@ -479,7 +484,8 @@ def index_of(spec: Ragged) -> tuple[str, ...]:
     """Name the datasets that say where rows lie."""
     if isinstance(spec.ends, tuple):
         return spec.ends
-    return (spec.offsets or spec.lengths or spec.ends or "",)
+    index = spec.offsets or spec.lengths or spec.ends or ""
+    return (index.path if isinstance(index, Dense) else index,)
 
 
 def names_of(spec: Any) -> list[str]:

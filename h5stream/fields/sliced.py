@@ -27,6 +27,7 @@ from h5stream.fields.region import (
     LaneForm,
     RaggedForm,
     RegionField,
+    RowForm,
     SliceForm,
     SparseForm,
 )
@@ -172,7 +173,7 @@ def make_slices(base: Field, spec: Slices, reach: Reach | None) -> Cut:
     LayoutError
         If explicit bounds lie outside it, or a slice leaves its sequence.
     """
-    parts, low, high = _sequences(base)
+    parts, low, high = _sequences(base, single=isinstance(spec, SingleSlices))
     none = np.empty(0, np.int64)
     if spec.starts is not None:
         return Cut(_explicit(base, spec, parts, low, high), len(low), none)
@@ -245,19 +246,24 @@ def make_mask(sliced: RegionField, spec: Slices) -> MaskField:
     return MaskField(sliced.name, sliced.regions, spec.length, spec.step)
 
 
-def _form(base: Field, spec: Slices, padding: Padding | None = None) -> SliceForm:
+def _form(base: Field, spec: Slices, padding: Padding | None = None) -> Form:
     """Say what a slice is made of; sequences may lie beside each other."""
+    if isinstance(base, RegionField) and isinstance(base.form, RowForm):
+        return base.form
     if isinstance(base, RegionField) and isinstance(base.form, LaneForm):
         return LaneForm(spec.length, spec.step, padding, lanes=base.form.lanes)
     length = None if isinstance(spec, SingleSlices) else spec.length
     return SliceForm(length, spec.step, padding)
 
 
-def _sequences(base: Field) -> tuple[tuple[Elements, ...], np.ndarray, np.ndarray]:
+def _sequences(
+    base: Field, *, single: bool = False
+) -> tuple[tuple[Elements, ...], np.ndarray, np.ndarray]:
     """Return the elements of a field, and where its sequences start and stop."""
     if isinstance(base, DenseField):
         return (Elements((base,)),), np.zeros(1, np.int64), np.array([base.n_rows])
-    if isinstance(base, RegionField) and not isinstance(base.form, SparseForm):
+    whole = SparseForm if single else (SparseForm, RowForm)
+    if isinstance(base, RegionField) and not isinstance(base.form, whole):
         low, high = base.regions.of(np.arange(base.n_rows))
         return base.parts, low, high
     raise ConfigError(f"field {base.name!r} cannot be cut into slices; only dense or ragged can")

@@ -22,6 +22,7 @@ __all__ = [
     "FieldSpec",
     "Given",
     "Grouped",
+    "Listed",
     "Mask",
     "Origin",
     "Patches",
@@ -63,6 +64,11 @@ class Dense:
     inner : index or None
         Only this part of each row, as NumPy takes it: ``np.s_[:3, ::2]``, a number, a list. Chunks
         that hold nothing of it are not read.
+    ragged : bool
+        Rows may be longer in one file than in another, along their first axis.
+    flat : bool
+        Flatten each row, where they differ in more than that; `Shape` beside has the shape of each
+        file's dataset.
 
     Examples
     --------
@@ -80,6 +86,8 @@ class Dense:
     casting: Casting = "exact"
     decode_cf: bool = False
     inner: Any = None
+    ragged: bool = False
+    flat: bool = False
 
 
 @dataclass(frozen=True)
@@ -119,10 +127,10 @@ class Ragged:
     ----------
     values : str
         Dataset of the elements of all rows, which may have trailing axes.
-    offsets : str or None
+    offsets : str, Dense or None
         Dataset of rows + 1 offsets that do not decrease.
-    lengths : str or None
-        Dataset of the length of each row.
+    lengths : str, Dense or None
+        Dataset of the length of each row; one of its columns: ``Dense(path, inner=0)``.
     ends : str, tuple of str, or None
         Datasets of one flag for each element, which is set at the last one of a row, as D4RL's
         ``terminals`` and ``timeouts`` are; what follows the last flag is a row as well. Give one of
@@ -139,16 +147,22 @@ class Ragged:
     partial : bool
         Values may be left over: before the first offset, after the last, or beyond all lengths.
         Else that is an error, for then offsets or lengths are likely to mean something else.
+    text : bool
+        The values are bytes (uint8) of UTF-8, and rows are `str`.
+    errors : {"strict", "replace"}
+        What to do with text that is not UTF-8: an error, or U+FFFD.
     """
 
     values: str
-    offsets: str | None = None
-    lengths: str | None = None
+    offsets: str | Dense | None = None
+    lengths: str | Dense | None = None
     dtype: str | None = None
     partial: bool = False
     casting: Casting = "exact"
     decode_cf: bool = False
     ends: str | tuple[str, ...] | None = None
+    text: bool = False
+    errors: Literal["strict", "replace"] = "strict"
 
 
 @dataclass(frozen=True)
@@ -311,7 +325,10 @@ class Concat:
     Parameters
     ----------
     base : str or Grouped
-        The datasets: a pattern with ``*``, or `Grouped` with options.
+        The datasets: a pattern with ``*``, or `Grouped` with options. With ``flat=True`` each row
+        is flattened; `Shape` of the same pattern has the shape of its dataset.
+    ragged : bool
+        Rows may be longer in one dataset than in another, along their first axis.
 
     Examples
     --------
@@ -325,6 +342,7 @@ class Concat:
     """
 
     base: Any
+    ragged: bool = False
 
 
 @dataclass(frozen=True)
@@ -498,11 +516,11 @@ class Origin:
 
     Parameters
     ----------
-    what : {"path", "name", "stem", "file", "group", "row", "index"}
+    what : {"path", "name", "stem", "file", "group", "within", "row", "index"}
         Of the row's file: "path" as it was given, "name" without folders, "stem" without suffix
         either, or "file", its number. "group": the name of the group, as the ``*`` of a `Grouped`
-        pattern finds it. "row": the number of the row in its file. "index": its number over all
-        files, as `subset` counts.
+        pattern finds it. "within": the number of the row among those of its group. "row": its
+        number in its file. "index": its number over all files, as `subset` counts.
 
     Examples
     --------
@@ -513,32 +531,38 @@ class Origin:
     (tensor([0, 1, 2]), 'ukesm1_noy_200001-200012')
     """
 
-    what: Literal["path", "name", "stem", "file", "group", "row", "index"]
+    what: Literal["path", "name", "stem", "file", "group", "within", "row", "index"]
 
 
 @dataclass(frozen=True)
 class Table:
-    """Each row has what a table says of its key.
+    r"""Each row has what a table says of its key.
 
     Parameters
     ----------
     source : path, data frame, table or mapping
-        A CSV file, local or by URL; a data frame of pandas or polars, or a table of pyarrow; a
-        mapping from the names of columns to columns. Without `column`: a mapping from keys to
-        values, or a series of pandas.
-    column : str or None
-        The column that rows get.
+        A CSV or parquet file, local or by URL; a data frame of pandas or polars, or a table of
+        pyarrow; a mapping from the names of columns to columns. Without `column`: a mapping from
+        keys to values, or a series of pandas.
+    column : str, tuple of str, or None
+        The column that rows get; of several columns of numbers they get a list.
     key : str, tuple of str, or None
-        The column, or columns, that rows are found by; no key may stand there twice.
+        The column, or columns, that rows are found by; no key may stand there twice, unless rows
+        may get `several`.
     by : str, FieldSpec, or tuple of them
         What a row's key is: the path of a dataset with one number or string a row, or a field that
         is in memory: `Origin`, `Constant`, an attribute or scalar of `Grouped`. As many as `key`
         has columns.
+    pattern : str or None
+        A regular expression for the text of the key, whose groups are the parts of the key:
+        ``r"(bucket\d+)\$(\d+)"`` for ``"bucket0$5,:3,:6000"``.
+    several : bool
+        Rows get all values of their key, as a ragged column, and may have none.
 
     Notes
     -----
     A row whose key is not in the table is an error, unless the stream leaves such rows out
-    (``missing="drop"``).
+    (``missing="drop"``). Parquet files need pyarrow: ``pip install 'h5stream[parquet]'``.
 
     Examples
     --------
@@ -552,9 +576,48 @@ class Table:
     """
 
     source: Any
-    column: str | None = None
+    column: str | tuple[str, ...] | None = None
     key: str | tuple[str, ...] | None = None
     by: Any = None
+    pattern: str | None = None
+    several: bool = False
+
+
+@dataclass(frozen=True)
+class Listed:
+    """The rows that a list or table names, in its order: what `subset` takes.
+
+    Parameters
+    ----------
+    source : sequence, path, data frame, table or mapping
+        Keys, or tuples of their parts; or a table of which one or more columns are the keys, as
+        `Table` takes it. A key may stand there several times.
+    key : str, tuple of str, or None
+        Those columns.
+    by : str, FieldSpec, or tuple of them
+        What a row's key is, as in `Table`. Rows that have the same one come together.
+    pattern : str or None
+        A regular expression whose groups are the parts of a key, as in `Table`.
+
+    Notes
+    -----
+    A key that no row has is an error, or is left out with ``missing="drop"``. A stream that
+    shuffles takes the same rows in its own order.
+
+    Examples
+    --------
+    >>> import h5stream as h5s
+    >>> rows = h5s.Listed([7, 2, 2], by=h5s.Origin("row"))
+    >>> fields = {"x": "noy", "row": h5s.Origin("row")}
+    >>> stream = h5s.H5Stream(h5s.example_file("climate"), fields, subset=rows)
+    >>> [int(row["row"]) for row in stream]
+    [7, 2, 2]
+    """
+
+    source: Any
+    key: str | tuple[str, ...] | None = None
+    by: Any = None
+    pattern: str | None = None
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import numpy as np
 
 from h5stream.columns import Column, Ragged
 from h5stream.errors import ConfigError
+from h5stream.fields.specs import Listed
 from h5stream.fields.split import Part, Split
 
 __all__ = ["Subset", "WindowRows", "labels_of", "locate_rows", "resolve_subset", "window_rows"]
@@ -23,11 +24,12 @@ Subset = (
     | np.ndarray
     | slice
     | Part
+    | Listed
     | Mapping[str, Any]
     | Callable[[Mapping[str, Column]], Any]
     | None
 )
-"""What `resolve_subset` understands."""
+"""What `resolve_subset` understands, and `Listed`, whose table is read before."""
 
 _SHOWN = 8
 

@@ -13,6 +13,7 @@ from typing import Any
 import h5py
 
 from h5stream.errors import LayoutError
+from h5stream.layout.journal import replay_journal
 from h5stream.layout.model import Fingerprint
 from h5stream.system import open_descriptor, try_lock
 
@@ -27,6 +28,7 @@ def fingerprint_of(path: str) -> Fingerprint:
     LayoutError
         If there is no such file.
     """
+    replay_journal(path)
     try:
         status = Path(path).stat()
     except OSError as error:

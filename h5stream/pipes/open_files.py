@@ -102,8 +102,9 @@ class OpenFiles(Stage):
                 chosen = choose_rows(
                     whole,
                     self.subset,
-                    partial(self._open_field, whole),
+                    partial(self._open_fields, whole),
                     keep_order=self.keep_order,
+                    missing=self.missing,
                 )
                 if self.numbers and ROW_NUMBERS in chosen.columns:
                     raise ConfigError(
@@ -144,13 +145,14 @@ class OpenFiles(Stage):
             missing=self.missing,
         )
 
-    def _open_field(self, whole: Catalog, name: str) -> Catalog:
-        """Open one more field, beside the others: which rows there are may depend on all."""
+    def _open_fields(self, whole: Catalog, more: Mapping[str, Asked]) -> Catalog:
+        """Open more fields, beside the others: which rows there are may depend on all."""
         plain = all(file.convention is None and file.rows is None for file in whole.files)
-        if plain and not isinstance(self.sources, Mapping):
-            return self._open({name: name})
+        named = all(isinstance(asked, str) for asked in more.values())
+        if plain and named and not isinstance(self.sources, Mapping):
+            return self._open(more)
         fields = self.fields or {key: key for key in whole.files[0].fields}
-        return self._open({**fields, name: name})
+        return self._open({**fields, **more})
 
     def _layout_cache(self) -> PieceStore | None:
         """Find where layouts are kept, if they are."""

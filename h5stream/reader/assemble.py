@@ -30,8 +30,8 @@ from h5stream.fields import (
     RepeatedField,
     VlenField,
 )
-from h5stream.fields.region import Form, PatchForm, SliceForm, SparseForm
-from h5stream.plan import Cover, cover_ranges
+from h5stream.fields.region import Form, PatchForm, RowForm, SliceForm, SparseForm
+from h5stream.plan import Cover, cover_ranges, expand_spans
 from h5stream.reader.asking import Job
 from h5stream.reader.datasets import DatasetReads
 from h5stream.reader.heap import heap_jobs
@@ -132,8 +132,11 @@ class Assembler:
             return self._repeated(names[0], rows, order)
         if all(issubclass(kind, MemoryField) for kind in kinds):
             return self._given(names[0], rows, order)
-        if all(isinstance(_form_of(part, names[0]), PatchForm) for part in rows):
+        forms = [_form_of(part, names[0]) for part in rows]
+        if all(isinstance(form, PatchForm) for form in forms):
             return self._patches(names[0], rows, order)
+        if all(isinstance(form, RowForm) for form in forms):
+            return self._rows(names[0], rows, order)
         if VlenField in kinds:
             return self._vlen(names[0], rows, order)
         return self._regions(names, rows, order)
@@ -184,6 +187,28 @@ class Assembler:
         assert isinstance(form, PatchForm), "files agree on fields"
         which, *others = _arranged(placed, rows, order)
         return Planned({name: form.cut(volumes, which, tuple(others))}, jobs)
+
+    def _rows(self, name: str, rows: list[Rows], order: np.ndarray | None) -> Planned:
+        """Read rows of datasets that differ in shape into one buffer, one after the other."""
+        fields = [_as_region(part.file, name) for part in rows]
+        covers = [_cover([field_], part.rows) for field_, part in zip(fields, rows, strict=True)]
+        (form,) = {field_.form for field_ in fields}
+        assert isinstance(form, RowForm), "files agree on fields"
+        first = fields[0].parts[0].first
+        begins = [_row_begins(field_, cover) for field_, cover in zip(fields, covers, strict=True)]
+        ends = np.cumsum([int(each[-1]) for each in begins])
+        buffer = self._pool.array((int(ends[-1]), *form.element_shape(first)), first.dtype)
+        jobs: list[Job] = []
+        placed: list[tuple[np.ndarray, ...]] = []
+        for field_, part, cover, each, end in zip(
+            fields, rows, covers, begins, ends.tolist(), strict=True
+        ):
+            origin = end - int(each[-1])
+            out = buffer[origin:end]
+            jobs += self._reads.row_jobs(part.file.fingerprints, field_.parts[0], cover, each, out)
+            at = cover.at
+            placed.append((each[at] + origin, each[at + 1] - each[at]))
+        return Planned({name: Ragged.placed(buffer, *_arranged(placed, rows, order))}, jobs)
 
     def _regions(
         self, names: tuple[str, ...], rows: list[Rows], order: np.ndarray | None
@@ -251,6 +276,15 @@ def _cover(fields: list[RegionField], rows: np.ndarray) -> Cover:
     regions = [field_.regions.of(rows) for field_ in fields]
     start, stop = (np.concatenate(bounds) for bounds in zip(*regions, strict=True))
     return cover_ranges(start, stop)
+
+
+def _row_begins(field_: RegionField, cover: Cover) -> np.ndarray:
+    """Say where each row of a cover begins among the elements of all, and where the last ends."""
+    form, (sequence,) = field_.form, field_.parts
+    assert isinstance(form, RowForm), "asked only of rows that differ in shape"
+    lengths = np.array([form.length(each) for each in sequence.datasets], np.int64)
+    number = np.searchsorted(sequence.bounds, expand_spans(cover.start, cover.stop), side="right")
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths[number - 1])])
 
 
 def _lengths(field_: Field, rows: np.ndarray) -> np.ndarray:

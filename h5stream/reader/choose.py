@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import pairwise
 
@@ -11,18 +11,40 @@ import numpy as np
 from h5stream.columns import Column
 from h5stream.decode import Scratch
 from h5stream.errors import ConfigError
-from h5stream.fields import FileFields, Subset, locate_rows, resolve_subset
+from h5stream.fields import (
+    Asked,
+    FileFields,
+    Listed,
+    Missing,
+    Subset,
+    locate_rows,
+    resolve_subset,
+)
+from h5stream.fields.resolve import keys_of
+from h5stream.fields.subset import labels_of
 from h5stream.plan import Pieces
 from h5stream.reader.asking import run_all
 from h5stream.reader.catalog import Catalog
 from h5stream.reader.reader import Reader
 from h5stream.reader.stats import Stats
+from h5stream.reader.tables import read_keys
 
-__all__ = ["choose_rows", "read_column"]
+__all__ = ["OpenFields", "choose_rows", "read_column"]
+
+_SHOWN = 5
+
+
+OpenFields = Callable[[Mapping[str, Asked]], Catalog]
+"""Opens the same files with other fields, or with more."""
 
 
 def choose_rows(
-    catalog: Catalog, subset: Subset, open_field: Callable[[str], Catalog], *, keep_order: bool
+    catalog: Catalog,
+    subset: Subset,
+    open_fields: OpenFields,
+    *,
+    keep_order: bool,
+    missing: Missing = "error",
 ) -> Catalog:
     """Narrow a catalog to some of its rows.
 
@@ -32,10 +54,12 @@ def choose_rows(
         All rows.
     subset : Subset
         Which are wanted; see `resolve_subset`.
-    open_field : callable
-        Opens the same files with one other field, by name.
+    open_fields : callable
+        Opens the same files with other fields.
     keep_order : bool
         Keep the order in which rows were given; if not, they come in the order of the files.
+    missing : {"error", "drop"}
+        What to do with a listed key that no row has.
 
     Raises
     ------
@@ -45,8 +69,11 @@ def choose_rows(
 
     def read(name: str) -> Column:
         known = name in catalog.files[0].fields
-        return read_column(catalog if known else open_field(name), name)
+        return read_column(catalog if known else open_fields({name: name}), name)
 
+    told: tuple[str, ...] = ()
+    if isinstance(subset, Listed):
+        subset, told = _listed_rows(catalog, subset, open_fields, missing)
     rows = resolve_subset(subset, catalog.n_rows, read)
     if rows is None:
         return catalog
@@ -60,7 +87,29 @@ def choose_rows(
     for start, stop in pairwise(cuts):
         file = catalog.files[int(numbers[start])]
         files.append(replace(file, rows=file.numbers[within[start:stop]]))
+    files[0] = replace(files[0], left_out=(*files[0].left_out, *told))
     return replace(catalog, files=tuple(files))
+
+
+def _listed_rows(
+    catalog: Catalog, listed: Listed, open_fields: OpenFields, missing: Missing
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Find the rows that a list names; also say which keys no row has."""
+    keys = read_keys(listed, catalog.access)
+    asked = {f"key {number} of rows": by for number, by in enumerate(keys_of(listed))}
+    opened = open_fields(asked)
+    ids = [labels_of(read_column(opened, name), name, catalog.n_rows) for name in asked]
+    rows, unknown = keys.rows("subset", ids)
+    if not unknown:
+        return rows, ()
+    shown = ", ".join(unknown[:_SHOWN]) + (" and others" if len(unknown) > _SHOWN else "")
+    told = f"{len(unknown)} of the keys that subset lists belong to no row: {shown}"
+    if missing == "error":
+        example = ", ".join(str(some[0]) for some in ids if len(some))
+        raise ConfigError(
+            f'{told}; rows have keys like {example}; leave such keys out with missing="drop"'
+        )
+    return rows, (told,)
 
 
 def read_column(catalog: Catalog, name: str) -> Column:

@@ -16,7 +16,7 @@ from h5stream.decode import Scratch
 from h5stream.fetch import Access, DataFile, Request
 from h5stream.fields import DenseField, Elements
 from h5stream.layout import DatasetLayout, Fingerprint, Storage
-from h5stream.plan import Segments, cut_by_weight, split_at_bounds, split_at_chunks
+from h5stream.plan import Cover, Segments, cut_by_weight, split_at_bounds, split_at_chunks
 from h5stream.reader.asking import AskingJob, Job, can_ask, run_all
 from h5stream.reader.destination import Destination
 from h5stream.reader.direct import DirectDataset, Spans
@@ -118,6 +118,39 @@ class DatasetReads:
         others = pieces.chosen(~simple)
         for some in others.jobs(chunk_rows_per_job=_DATASETS_PER_JOB):
             yield partial(self._read_datasets, marks, part, some, buffer)
+
+    def row_jobs(
+        self,
+        marks: Mapping[str, Fingerprint],
+        part: Elements,
+        cover: Cover,
+        begins: np.ndarray,
+        buffer: np.ndarray,
+    ) -> Iterator[Job]:
+        """Yield the jobs that read rows of datasets that differ in shape into a buffer.
+
+        Parameters
+        ----------
+        marks : mapping
+            Path -> fingerprint.
+        part : Elements
+            The datasets.
+        cover : Cover
+            Rows, counted over all datasets.
+        begins : numpy.ndarray
+            int64: where each row of the cover begins in the buffer, and where the last ends.
+        buffer : numpy.ndarray
+            Elements of the rows.
+        """
+        pieces = split_at_bounds(cover.start, cover.stop, cover.dest, bounds=part.bounds)
+        numbers, bounds = pieces.groups()
+        for number, first, last in zip(numbers.tolist(), bounds, bounds[1:], strict=False):
+            some, field = pieces[int(first) : int(last)], part.datasets[number]
+            origin, low = int(part.bounds[number]), int(some.dest[0])
+            rows = int((some.stop - some.start).sum())
+            own = buffer[begins[low] : begins[low + rows]].reshape(rows, *field.row_shape)
+            spans = (some.start - origin, some.stop - origin, some.dest - low)
+            yield from self.jobs(marks, spans, Destination([(field, own)]))
 
     def _place(self, field: DenseField, first: DenseField) -> int:
         """Return where a dataset lies if it can be read as the first one is, else -1."""

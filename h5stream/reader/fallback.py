@@ -24,6 +24,7 @@ import numpy as np
 from h5stream.errors import DecodeError, FetchError
 from h5stream.fetch.descriptors import descriptor_limit, explain_too_many
 from h5stream.layout import DatasetLayout, Extents, SparseSource
+from h5stream.layout.heaps import check_dataset_heap
 from h5stream.layout.model import Stacking
 from h5stream.layout.opening import open_h5
 from h5stream.system import after_fork
@@ -73,6 +74,7 @@ class FallbackFile:
         self._file: Any = None
         self._process = -1
         self._number = next(_NUMBERS)
+        self._sound: set[str] = set()
 
     def read(
         self, layout: DatasetLayout, start: int, stop: int, arrived: Extents | None = None
@@ -127,6 +129,9 @@ class FallbackFile:
     def _read(self, layout: DatasetLayout, start: int | None, stop: int | None, file: Any) -> Any:
         try:
             dataset = file[layout.path]
+            if layout.vlen is not None and layout.path not in self._sound:
+                check_dataset_heap(dataset)
+                self._sound.add(layout.path)
             if start is None:
                 return dataset[()]
             if layout.flat:

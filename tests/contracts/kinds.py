@@ -251,6 +251,28 @@ def _runs(file: h5py.File) -> None:
     file.create_dataset("last", data=np.moveaxis(RUNS, 1, 3), chunks=(1, 4, 2, 4))
 
 
+MOLECULES = [RNG.random((n % 4 + 1, n % 3 + 1, 3)).astype("f4") for n in range(7)]
+ATOMS = [row for rows in MOLECULES for row in rows]
+
+
+def _molecules(file: h5py.File) -> None:
+    for number, rows in enumerate(MOLECULES):
+        more = [{}, {"chunks": (1, 1, 2), "compression": "gzip"}, {"dtype": ">f4"}][number % 3]
+        file.create_dataset(f"mol_{number}/xyz", data=rows, **more)
+
+
+def _long_rows(first: int, last: int) -> Callable[[h5py.File], None]:
+    def write(file: h5py.File) -> None:
+        rows = np.stack([row[: first + 1] for row in RUNS[first:last]])
+        more = {"chunks": (2, 1, 3, 3), "compression": "gzip"} if first else {}
+        file.create_dataset("x", data=rows, **more)
+
+    return write
+
+
+LONG = [RUNS[n][: n // 10 * 10 + 1] for n in range(20)]
+
+
 WINDOWS = [RUNS[run, at : at + 4] for run in range(20) for at in range(0, 5, 2)]
 
 
@@ -298,6 +320,20 @@ KINDS = [
     ),
     Kind("offsets, of a member", _members, h5s.Ragged("pairs[b]", "offsets"), ROWS),
     Kind("lengths", _ragged({}), h5s.Ragged("values", lengths="lengths"), ROWS),
+    Kind(
+        "rows of several datasets, of unequal length",
+        _molecules,
+        h5s.Concat("mol_*/xyz", ragged=True),
+        ATOMS,
+    ),
+    Kind(
+        "rows longer in one file, flat",
+        _long_rows(0, 10),
+        h5s.Dense("x", flat=True, dtype="f8"),
+        [row.reshape(-1).astype("f8") for row in LONG],
+        more=(_long_rows(10, 20),),
+        places=("disk",),
+    ),
     Kind("vlen", _vlen("i4", False), "x", ROWS),
     Kind("vlen, big-endian in chunks", _vlen(">f8", True), "x", [row.astype("f8") for row in ROWS]),
     Kind("text", _text, "x", TEXTS),

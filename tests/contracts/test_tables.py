@@ -9,6 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pyarrow
+import pyarrow.parquet
 import pytest
 
 import h5stream as h5s
@@ -86,6 +87,116 @@ def test_files_of_tables_are_joined(slides: list[str], tmp_path: Path, suffix: s
     check(slides, by_slide(path, column="label", key="id"))
     with placed(path, "memory") as url:
         check(slides, by_slide(url, column="label", key="id"))
+
+
+def test_parquet_files_are_joined(slides: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "labels.parquet"
+    pyarrow.parquet.write_table(pyarrow.table({**COLUMNS, "note": [None] * 3}), path)
+    check(slides, by_slide(path, column="label", key="id"))
+    with placed(path, "memory") as url:
+        check(slides, by_slide(url, column="label", key="id"))
+    whole = path.read_bytes()
+    for damaged in (whole[:50], whole[:4] + bytes(len(whole) - 4), whole[:-9] + bytes(9)):
+        path.write_bytes(damaged)
+        with pytest.raises(h5s.ConfigError, match=r"labels\.parquet: cannot"):
+            len(h5s.H5Stream(slides, by_slide(path, column="label", key="id")))
+
+
+def test_rows_get_all_values_of_their_key(slides: list[str], tmp_path: Path) -> None:
+    boxes = {"s10": [[1, 2], [3, 4]], "s1": [[5, 6]]}
+    rows = [[name, *box] for name, some in boxes.items() for box in some]
+    path = write_csv(tmp_path / "boxes.csv", ["id", "x", "y"], *rows[::-1])
+    fields = by_slide(path, column=("x", "y"), key="id", several=True)
+    for row in h5s.H5Stream(slides, fields, shuffle=True, output="numpy"):
+        expected = boxes.get(f"s{int(row['x'][0])}", [])[::-1]
+        assert row["y"].tolist() == expected
+        assert row["y"].shape == (len(expected), 2)
+
+
+def test_the_groups_of_a_pattern_are_the_parts_of_a_key(slides: list[str]) -> None:
+    table = {f"{name}$0{n},rest": n * 2 for name, rows in SLIDES.items() for n in range(rows)}
+    by = (h5s.Origin("stem"), h5s.Origin("row"))
+    fields = {"id": "patch", "y": h5s.Table(table, by=by, pattern=r"(\w+)\$(\d+)")}
+    for row in h5s.H5Stream(slides, fields):
+        assert int(row["id"].split("_")[1]) * 2 == row["y"]
+
+
+LISTED = ["s10_1", "s1_0", "s2_3", "s1_0"]
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        pytest.param(h5s.Listed(LISTED, by="patch"), id="keys"),
+        pytest.param(h5s.Listed(np.array(LISTED), by="patch"), id="array"),
+        pytest.param(h5s.Listed({"id": LISTED}, key="id", by="patch"), id="table"),
+        pytest.param(
+            h5s.Listed(
+                [(name.split("_")[0], int(name.split("_")[1])) for name in LISTED],
+                by=(h5s.Origin("stem"), h5s.Origin("within")),
+            ),
+            id="parts",
+        ),
+        pytest.param(
+            h5s.Listed(
+                {"id": LISTED},
+                key="id",
+                by=(h5s.Origin("stem"), h5s.Origin("row")),
+                pattern=r"(\w+)_(\d)",
+            ),
+            id="pattern",
+        ),
+    ],
+)
+def test_listed_rows_come_in_the_order_of_the_list(slides: list[str], listed: Any) -> None:
+    stream = h5s.H5Stream(slides, ["patch"], subset=listed)
+    assert [row["patch"] for row in stream] == LISTED
+    shuffled = h5s.H5Stream(slides, ["patch"], subset=listed, shuffle=True)
+    assert sorted(row["patch"] for row in shuffled) == sorted(LISTED)
+    dataset = h5s.Dataset(slides, ["patch"], subset=listed)
+    assert [dataset[n]["patch"] for n in range(4)] == LISTED
+
+
+def test_all_rows_of_a_listed_key_come_together(slides: list[str]) -> None:
+    listed = h5s.Listed(["s10", "s1"], by=h5s.Origin("stem"))
+    stream = h5s.H5Stream(slides, ["patch"], subset=listed)
+    assert [row["patch"] for row in stream] == ["s10_0", "s10_1", "s1_0", "s1_1", "s1_2"]
+
+
+def test_listed_keys_that_no_row_has_are_refused_or_left_out(slides: list[str]) -> None:
+    listed = h5s.Listed(["s2_0", "nobody", "s1_9"], by="patch")
+    with pytest.raises(h5s.ConfigError, match=r"2 of the keys .*nobody, s1_9; rows have keys like"):
+        len(h5s.H5Stream(slides, ["patch"], subset=listed))
+    stream = h5s.H5Stream(slides, ["patch"], subset=listed, missing="drop")
+    assert [row["patch"] for row in stream] == ["s2_0"]
+    assert "nobody" in str(stream.explain())
+
+
+@pytest.mark.parametrize(
+    ("listed", "said"),
+    [
+        pytest.param(h5s.Listed(["a"]), 'by="id"', id="no by"),
+        pytest.param(h5s.Listed([], by="patch"), "no keys", id="empty"),
+        pytest.param(h5s.Listed("list.csv", by="patch"), "which column", id="no key"),
+        pytest.param(h5s.Listed("none.csv", key="id", by="patch"), "no such table", id="file"),
+        pytest.param(h5s.Listed([1], by="patch"), "one is text, the other a number", id="kinds"),
+        pytest.param(h5s.Listed([("a", 1)], by="patch"), "2 parts, but by= has 1", id="parts"),
+        pytest.param(
+            h5s.Listed({"id": ["a"]}, key="id", by="patch", pattern="a"),
+            "in parentheses",
+            id="groups",
+        ),
+        pytest.param(
+            h5s.Listed({"id": ["a"]}, key="id", by="patch", pattern="(b)"), "begin with", id="match"
+        ),
+        pytest.param(
+            h5s.Listed({"id": ["a"]}, key="id", by="patch", pattern="("), "no regular", id="regex"
+        ),
+    ],
+)
+def test_lists_that_say_too_little_are_refused(slides: list[str], listed: Any, said: str) -> None:
+    with pytest.raises(h5s.ConfigError, match=said):
+        len(h5s.H5Stream(slides, ["patch"], subset=listed))
 
 
 def test_rows_have_keys_of_their_own(slides: list[str]) -> None:
@@ -181,6 +292,11 @@ def test_rows_that_are_left_out_do_not_count(slides: list[str]) -> None:
             h5s.Table({"id": [], "y": np.zeros(0)}, "y", key="id", by="patch"),
             "no rows",
             id="empty",
+        ),
+        pytest.param(
+            h5s.Table({"id": ["a"], "y": ["b"]}, "y", key="id", by="patch", several=True),
+            "column 'y' holds others",
+            id="several texts",
         ),
         pytest.param(h5s.Table(7, "a", key="b", by="patch"), "a data frame, or a", id="no table"),
     ],
