@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from h5stream.explain import Explanation
     from h5stream.field_statistics import Normalize, Statistics, statistics
     from h5stream.loader import Loader
-    from h5stream.pipes import Pipe, mix, open_files
+    from h5stream.pipes import Pipe, WindowStage, mix, open_files
     from h5stream.stream import H5Stream
 
 __version__ = "0.1.0"
@@ -96,6 +96,7 @@ __all__ = [
     "UnsupportedError",
     "Vlen",
     "Whole",
+    "WindowStage",
     "WriteError",
     "Writer",
     "collate",
@@ -120,6 +121,7 @@ _WITH_TORCH = {
     "Pipe": "pipes",
     "Statistics": "field_statistics",
     "collate": "collation",
+    "WindowStage": "pipes",
     "mix": "pipes",
     "open_files": "pipes",
     "statistics": "field_statistics",
