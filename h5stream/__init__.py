@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from h5stream.explain import Explanation
     from h5stream.field_statistics import Normalize, Statistics, statistics
     from h5stream.loader import Loader
-    from h5stream.pipes import Pipe, mix, open_files
+    from h5stream.pipes import Pipe, WindowStage, mix, open_files
     from h5stream.repacking import Repacked, repack, verify
     from h5stream.stream import H5Stream
 
@@ -98,6 +98,7 @@ __all__ = [
     "UnsupportedError",
     "Vlen",
     "Whole",
+    "WindowStage",
     "WriteError",
     "Writer",
     "collate",
@@ -125,6 +126,7 @@ _WITH_TORCH = {
     "Repacked": "repacking",
     "Statistics": "field_statistics",
     "collate": "collation",
+    "WindowStage": "pipes",
     "mix": "pipes",
     "open_files": "pipes",
     "repack": "repacking",

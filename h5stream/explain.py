@@ -20,7 +20,6 @@ from h5stream.errors import ConfigError
 from h5stream.fields import DenseField, Field
 from h5stream.layout import DatasetLayout
 from h5stream.pipes import Pipe
-from h5stream.pipes.bucket import Bucket
 from h5stream.pipes.epoch import (
     count_items,
     cut_for,
@@ -226,10 +225,9 @@ def _lane_facts(
         min(1 + reading.ahead(lane), len(reading.bounds(lane)) - 1) * nbytes for lane in lanes
     )
     held += sum(
-        min(stage.window_rows(lane), int(lane.pieces.sizes.sum())) * pipe.catalog.row_nbytes
+        min(stage.held_rows(lane), int(lane.pieces.sizes.sum())) * pipe.catalog.row_nbytes
         for stage in lane_stages(pipe.stages)
         for lane in lanes
-        if isinstance(stage, Bucket)
     )
     items = count_items(pipe.stages, lanes)
     cut = cut_for(pipe.stages, instance_of(pipe.stages))

@@ -47,6 +47,11 @@ class Collate(LaneStage):
         if self.function is None:
             hush_torch()
 
+    @property
+    def changes_columns(self) -> bool:
+        """Only a function of the user's own does."""
+        return self.function is not None
+
     def gives(self, taken: Items) -> Items:
         """Tensors."""
         return Items.TENSORS

@@ -50,6 +50,11 @@ class Map(LaneStage):
         """Whether one item may become many."""
         return inspect.isgeneratorfunction(self.function)
 
+    @property
+    def changes_columns(self) -> bool:
+        """Yes: what a function makes is its own business."""
+        return True
+
     def gives(self, taken: Items) -> Items:
         """Items of the same kind."""
         return taken

@@ -8,8 +8,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
 from typing import Any, Unpack, get_args
 
 from h5stream.arguments import a_callable, a_count, a_seed
@@ -326,7 +324,7 @@ class Pipe(Chain):
         """
         if function is None:
             collation = Collation.from_options(options)
-            fitted = Pipe(tuple(_fitted(stage, collation) for stage in self.stages))
+            fitted = Pipe(tuple(stage.fitted(collation) for stage in self.stages))
             return fitted.then(Collate(None, collation))
         if options:
             raise ConfigError(
@@ -344,13 +342,6 @@ class Pipe(Chain):
             How many items are kept ready.
         """
         return self.then(Prefetch(a_count("items", items)))
-
-
-def _fitted(stage: Stage, collation: Collation) -> Stage:
-    """Let a budget of elements count those of the batch as it will be padded."""
-    if not isinstance(stage, Bucket) or stage.max_tokens is None or not isinstance(stage.by, str):
-        return stage
-    return replace(stage, padded=partial(collation.padded_lengths, stage.by))
 
 
 def open_files(
