@@ -20,6 +20,7 @@ from h5stream.errors import (
     WriteError,
 )
 from h5stream.fields import (
+    Balanced,
     Concat,
     Constant,
     Dense,
@@ -36,6 +37,7 @@ from h5stream.fields import (
     Sparse,
     Split,
     Table,
+    TimeSlices,
     Vlen,
     Whole,
     window_rows,
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Balanced",
     "Block",
     "Concat",
     "ConfigError",
@@ -95,6 +98,7 @@ __all__ = [
     "Statistics",
     "Table",
     "TextColumn",
+    "TimeSlices",
     "UnsupportedError",
     "Vlen",
     "Whole",
