@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from h5stream.conventions import CONVENTIONS
+from h5stream.conventions import find_convention
 from h5stream.decode import describe_filter
 from h5stream.errors import ConfigError
 from h5stream.fields import Field
@@ -208,8 +208,7 @@ def _file_facts(catalog: Catalog, chunks: RowChunks) -> Iterator[tuple[str, str]
 
 def _convention(catalog: Catalog) -> str:
     """Name the convention in which the files were written, and how to ask for something else."""
-    name = catalog.files[0].convention
-    known = next((known for known in CONVENTIONS if known.name == name), None)
+    known = find_convention(catalog.files[0].convention)
     return "none" if known is None else f"{known.name} ({known.override})"
 
 
