@@ -20,6 +20,7 @@ from h5stream.errors import (
     WriteError,
 )
 from h5stream.fields import (
+    Balanced,
     Concat,
     Constant,
     Dense,
@@ -36,6 +37,7 @@ from h5stream.fields import (
     Sparse,
     Split,
     Table,
+    TimeSlices,
     Vlen,
     Whole,
     window_rows,
@@ -52,11 +54,13 @@ if TYPE_CHECKING:
     from h5stream.field_statistics import Normalize, Statistics, statistics
     from h5stream.loader import Loader
     from h5stream.pipes import Pipe, WindowStage, mix, open_files
+    from h5stream.repacking import Repacked, repack, verify
     from h5stream.stream import H5Stream
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Balanced",
     "Block",
     "Concat",
     "ConfigError",
@@ -84,6 +88,7 @@ __all__ = [
     "Pipe",
     "Ragged",
     "RaggedColumn",
+    "Repacked",
     "Shape",
     "Slices",
     "Sparse",
@@ -93,6 +98,7 @@ __all__ = [
     "Statistics",
     "Table",
     "TextColumn",
+    "TimeSlices",
     "UnsupportedError",
     "Vlen",
     "Whole",
@@ -105,8 +111,10 @@ __all__ = [
     "mix",
     "open_files",
     "read",
+    "repack",
     "statistics",
     "to_device",
+    "verify",
     "window_rows",
 ]
 
@@ -119,13 +127,16 @@ _WITH_TORCH = {
     "Packed": "collation",
     "Pairs": "collation",
     "Pipe": "pipes",
+    "Repacked": "repacking",
     "Statistics": "field_statistics",
     "collate": "collation",
     "WindowStage": "pipes",
     "mix": "pipes",
     "open_files": "pipes",
+    "repack": "repacking",
     "statistics": "field_statistics",
     "to_device": "device",
+    "verify": "repacking",
 }
 """Public name -> the module that has it."""
 

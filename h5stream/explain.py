@@ -12,18 +12,22 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+import numpy as np
+
 from h5stream.conventions import find_convention
 from h5stream.decode import describe_filter
 from h5stream.errors import ConfigError
 from h5stream.fields import Field
 from h5stream.layout import DatasetLayout
 from h5stream.pipes import Pipe
+from h5stream.pipes.draw_rows import DrawRows
 from h5stream.pipes.epoch import (
     count_items,
     cut_for,
     instance_of,
     ordered_chunks,
     plan_lanes,
+    rows_of_epoch,
 )
 from h5stream.pipes.fuse import lane_stages
 from h5stream.pipes.mix import Mix
@@ -171,6 +175,7 @@ def explain(pipe: Pipe) -> Explanation:
     amplification = used / sum(row_bytes) if sum(row_bytes) else 1.0
     facts = (
         *_file_facts(catalog, chunks),
+        *_draw_facts(pipe),
         *_lane_facts(pipe, lanes, reading, groups),
         ("decoded", f"{amplification:.2f} bytes for each byte used"),
         *_request_facts(catalog, groups, instance_of(pipe.stages).count),
@@ -206,6 +211,19 @@ def _file_facts(catalog: Catalog, chunks: RowChunks) -> Iterator[tuple[str, str]
         yield "left out", f"and so on in {len(left_out) - _MOST_LEFT_OUT} more cases"
 
 
+def _draw_facts(pipe: Pipe) -> Iterator[tuple[str, str]]:
+    """Tell how rows are drawn, if they are."""
+    weights = pipe.catalog.weights
+    for stage in pipe.stages:
+        if isinstance(stage, DrawRows) and weights is not None:
+            again = "with" if stage.replacement else "without"
+            yield (
+                "drawn",
+                f"{stage.n_rows(pipe.catalog)} rows in each epoch, by weight, {again} replacement, "
+                f"from {int(np.count_nonzero(weights))} of {pipe.catalog.n_rows}",
+            )
+
+
 def _convention(catalog: Catalog) -> str:
     """Name the convention in which the files were written, and how to ask for something else."""
     known = find_convention(catalog.files[0].convention)
@@ -227,7 +245,7 @@ def _lane_facts(
     )
     items = count_items(pipe.stages, lanes)
     cut = cut_for(pipe.stages, instance_of(pipe.stages))
-    if dropped := dropped_rows(pipe.catalog.n_rows, cut):
+    if dropped := dropped_rows(rows_of_epoch(pipe.stages, pipe.catalog), cut):
         yield (
             "left out",
             f"{dropped} rows in each epoch, so that {cut.groups} ranks get equally many; with "
@@ -257,7 +275,7 @@ def _request_facts(
 def _groups(reading: ReadGroups, lane: Lane) -> Iterator[Pieces]:
     """Yield what is read together: windows, or single row chunks."""
     for start, stop in pairwise(reading.bounds(lane).tolist()):
-        yield lane.pieces[start:stop]
+        yield lane.rows(lane.pieces[start:stop])
 
 
 def _spread(groups: Sequence[Pieces], most: int) -> list[Pieces]:

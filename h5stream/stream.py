@@ -10,7 +10,7 @@ from typing import Any, Literal, Unpack
 from h5stream.collation import CollateOptions
 from h5stream.errors import ConfigError
 from h5stream.explain import Explanation, explain
-from h5stream.fields import Asked, Missing, Subset
+from h5stream.fields import Asked, Missing, Subset, Weights
 from h5stream.pipes import Pipe, open_files
 from h5stream.pipes.bucket import By
 from h5stream.pipes.hints import refuse_unknown
@@ -47,6 +47,14 @@ class H5Stream(Pipe):
         Another order in every epoch: row chunks are permuted, and rows within windows of them.
     seed : int
         Of all permutations.
+    weights : Weights
+        Draw rows by weight: numbers, one for each row of all files; the name of a small column that
+        holds them; ``Balanced("label")``, for all values of a column equally often;
+        ``{"label": {"cat": 1, "dog": 10}}``; or a function of small columns. See `Pipe.draw_rows`.
+    rows_per_epoch : int or None
+        How many rows an epoch draws; None: as many as there are.
+    replacement : bool
+        Rows that are drawn may come several times in an epoch.
     drop_last : bool
         Leave a lane's short last batch out.
     bucket_by : str or callable or None
@@ -142,6 +150,9 @@ class H5Stream(Pipe):
         batch_size: int | None = None,
         shuffle: bool = False,
         seed: int = 0,
+        weights: Weights = None,
+        rows_per_epoch: int | None = None,
+        replacement: bool = True,
         drop_last: bool = False,
         bucket_by: By | None = None,
         max_tokens: int | None = None,
@@ -174,6 +185,11 @@ class H5Stream(Pipe):
             raise ConfigError("buffer_size is for shuffling; pass shuffle=True as well")
         if max_tokens is not None and bucket_by is None:
             raise ConfigError("max_tokens needs bucket_by, the field whose elements are counted")
+        drawn = weights is not None or rows_per_epoch is not None
+        if drawn and not shuffle:
+            raise ConfigError("rows are drawn at random; pass shuffle=True as well")
+        if not drawn and not replacement:
+            raise ConfigError("replacement=False is for rows that are drawn; pass weights= as well")
         files = open_files(
             sources,
             fields,
@@ -189,9 +205,13 @@ class H5Stream(Pipe):
             cache_dir=cache_dir,
             cache_limit=cache_limit,
         )
-        in_order = files.list_chunks(_IN_ORDER_BYTES)
-        shuffled = files.list_chunks().shuffle_chunks(seed)
-        pipe = shuffled if shuffle else in_order
+        pipe = files.list_chunks() if shuffle else files.list_chunks(_IN_ORDER_BYTES)
+        if drawn:
+            pipe = pipe.draw_rows(
+                weights, rows_per_epoch=rows_per_epoch, replacement=replacement, seed=seed
+            )
+        if shuffle:
+            pipe = pipe.shuffle_chunks(seed)
         pipe = pipe.shard(lanes=lanes, uneven=uneven, rank=rank, world_size=world_size)
         pipe = pipe.read_chunks(prefetch=prefetch, threads=threads)
         if shuffle:

@@ -1,6 +1,6 @@
 """Files that `h5stream.Writer` wrote; see `schema` for what they hold.
 
-By default all columns are fields; ``splits/name`` are fields by name.
+By default all columns are fields, but for ``source/rows``; that and ``splits/name`` are by name.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import h5py
 
 from h5stream.conventions.nodes import choose, find
-from h5stream.conventions.schema import ATTRIBUTE, SPLITS, read_columns
+from h5stream.conventions.schema import ATTRIBUTE, ROWS, SPLITS, read_columns
 from h5stream.fields import Dense, FileSpec, Ragged, Sparse, Vlen
 from h5stream.layout.contents import names_in
 
@@ -41,7 +41,7 @@ def default_fields(file: h5py.File, fields: Sequence[str] | None = None) -> dict
     """
     columns = read_columns(file)
     if fields is None:
-        fields = list(columns)
+        fields = [name for name in columns if name != ROWS]
     choose(file, "h5stream", fields, field_names(file))
     return {name: _spec(name, columns.get(name, "dense")) for name in fields}
 

@@ -7,7 +7,7 @@
    `computed` makes what follows from which rows there are: constants, and where they come from.
 3. `bind` makes the fields of all files: `join` brings those of groups together by name,
    `over_files` shares out what is given for all files, and all are checked against each other.
-4. `subset` and `split` say which rows are wanted.
+4. `subset` and `split` say which rows are wanted, `weights` how often.
 
 Nothing is read here but what `bind` is given a way to read: offsets and descriptors.
 """
@@ -31,6 +31,7 @@ from h5stream.fields.resolve import (
     resolve,
     resolve_known,
 )
+from h5stream.fields.sliced import MaskField, StartField
 from h5stream.fields.specs import (
     Concat,
     Constant,
@@ -48,15 +49,18 @@ from h5stream.fields.specs import (
     Slices,
     Sparse,
     Table,
+    TimeSlices,
     Vlen,
     Whole,
 )
 from h5stream.fields.split import Part, Split
 from h5stream.fields.subset import Subset, WindowRows, locate_rows, resolve_subset, window_rows
 from h5stream.fields.vlen import VlenField
+from h5stream.fields.weights import Balanced, Weights, resolve_weights
 
 __all__ = [
     "Asked",
+    "Balanced",
     "Chosen",
     "ColumnType",
     "Concat",
@@ -75,6 +79,7 @@ __all__ = [
     "Known",
     "Listed",
     "Mask",
+    "MaskField",
     "Meaning",
     "Members",
     "MemoryField",
@@ -93,11 +98,14 @@ __all__ = [
     "Slices",
     "Sparse",
     "Split",
+    "StartField",
     "Subset",
     "Table",
+    "TimeSlices",
     "Unbound",
     "Vlen",
     "VlenField",
+    "Weights",
     "Whole",
     "WindowRows",
     "bind",
@@ -108,5 +116,6 @@ __all__ = [
     "resolve",
     "resolve_known",
     "resolve_subset",
+    "resolve_weights",
     "window_rows",
 ]

@@ -12,7 +12,7 @@ import numpy as np
 
 from h5stream.columns import Ragged
 from h5stream.errors import ConfigError
-from h5stream.fields.computed import FileRows, compute_fields, is_computed, with_ids
+from h5stream.fields.computed import Begins, FileRows, compute_fields, is_computed, with_ids
 from h5stream.fields.dense import DenseField
 from h5stream.fields.field import ColumnType, Field
 from h5stream.fields.given import GivenField
@@ -20,9 +20,9 @@ from h5stream.fields.join import Joined, Missing, join_groups
 from h5stream.fields.make import Read, make_field
 from h5stream.fields.meanings import check_columns, join_categories, recoded
 from h5stream.fields.names import RowNames
-from h5stream.fields.over_files import share_bounds, share_column
+from h5stream.fields.over_files import share_bounds, share_column, share_times
 from h5stream.fields.region import RaggedForm, RegionField, SliceForm
-from h5stream.fields.regions import Grid, Offsets, Spans
+from h5stream.fields.regions import Bounds, Grid, Offsets, Regions, Spans, Steps
 from h5stream.fields.resolve import FileSlices, Known, MaskSlices, Meaning, Members, Sequences
 from h5stream.fields.sliced import (
     Cut,
@@ -34,7 +34,8 @@ from h5stream.fields.sliced import (
     make_slices,
     n_elements,
 )
-from h5stream.fields.specs import Given, Origin, Picked, Slices
+from h5stream.fields.specs import Given, Origin, Picked, Slices, TimeSlices
+from h5stream.fields.timed import Timed, find_slices
 from h5stream.layout import DatasetLayout, FileLayout, Fingerprint
 from h5stream.layout.names import find_named
 from h5stream.layout.stacked import stacked
@@ -69,6 +70,8 @@ class FileFields:
         Key of a column of codes -> what they stand for, in all files.
     lacking : tuple of str
         Which rows of the file lack what a table should say of them.
+    begins : Begins
+        Where slices begin, or when windows do.
     """
 
     path: str
@@ -80,6 +83,7 @@ class FileFields:
     left_out: tuple[str, ...] = ()
     categories: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     lacking: tuple[str, ...] = ()
+    begins: Begins = None
 
     @property
     def n_rows(self) -> int:
@@ -362,7 +366,8 @@ def _make_bases(
 ) -> dict[str, Field]:
     """Make all fields but those that are given, slices not cut yet."""
     bases = {
-        key: spec.base if isinstance(spec, Slices) else spec for key, spec in joined.specs.items()
+        key: spec.base if isinstance(spec, Slices | TimeSlices) else spec
+        for key, spec in joined.specs.items()
     }
     made = {
         key: make_field(key, spec, file.holder(key).layout, file.holder(key).read)
@@ -377,10 +382,14 @@ def _make_bases(
 
 def _share_explicit(
     files: Sequence[Unbound], joined: Sequence[Joined], bases: Sequence[Mapping[str, Field]]
-) -> list[dict[str, FileSlices]]:
+) -> list[dict[str, Any]]:
     paths = [file.layout.path for file in files]
-    shared: list[dict[str, FileSlices]] = [{} for _ in files]
+    shared: list[dict[str, Any]] = [{} for _ in files]
     for key, spec in joined[0].specs.items():
+        if isinstance(spec, TimeSlices):
+            own_specs = [join.specs[key] for join in joined]
+            for own, timed in zip(shared, share_times(key, own_specs, paths), strict=True):
+                own[key] = timed
         if _is_explicit(spec):
             totals = [n_elements(fields[key]) for fields in bases]
             for own, slices in zip(shared, share_bounds(key, spec, paths, totals), strict=True):
@@ -389,10 +398,12 @@ def _share_explicit(
 
 
 def _bind_one(
-    file: Unbound, joined: Joined, fields: dict[str, Field], explicit: Mapping[str, FileSlices]
+    file: Unbound, joined: Joined, fields: dict[str, Field], explicit: Mapping[str, Any]
 ) -> FileFields:
     path, left_out = file.layout.path, [*file.left_out, *joined.left_out]
     specs = {**joined.specs, **explicit}
+    timed = find_slices(_timed(file, fields, specs))
+    specs |= {key: slices for key, (slices, _starts) in timed.items()}
     sliced = {key: spec for key, spec in specs.items() if isinstance(spec, Slices)}
     leader: Cut | None = None
     if sliced:
@@ -416,6 +427,11 @@ def _bind_one(
         )
     slices = None if leader is None else leader.field.regions
     names = None if joined.names is None else RowNames(joined.names, slices)
+    begins: Begins = next((starts for _slices, starts in timed.values()), None)
+    if begins is not None and not len(begins):
+        left_out.append(f"{path}: no window in time fits into its timestamps, or none is asked for")
+    if begins is None and sliced:
+        begins = _begins(next(iter(sliced.values())), slices)
     return FileFields(
         path,
         {key: fields[key] for key in specs if key in fields},
@@ -423,7 +439,41 @@ def _bind_one(
         convention=file.convention,
         names=names,
         left_out=tuple(left_out),
+        begins=begins,
     )
+
+
+def _timed(
+    file: Unbound, fields: Mapping[str, Field], specs: Mapping[str, Any]
+) -> dict[str, Timed]:
+    """Read the timestamps of windows in time."""
+    found: dict[str, Timed] = {}
+    for key, spec in specs.items():
+        if not isinstance(spec, TimeSlices):
+            continue
+        holder = file.holder(key)
+        layout = holder.layout.datasets[spec.time]
+        made = make_field(key, spec.time, holder.layout, holder.read)
+        assert isinstance(made, DenseField), "a path of plain elements makes a dense field"
+        where = f"{layout.file}: {spec.time!r}"
+        if made.row_shape or made.n_rows != fields[key].n_rows:
+            raise ConfigError(
+                f"{where} of shape {(made.n_rows, *made.row_shape)} should have one timestamp for "
+                f"each of {fields[key].n_rows} elements of field {key!r}"
+            )
+        assert holder.read is not None, "windows in time are bound with a way to read"
+        found[key] = Timed(spec, np.asarray(made.select(holder.read(layout))), where)
+    return found
+
+
+def _begins(spec: Slices, regions: Regions | None) -> Begins:
+    """Say where slices begin: as was given, or at which element of their sequence."""
+    if isinstance(regions, Steps):
+        return replace(
+            regions, high=regions.high - regions.low, low=np.zeros_like(regions.low), shift=0
+        )
+    assert isinstance(regions, Bounds), "slices are at regular steps or explicit"
+    return regions.starts - spec.shift
 
 
 def _sliced(spec: Slices, cut: Cut) -> Field:
@@ -509,7 +559,8 @@ def _with_given(files: Sequence[Unbound], bound: Sequence[FileFields]) -> list[F
     added: list[FileFields] = []
     for number, file in enumerate(bound):
         own = {key: GivenField(key, columns[key][number]) for key in given}
-        rows = FileRows(file.path, number, sum(n_rows[:number]), file.n_rows, file.names)
+        first = sum(n_rows[:number])
+        rows = FileRows(file.path, number, first, file.n_rows, file.names, file.begins)
         found = compute_fields(files[number].specs, {**file.fields, **own}, rows)
         added.append(replace(file, fields=found.fields, rows=found.kept, lacking=found.told))
     return added

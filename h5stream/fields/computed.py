@@ -19,11 +19,17 @@ from h5stream.fields.given import CountedField, GivenField, MemoryField, Repeate
 from h5stream.fields.lookup import Keyed
 from h5stream.fields.make import converted
 from h5stream.fields.names import RowNames
+from h5stream.fields.regions import Steps
 from h5stream.fields.resolve import PerFile
+from h5stream.fields.sliced import StartField
 from h5stream.fields.specs import Origin, Table
 from h5stream.fields.subset import labels_of
 
-__all__ = ["Computed", "FileRows", "compute_fields", "is_computed", "with_ids"]
+__all__ = ["Begins", "Computed", "FileRows", "compute_fields", "is_computed", "with_ids"]
+
+
+Begins = np.ndarray | Steps | None
+"""Where slices begin: one number a row, or as regular steps say; None: rows are no slices."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +48,8 @@ class FileRows:
         Rows of the file.
     names : RowNames or None
         Which group each row comes from.
+    begins : Begins
+        Where slices begin, or when windows do.
     """
 
     path: str
@@ -49,6 +57,7 @@ class FileRows:
     first: int
     n_rows: int
     names: RowNames | None = None
+    begins: Begins = None
 
 
 def is_computed(spec: Any) -> bool:
@@ -199,6 +208,16 @@ def _within(key: str, rows: FileRows) -> MemoryField:
     return GivenField(key, rows.names.within(rows.n_rows))
 
 
+def _start(key: str, rows: FileRows) -> MemoryField:
+    begins = rows.begins
+    if begins is None:
+        raise ConfigError(
+            f"{rows.path}: field {key!r} asks where each slice begins, but rows are no slices; ask "
+            'for Slices or TimeSlices, or for Origin("row")'
+        )
+    return StartField(key, begins) if isinstance(begins, Steps) else GivenField(key, begins)
+
+
 def _text(of: Callable[[PurePosixPath], str]) -> Callable[[str, FileRows], MemoryField]:
     def make(key: str, rows: FileRows) -> MemoryField:
         return _repeated(key, stack([of(PurePosixPath(rows.path))]), rows.n_rows)
@@ -213,6 +232,7 @@ _MAKERS: Mapping[str, Callable[[str, FileRows], MemoryField]] = {
     "file": lambda key, rows: _repeated(key, np.array([rows.number]), rows.n_rows),
     "group": _group,
     "within": _within,
+    "start": _start,
     "row": lambda key, rows: CountedField(key, 0, rows.n_rows),
     "index": lambda key, rows: CountedField(key, rows.first, rows.n_rows),
 }

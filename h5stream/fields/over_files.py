@@ -7,6 +7,7 @@ from files, or a list that says so, is for each of them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import Any
@@ -16,9 +17,9 @@ import numpy as np
 from h5stream.columns import Column, as_column
 from h5stream.errors import ConfigError, LayoutError
 from h5stream.fields.resolve import FileSlices
-from h5stream.fields.specs import Given, Slices
+from h5stream.fields.specs import Given, Slices, TimeSlices
 
-__all__ = ["integers", "share_bounds", "share_column"]
+__all__ = ["integers", "share_bounds", "share_column", "share_times"]
 
 
 def share_bounds(
@@ -77,6 +78,40 @@ def share_bounds(
         _file_slices(spec, begins[a:b] - edge, None if ends is None else ends[a:b] - edge)
         for a, b, edge in zip(cuts[:-1], cuts[1:], edges[:-1], strict=True)
     ]
+
+
+def share_times(key: str, specs: Sequence[TimeSlices], paths: Sequence[str]) -> list[TimeSlices]:
+    """Say when the windows of each file start and stop.
+
+    Parameters
+    ----------
+    key : str
+        The field, for messages.
+    specs : sequence of TimeSlices
+        Of each file.
+    paths : sequence of str
+        The files.
+
+    Raises
+    ------
+    ConfigError
+        If it is not known which file times are of.
+    """
+    found = list(specs)
+    for name in ("starts", "stops"):
+        given = getattr(specs[0], name)
+        if isinstance(given, Mapping):
+            by_file = _by_file(key, given, paths)
+            found = [
+                replace(spec, **{name: by_file.get(path, np.empty(0))})
+                for spec, path in zip(found, paths, strict=True)
+            ]
+        elif len(paths) > 1 and given is not None and getattr(specs[1], name) is given:
+            raise ConfigError(
+                f"field {key!r}: {name} of windows in time are given once for {len(paths)} files; "
+                "give a mapping from files to their own, or the path of a dataset"
+            )
+    return found
 
 
 def _file_slices(spec: Slices, starts: Any, stops: Any) -> FileSlices:

@@ -469,7 +469,8 @@ class RegionField(Field):
     def identity(self) -> tuple[Any, ...]:
         """Paths, type and form."""
         paths = tuple(part.first.layout.path for part in self.parts)
-        kind = (str(self.column), type(self.regions).__name__)
+        moves = isinstance(self.regions, Steps) and self.regions.random
+        kind = (str(self.column), type(self.regions).__name__, *(("random",) if moves else ()))
         inner, layout = self.parts[0].first.inner, self.parts[0].first.layout
         whole = inner is None and layout.stacking is None
         part = () if whole else (layout.key[1], repr(inner))

@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
-__all__ = ["Bounds", "Grid", "Offsets", "Regions", "Spans", "Steps"]
+__all__ = ["Bounds", "Grid", "Offsets", "Placed", "Regions", "Spans", "Steps"]
 
 
 class Regions(ABC):
@@ -143,6 +143,10 @@ class Steps(Regions):
         Elements from the start to the end of a slice.
     stride, first, shift : int
         See above.
+    needs : int
+        Elements that a sequence needs for a slice, those of all fields counted.
+    random : bool
+        Slices begin up to `stride` elements later, as far as their sequence goes; see `moved`.
     """
 
     low: np.ndarray
@@ -152,6 +156,8 @@ class Steps(Regions):
     stride: int
     first: int = 0
     shift: int = 0
+    needs: int = 0
+    random: bool = False
 
     @cached_property
     def _ends(self) -> np.ndarray:
@@ -164,11 +170,36 @@ class Steps(Regions):
         """Return the sequence of each row."""
         return np.searchsorted(self._ends, rows, side="right")
 
+    def _within(self, rows: np.ndarray) -> np.ndarray:
+        """Return how far from the first start of their sequence slices start."""
+        parent = self.parents(rows)
+        return (rows - (self._ends - self.counts)[parent]) * self.stride
+
     def nominal(self, rows: np.ndarray) -> np.ndarray:
         """Return where slices start, even before their sequence."""
+        return self.low[self.parents(rows)] + self.first + self.shift + self._within(rows)
+
+    def moved(self, rows: np.ndarray, seeds: np.ndarray) -> Placed:
+        """Let slices begin anywhere in their stretches.
+
+        Parameters
+        ----------
+        rows : numpy.ndarray
+            int64.
+        seeds : numpy.ndarray
+            uint64, one for each.
+
+        Returns
+        -------
+        Placed
+            Row i is ``rows[i]``.
+        """
         parent = self.parents(rows)
-        number = rows - (self._ends - self.counts)[parent]
-        return self.low[parent] + self.first + self.shift + number * self.stride
+        room = (self.high - self.low)[parent] - self.needs - self._within(rows)
+        stretch = np.minimum(room + 1, self.stride).astype(np.uint64)
+        starts = self.nominal(rows) + (seeds % stretch).astype(np.int64)
+        own = (self.low, self.high, self.counts, self.span, self.stride)
+        return Placed(*own, self.first, self.shift, starts=starts, sequence=parent)
 
     def of(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the parts of slices that lie inside their sequences, and what a mirror shows."""
@@ -189,3 +220,28 @@ class Steps(Regions):
         within = elements - self.low[parent] - self.first - self.shift
         number = np.clip(-(-within // self.stride), 0, self.counts[parent])
         return (self._ends - self.counts)[parent] + number
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Placed(Steps):
+    """Slices that begin at places of their own.
+
+    Parameters
+    ----------
+    starts, sequence : numpy.ndarray
+        int64: where each begins, and which sequence it lies in.
+    """
+
+    starts: np.ndarray
+    sequence: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def parents(self, rows: np.ndarray) -> np.ndarray:
+        """Look them up."""
+        return self.sequence[rows]
+
+    def nominal(self, rows: np.ndarray) -> np.ndarray:
+        """Look them up."""
+        return self.starts[rows]

@@ -31,6 +31,7 @@ from h5stream.fields.specs import (
     Slices,
     Sparse,
     Table,
+    TimeSlices,
     Vlen,
     Whole,
 )
@@ -274,6 +275,8 @@ def _resolve(file: Any, spec: Any) -> Any:
         return replace(spec, base=_sequences_of(spec, _resolve(file, spec.base)))
     if isinstance(spec, Slices) and isinstance(spec.starts, str):
         spec = _bounds_of(file, spec)
+    if isinstance(spec, TimeSlices):
+        return _times_of(file, spec)
     if isinstance(spec, Patches):
         return _patches_of(spec, _resolve(file, spec.base))
     if isinstance(spec, Concat):
@@ -344,6 +347,25 @@ def _bounds_of(file: Any, spec: Slices) -> FileSlices:
                 "(slices, 2)"
             )
     return FileSlices(**{**vars(spec), "starts": starts, "stops": stops})
+
+
+def _times_of(file: Any, spec: TimeSlices) -> TimeSlices:
+    """Read when windows start and stop, where the file says it."""
+    bounds = {
+        name: read_value(file, value)
+        for name, value in (("starts", spec.starts), ("stops", spec.stops))
+        if isinstance(value, str)
+    }
+    return replace(spec, base=_timed_base(spec, _resolve(file, spec.base)), **bounds)
+
+
+def _timed_base(spec: TimeSlices, base: Any) -> Dense:
+    if not isinstance(base, Dense):
+        raise ConfigError(
+            f"windows in time are cut from one dataset with its timestamps: its path, or "
+            f"Dense(path), not {spec.base!r:.80}"
+        )
+    return base
 
 
 def _are_integers(values: Any) -> bool:
@@ -502,6 +524,8 @@ def names_of(spec: Any) -> list[str]:
         return list(spec.paths)
     if isinstance(spec, Slices | Picked | Chosen | Sequences | Patches):
         return names_of(spec.base)
+    if isinstance(spec, TimeSlices):
+        return [*names_of(spec.base), spec.time]
     if isinstance(spec, Given | Known | PerFile | Origin):
         return []
     if isinstance(spec, Table):
@@ -542,6 +566,11 @@ def _resolve_known(spec: Any, datasets: Mapping[str, DatasetLayout]) -> Any:
         return base and replace(spec, base=_sequences_of(spec, base))
     if isinstance(spec, Slices) and isinstance(spec.starts, str):
         return None
+    if isinstance(spec, TimeSlices):
+        base = _resolve_known(spec.base, datasets)
+        if base is None or isinstance(spec.starts, str) or isinstance(spec.stops, str):
+            return None
+        return replace(spec, base=_timed_base(spec, base))
     if isinstance(spec, Patches):
         base = _resolve_known(spec.base, datasets)
         return base and _patches_of(spec, base)

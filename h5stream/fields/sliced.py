@@ -39,6 +39,7 @@ __all__ = [
     "Cut",
     "MaskField",
     "Reach",
+    "StartField",
     "check_alike",
     "common_reach",
     "follow_slices",
@@ -46,6 +47,10 @@ __all__ = [
     "make_slices",
     "n_elements",
 ]
+
+
+_WHOLE = 2**40
+"""From one slice to the next, where each sequence has one: farther than any is long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +65,14 @@ class Reach:
         Element of a sequence at which the slices without shift begin.
     elements : int
         Length that a sequence needs for one slice.
+    random : bool
+        Slices begin anywhere in their stretches.
     """
 
     stride: int
     first: int
     elements: int
+    random: bool = False
 
 
 def common_reach(specs: Collection[Slices]) -> Reach | None:
@@ -80,15 +88,20 @@ def common_reach(specs: Collection[Slices]) -> Reach | None:
     regular = [spec for spec in specs if spec.starts is None and not spec.center]
     if not regular:
         return None
-    strides = {spec.stride for spec in regular}
+    strides = {spec.stride or _WHOLE for spec in regular}
     if len(strides) > 1:
         raise ConfigError(
             f"slices of one stream need one stride, not {sorted(strides)}: row i must mean the same"
         )
+    randoms = {spec.random for spec in regular}
+    if len(randoms) > 1:
+        raise ConfigError(
+            "slices of one stream begin at random in all fields or in none; pass random=True to all"
+        )
     least = -max(spec.before for spec in regular)
     first = max(least, *(-spec.shift - spec.before for spec in regular))
     beyond = max(spec.shift + _span(spec) - spec.after for spec in regular)
-    return Reach(strides.pop(), first, first + beyond)
+    return Reach(strides.pop(), first, first + beyond, randoms.pop())
 
 
 def _check(spec: Slices) -> None:
@@ -105,9 +118,11 @@ def _check(spec: Slices) -> None:
     if spec.padding not in get_args(Padding):
         raise ConfigError(f"padding of slices is one of {get_args(Padding)}, not {spec.padding!r}")
     _check_padding(spec)
+    if spec.random and (spec.center or spec.starts is not None):
+        raise ConfigError("random=True is for slices at regular steps that are not centred")
     for name in ("length", "stride", "step", "shift"):
         value = getattr(spec, name)
-        if value is None and name == "length":
+        if value is None and name in ("length", "stride"):
             continue
         if not isinstance(value, int | np.integer) or (value < 1 and name != "shift"):
             least = "" if name == "shift" else "at least 1, and "
@@ -178,19 +193,69 @@ def make_slices(base: Field, spec: Slices, reach: Reach | None) -> Cut:
     if spec.starts is not None:
         return Cut(_explicit(base, spec, parts, low, high), len(low), none)
     if spec.center:
-        counts = -(-(high - low) // spec.stride)
+        stride = spec.stride or _WHOLE
+        counts = -(-(high - low) // stride)
         first = -(_span(spec) // 2)
-        steps = Steps(low, high, counts, _span(spec), spec.stride, first, spec.shift)
+        steps = Steps(low, high, counts, _span(spec), stride, first, spec.shift)
         form = _form(base, spec, spec.padding)
         return Cut(RegionField(base.name, parts, steps, form), len(low), none)
     assert reach is not None, "slices at regular steps have a reach"
     lengths = high - low
     fits = (lengths >= reach.elements) & (lengths > 0)
     counts = np.where(fits, (lengths - reach.elements) // reach.stride + 1, 0)
-    steps = Steps(low, high, counts, _span(spec), reach.stride, reach.first, spec.shift)
+    steps = Steps(
+        low,
+        high,
+        counts,
+        _span(spec),
+        reach.stride,
+        reach.first,
+        spec.shift,
+        reach.elements,
+        reach.random,
+    )
     padding = spec.padding if spec.before or spec.after else None
     field = RegionField(base.name, parts, steps, _form(base, spec, padding))
     return Cut(field, len(low), np.flatnonzero(counts == 0))
+
+
+@dataclass(frozen=True, eq=False)
+class StartField(MemoryField):
+    """Where slices begin in their sequences.
+
+    Parameters
+    ----------
+    name : str
+        Key of the column in blocks and batches.
+    regions : Steps
+        Of the slices, each sequence from zero on.
+    """
+
+    name: str
+    regions: Steps
+
+    @property
+    def n_rows(self) -> int:
+        """Count the slices."""
+        return len(self.regions)
+
+    @property
+    def column(self) -> ColumnType:
+        """Eight-byte integers."""
+        return ColumnType("dense", np.dtype(np.int64), ())
+
+    @property
+    def nbytes(self) -> int:
+        """Eight for each slice."""
+        return 8 * self.n_rows
+
+    def of(self, rows: np.ndarray) -> np.ndarray:
+        """Look where they begin."""
+        return self.regions.nominal(rows)
+
+    def picked(self, at: np.ndarray) -> GivenField:
+        """Write them down."""
+        return GivenField(self.name, self.of(at))
 
 
 @dataclass(frozen=True, eq=False)

@@ -32,6 +32,7 @@ __all__ = [
     "Slices",
     "Sparse",
     "Table",
+    "TimeSlices",
     "Vlen",
     "Whole",
 ]
@@ -260,8 +261,12 @@ class Slices:
         slice leaves.
     length : int or None
         Elements of a slice; None: as `starts` and `stops` say.
-    stride : int
-        From the start of one slice to that of the next.
+    stride : int or None
+        From the start of one slice to that of the next; None: one slice of each sequence.
+    random : bool
+        Each slice begins anywhere in its stretch of `stride` elements, or of the whole sequence,
+        and elsewhere in every epoch: by the seed, the epoch and the row. All slices of a stream
+        move together.
     shift : int
         Added to every start: with 1, the next-step target of the same slices without.
         Slices that any field of the stream would carry over an edge are left out.
@@ -300,7 +305,7 @@ class Slices:
 
     base: Any
     length: int | None = None
-    stride: int = 1
+    stride: int | None = 1
     shift: int = 0
     starts: Any = None
     stops: Any = None
@@ -312,6 +317,50 @@ class Slices:
     after: int = 0
     counts_from: int = 0
     inclusive: bool = False
+    random: bool = False
+
+
+@dataclass(frozen=True)
+class TimeSlices:
+    """Rows are the elements of windows in time, as many as lie in each: a ragged column.
+
+    Windows are at regular steps, with a length and a stride; or they have starts, and a length or
+    stops. A window has the elements from its start on to before its stop. Fields of one stream may
+    have timestamps of their own: their windows begin together.
+
+    Parameters
+    ----------
+    base : str or Dense
+        The dataset of the elements: signals, events, spikes.
+    time : str
+        The dataset of their timestamps, which do not decrease; kept in memory.
+    length, stride : float or None
+        Of a window, and from one window to the next, in units of the timestamps. The first window
+        begins at the first timestamp, of several fields at the latest.
+    starts, stops : str, sequence of float, mapping or None
+        When windows begin and end: the path of a dataset, which each file has; numbers, for a
+        single file; or a mapping from the names or paths of files to numbers.
+    shift : float
+        Added to the times of a window: for a target that comes later.
+
+    Examples
+    --------
+    >>> import h5stream as h5s
+    >>> season = h5s.TimeSlices("noy", "time", length=90, stride=90)
+    >>> stream = h5s.H5Stream(
+    ...     h5s.example_file("climate"), {"x": season, "start": h5s.Origin("start")}
+    ... )
+    >>> [(len(row["x"]), float(row["start"])) for row in stream]
+    [(3, 54015.0), (3, 54105.0), (3, 54195.0)]
+    """
+
+    base: Any
+    time: str
+    length: float | None = None
+    stride: float | None = None
+    starts: Any = None
+    stops: Any = None
+    shift: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -516,11 +565,12 @@ class Origin:
 
     Parameters
     ----------
-    what : {"path", "name", "stem", "file", "group", "within", "row", "index"}
+    what : {"path", "name", "stem", "file", "group", "within", "start", "row", "index"}
         Of the row's file: "path" as it was given, "name" without folders, "stem" without suffix
         either, or "file", its number. "group": the name of the group, as the ``*`` of a `Grouped`
-        pattern finds it. "within": the number of the row among those of its group. "row": its
-        number in its file. "index": its number over all files, as `subset` counts.
+        pattern finds it. "within": the number of the row among those of its group. "start": of a
+        slice, the element of its sequence that it begins with; of a window in time, its time.
+        "row": its number in its file. "index": its number over all files, as `subset` counts.
 
     Examples
     --------
@@ -531,7 +581,7 @@ class Origin:
     (tensor([0, 1, 2]), 'ukesm1_noy_200001-200012')
     """
 
-    what: Literal["path", "name", "stem", "file", "group", "within", "row", "index"]
+    what: Literal["path", "name", "stem", "file", "group", "within", "start", "row", "index"]
 
 
 @dataclass(frozen=True)
@@ -671,5 +721,6 @@ FieldSpec = (
     | Mask
     | Patches
     | Concat
+    | TimeSlices
 )
 """Any of them."""

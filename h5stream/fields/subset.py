@@ -17,7 +17,15 @@ from h5stream.errors import ConfigError
 from h5stream.fields.specs import Listed
 from h5stream.fields.split import Part, Split
 
-__all__ = ["Subset", "WindowRows", "labels_of", "locate_rows", "resolve_subset", "window_rows"]
+__all__ = [
+    "Columns",
+    "Subset",
+    "WindowRows",
+    "labels_of",
+    "locate_rows",
+    "resolve_subset",
+    "window_rows",
+]
 
 Subset = (
     Sequence[int]
@@ -89,7 +97,7 @@ def resolve_subset(subset: Subset, n_rows: int, read: Callable[[str], Column]) -
     if isinstance(subset, Mapping):
         return _of_conditions(subset, n_rows, read)
     if callable(subset):
-        answer = subset(_Columns(read, n_rows))
+        answer = subset(Columns(read, n_rows))
         return _of_array(_as_array(answer, "the function given as subset returned"), n_rows)
     return _of_array(_as_array(subset, "subset is"), n_rows)
 
@@ -206,8 +214,8 @@ def labels_of(column: Column, name: str, n_rows: int) -> np.ndarray:
     if isinstance(column, Ragged) and column.text:
         return np.array(list(column), np.str_)
     array = np.asarray(column) if not isinstance(column, Ragged) else None
-    if array is not None and array.ndim == 2 and array.shape[1] == 1:
-        array = array[:, 0]
+    if array is not None and array.ndim > 1 and set(array.shape[1:]) == {1}:
+        array = array.reshape(-1)
     if array is None or array.ndim != 1 or array.dtype.kind not in "biufSU":
         raise ConfigError(
             f"column {name!r} does not hold one number or string a row ({column!r:.80}), and "
@@ -218,7 +226,7 @@ def labels_of(column: Column, name: str, n_rows: int) -> np.ndarray:
     return array
 
 
-class _Columns(Mapping[str, Column]):
+class Columns(Mapping[str, Column]):
     """Columns that are read when they are asked for."""
 
     def __init__(self, read: Callable[[str], Column], n_rows: int) -> None:

@@ -217,7 +217,8 @@ class Chain(ScansFirst):
 
     def _row_chunks(self, epoch: int) -> Iterator[RowChunk]:
         for lane in plan_lanes(self.stages, self.catalog, instance_of(self.stages), epoch):
-            columns = (lane.pieces.file, lane.pieces.start, lane.pieces.stop)
+            pieces = lane.rows(lane.pieces)
+            columns = (pieces.file, pieces.start, pieces.stop)
             yield from map(RowChunk, *(column.tolist() for column in columns))
 
     def __len__(self) -> int:

@@ -12,6 +12,7 @@ import numpy as np
 from torch.utils.data import get_worker_info
 
 from h5stream.errors import ConfigError
+from h5stream.pipes.draw_rows import DrawRows
 from h5stream.pipes.fuse import lane_stages
 from h5stream.pipes.instance import Instance, find_instance, find_rank
 from h5stream.pipes.list_chunks import ListChunks
@@ -24,6 +25,7 @@ from h5stream.pipes.shuffle_rows import ShuffleRows
 from h5stream.pipes.stage import Count, Items, Lane, Seek, Stage
 from h5stream.plan import (
     Cut,
+    Draws,
     Pieces,
     RowChunks,
     batches_done,
@@ -45,6 +47,7 @@ __all__ = [
     "pin_cut",
     "pin_rank",
     "plan_lanes",
+    "rows_of_epoch",
     "source_of",
     "threads_asked",
     "unit_of",
@@ -170,13 +173,31 @@ def threads_asked(stages: Sequence[Stage]) -> int | None:
 
 
 def ordered_chunks(stages: Sequence[Stage], catalog: Catalog, epoch: int) -> RowChunks:
-    """Cut the files into row chunks and put them in the order of an epoch."""
+    """Cut the files into row chunks and put them in the order of an epoch.
+
+    Where rows are drawn by weight, row chunks are of draws.
+    """
+    return _ordered(stages, catalog, epoch)[0]
+
+
+def _ordered(
+    stages: Sequence[Stage], catalog: Catalog, epoch: int
+) -> tuple[RowChunks, Draws | None]:
     listing = next(stage for stage in stages if isinstance(stage, ListChunks))
-    chunks = listing.cut(catalog)
+    chunks, draws = listing.cut(catalog), None
     for stage in stages:
+        if isinstance(stage, DrawRows) and chunks.n_rows:
+            draws = stage.draw(chunks, catalog, epoch)
+            chunks = draws.row_chunks()
         if isinstance(stage, ShuffleChunks):
             chunks = stage.arrange(chunks, epoch)
-    return chunks
+    return chunks, draws
+
+
+def rows_of_epoch(stages: Sequence[Stage], catalog: Catalog) -> int:
+    """Count the rows of an epoch, of all ranks together."""
+    drawn = (stage.n_rows(catalog) for stage in stages if isinstance(stage, DrawRows))
+    return next(drawn, catalog.n_rows)
 
 
 def plan_lanes(
@@ -223,7 +244,7 @@ def _lanes_of(
     epoch: int,
     turn: int = 0,
 ) -> list[Lane]:
-    chunks = ordered_chunks(stages, catalog, epoch)
+    chunks, draws = _ordered(stages, catalog, epoch)
     if not chunks.n_rows:
         found = ", ".join(file.path for file in catalog.files[:3])
         raise ConfigError(f"there are no rows to stream in {found}; expected at least one row")
@@ -237,7 +258,7 @@ def _lanes_of(
 
     def lane(number: int) -> Lane:
         pieces = lane_pieces(chunks, rows[number])
-        return Lane(number, cut.lanes, pieces, catalog.row_nbytes, seed, epoch)
+        return Lane(number, cut.lanes, pieces, catalog.row_nbytes, seed, epoch, draws=draws)
 
     return [lane(number) for number in numbers]
 
@@ -255,7 +276,7 @@ def _mixed_lane(mix: Mix, cut: Cut, number: int, epoch: int) -> Lane:
     ends_early = mix.stop_criteria == "first_exhausted" and cut.uneven == "keep"
     own = replace(cut, uneven="drop") if ends_early else cut
     longer = (
-        _longer_groups(stages, catalog.n_rows, own)
+        _longer_groups(stages, rows_of_epoch(stages, catalog), own)
         for stages, catalog in zip(mix.parts, mix.catalogs, strict=True)
     )
     turns = [0, *accumulate(longer)]

@@ -30,7 +30,7 @@ from h5stream.pipes.stage import (
     Upstream,
     begin,
 )
-from h5stream.pipes.state import describe_fields
+from h5stream.pipes.state import describe_fields, describe_weights
 from h5stream.plan.draws import StopCriteria, pick, tally, uniform_draw
 from h5stream.reader import Catalog
 
@@ -111,6 +111,8 @@ class Mix(LaneStage):
         }
         for number, (part, catalog) in enumerate(zip(self.parts, self.catalogs, strict=True), 1):
             found[f"fields in stream {number}"] = describe_fields(catalog)
+            if catalog.weights is not None:
+                found[f"row weights in stream {number}"] = describe_weights(catalog.weights)
             for stage in part:
                 for name, value in stage.plan_parameters().items():
                     found[f"{name} in stream {number}"] = value

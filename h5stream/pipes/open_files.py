@@ -14,7 +14,7 @@ from h5stream.errors import ConfigError
 from h5stream.fetch import Access, is_url
 from h5stream.fetch.redact import public_url
 from h5stream.fetch.store import PieceStore
-from h5stream.fields import Asked, FieldSpec, Missing, Subset, WindowRows
+from h5stream.fields import Asked, FieldSpec, Missing, Subset, Weights, WindowRows
 from h5stream.pipes.stage import Items, Stage
 from h5stream.reader import ROW_NUMBERS, Catalog, choose_rows, open_catalog
 from h5stream.reader.catalog import Sources
@@ -84,6 +84,8 @@ class OpenFiles(Stage):
         self.layout = layout if layout is None or layout is False else os.fspath(layout)
         self.cache_dir = None if cache_dir is None else os.fspath(cache_dir)
         self.numbers = False
+        self.weights: Weights = None
+        self.weighted = False
         self._catalog: Catalog | None = None
         self._asked = 0
         self._scanning = threading.Lock()
@@ -105,6 +107,8 @@ class OpenFiles(Stage):
                     partial(self._open_fields, whole),
                     keep_order=self.keep_order,
                     missing=self.missing,
+                    weights=self.weights,
+                    weighted=self.weighted,
                 )
                 if self.numbers and ROW_NUMBERS in chosen.columns:
                     raise ConfigError(
@@ -117,10 +121,18 @@ class OpenFiles(Stage):
 
     def numbered(self) -> OpenFiles:
         """Return the same files, whose rows are read with their numbers beside them."""
-        other = OpenFiles.__new__(OpenFiles)
-        vars(other).update({**vars(self), "numbers": True, "_scanning": threading.Lock()})
+        other = self._copy(numbers=True)
         if self._catalog is not None:
             other._catalog = replace(self._catalog, numbered=True)
+        return other
+
+    def weighed(self, weights: Weights) -> OpenFiles:
+        """Return the same files, whose rows have weights."""
+        return self._copy(weights=weights, weighted=True, _catalog=None)
+
+    def _copy(self, **changes: Any) -> OpenFiles:
+        other = OpenFiles.__new__(OpenFiles)
+        vars(other).update({**vars(self), **changes, "_scanning": threading.Lock()})
         return other
 
     @property

@@ -14,11 +14,12 @@ from h5stream.arguments import a_callable, a_count, a_seed
 from h5stream.collation import CollateOptions, Collation
 from h5stream.errors import ConfigError
 from h5stream.fetch import open_access
-from h5stream.fields import Asked, Missing, Subset
+from h5stream.fields import Asked, Missing, Subset, Weights
 from h5stream.pipes.batch import Batch
 from h5stream.pipes.bucket import Bucket, By
 from h5stream.pipes.chain import Chain
 from h5stream.pipes.collate import Collate
+from h5stream.pipes.draw_rows import DrawRows
 from h5stream.pipes.epoch import unit_of
 from h5stream.pipes.hints import UnknownMethodError, method_hint
 from h5stream.pipes.instance import find_rank
@@ -120,6 +121,47 @@ class Pipe(Chain):
             In [0, 2**64). Also keys the permutations of `shuffle_rows`.
         """
         return self.then(ShuffleChunks(a_seed(seed)))
+
+    def draw_rows(
+        self,
+        weights: Weights = None,
+        *,
+        rows_per_epoch: int | None = None,
+        replacement: bool = True,
+        seed: int = 0,
+    ) -> Pipe:
+        """Draw rows by weight, in place of giving each once; after `list_chunks`.
+
+        An epoch draws exactly `rows_per_epoch` rows. A row comes as often as its weight lets
+        expect, rounded down or up, and those of a row chunk are drawn together: so no chunk is
+        read more than once in an epoch, and a row that comes often does so within one window.
+        Row chunks that are expected to give few rows give some in only some epochs.
+
+        Parameters
+        ----------
+        weights : Weights, optional
+            Of each row: numbers, the name of a column, `Balanced`, a mapping from a column to the
+            weights of its values, or a function of columns; see `H5Stream`. By default all alike.
+        rows_per_epoch : int, optional
+            By default as many as there are.
+        replacement : bool
+            Rows may come several times in an epoch. If not, those that would do come once, and the
+            others more often in their place.
+        seed : int
+            Of the draws, in [0, 2**64).
+        """
+        first, *others = self.stages
+        if not isinstance(first, OpenFiles) or any(
+            isinstance(stage, ShuffleChunks | DrawRows) for stage in others
+        ):
+            raise ConfigError(
+                "draw_rows() is for one stream of files, once, after list_chunks() and before "
+                "shuffle_chunks()"
+            )
+        if rows_per_epoch is not None:
+            a_count("rows_per_epoch", rows_per_epoch)
+        stage = DrawRows(a_seed(seed), rows_per_epoch, replacement)
+        return Pipe((first.weighed(weights), *others)).then(stage)
 
     def shard(
         self,

@@ -87,6 +87,8 @@ class ReadGroups(LaneStage):
             lane.pieces,
             self.bounds(lane),
             runtime,
+            rows=None if lane.draws is None else lane.draws.rows,
+            key=(lane.seed, lane.epoch),
             ahead=self.ahead(lane),
             first=state[0] if state else 0,
             draw=self.draw(lane),
@@ -143,6 +145,10 @@ class ReadAhead(LaneIterator):
         Group to start with.
     draw : callable, optional
         Draws the places of a group's rows, on one of the threads; by default they stay in order.
+    rows : callable, optional
+        Says which rows of the files some pieces are; by default what they say.
+    key : (int, int)
+        Seed and epoch, of where slices begin that do so at random.
     """
 
     def __init__(
@@ -154,15 +160,19 @@ class ReadAhead(LaneIterator):
         ahead: int,
         first: int = 0,
         draw: Draw | None = None,
+        rows: Callable[[Pieces], Pieces] | None = None,
+        key: tuple[int, int] = (0, 0),
     ) -> None:
         if not 0 <= first < len(bounds):
             raise StateError(f"the state is at group {first} of {len(bounds) - 1}; it is damaged")
         self._pieces = pieces
+        self._rows = rows
+        self._seed, self._epoch = key
         self._bounds = bounds
         self._runtime = runtime
         self._ahead = ahead
         self._draw = draw
-        self._places: dict[int, Future[np.ndarray]] = {}
+        self._drawn: dict[int, Future[tuple[Pieces, np.ndarray | None]]] = {}
         self._given = first
         self._pending: deque[_PendingGroup] = deque()
 
@@ -201,21 +211,24 @@ class ReadAhead(LaneIterator):
 
     def _start(self, group: int) -> _PendingGroup:
         runtime = self._runtime
-        places = self._take_places(group)
-        reads = runtime.reader.window(self._pieces_of(group), places)
+        reads = runtime.reader.window(*self._take_drawn(group), seed=self._seed, epoch=self._epoch)
         run = runtime.reader.run
         jobs = [start_job(runtime.executor, run, job) for job in reads.jobs]
         return _PendingGroup(reads, jobs)
 
-    def _take_places(self, group: int) -> np.ndarray | None:
-        """Return the places of a group's rows; those of the next are drawn meanwhile."""
-        if self._draw is None:
-            return None
+    def _take_drawn(self, group: int) -> tuple[Pieces, np.ndarray | None]:
+        """Return the rows of a group and their places; those of the next are drawn meanwhile."""
+        if self._draw is None and self._rows is None:
+            return self._pieces_of(group), None
         for number in range(group, min(group + 2, len(self._bounds) - 1)):
-            if number not in self._places:
-                n_rows = int(self._pieces_of(number).sizes.sum())
-                self._places[number] = self._runtime.executor.submit(self._draw, number, n_rows)
-        return wait_for(self._places.pop(group), self._runtime.stats)
+            if number not in self._drawn:
+                self._drawn[number] = self._runtime.executor.submit(self._draw_group, number)
+        return wait_for(self._drawn.pop(group), self._runtime.stats)
+
+    def _draw_group(self, group: int) -> tuple[Pieces, np.ndarray | None]:
+        pieces = self._pieces_of(group)
+        places = None if self._draw is None else self._draw(group, int(pieces.sizes.sum()))
+        return pieces if self._rows is None else self._rows(pieces), places
 
     def _pieces_of(self, group: int) -> Pieces:
         return self._pieces[int(self._bounds[group]) : int(self._bounds[group + 1])]

@@ -27,7 +27,7 @@ from typing import Any, ClassVar, TypeVar
 from h5stream.collation import Collation
 from h5stream.errors import StateError
 from h5stream.fetch.waiting import wait_until
-from h5stream.plan import Pieces
+from h5stream.plan import Draws, Pieces
 from h5stream.reader import Reader, Stats
 
 __all__ = [
@@ -116,6 +116,8 @@ class Lane:
     plan_part : callable, optional
         Plans the same lane of a stream that is mixed into this one, by its number and by how often
         it started again.
+    draws : Draws, optional
+        What rows the pieces are of, if rows are drawn by weight.
     """
 
     number: int
@@ -125,6 +127,11 @@ class Lane:
     seed: int
     epoch: int
     plan_part: Callable[[int, int], Lane] | None = None
+    draws: Draws | None = None
+
+    def rows(self, pieces: Pieces) -> Pieces:
+        """Say which rows of the files some of the pieces are."""
+        return pieces if self.draws is None else self.draws.rows(pieces)
 
     def part(self, number: int, turn: int) -> Lane:
         """Plan the same lane of a stream that is mixed into this one."""

@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Literal
 
+import numpy as np
+
 from h5stream.errors import StateError
 from h5stream.fetch.local import describe_content
 from h5stream.pipes.stage import Lane, Stage, State
@@ -28,6 +30,7 @@ __all__ = [
     "check_plan",
     "describe_fields",
     "describe_plan",
+    "describe_weights",
     "is_count",
     "lane_states",
     "pack_state",
@@ -62,6 +65,8 @@ def describe_plan(stages: Sequence[Stage], catalog: Catalog, cut: Cut) -> dict[s
         for name, value in stage.plan_parameters().items():
             number = sum(known.split(" ")[0] == name for known in plan)
             plan[f"{name} {number + 1}" if number else name] = value
+    if catalog.weights is not None:
+        plan["weights"] = describe_weights(catalog.weights)
     return {**plan, "fields": describe_fields(catalog), "files": _describe_files(catalog)}
 
 
@@ -96,6 +101,11 @@ def describe_fields(catalog: Catalog) -> str:
     """Return a digest of the fields of a catalog."""
     fields = [field.identity for field in catalog.files[0].fields.values()]
     return _digest(fields)
+
+
+def describe_weights(weights: np.ndarray) -> str:
+    """Return a digest of the weights of rows."""
+    return hashlib.blake2b(weights.astype("<f8").tobytes(), digest_size=8).hexdigest()
 
 
 def _digest(value: object) -> str:

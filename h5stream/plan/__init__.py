@@ -3,7 +3,7 @@
 `row_chunks` cuts files into row chunks, `order` draws permutations, `lanes` cuts an epoch's
 order into lanes, windows and batches, `buckets` deals rows to batches by length, `reads` says
 which chunks serve the rows of a window, `cover` which ranges serve many that overlap,
-`seeds` what each row's random numbers come from.
+`seeds` what each row's random numbers come from, `weighted` which rows are drawn by weight.
 Nothing here knows of files, arrays of data, threads or torch; defaults live elsewhere.
 """
 
@@ -23,22 +23,27 @@ from h5stream.plan.lanes import (
 )
 from h5stream.plan.order import permutation, spread_permutation
 from h5stream.plan.reads import (
+    Runs,
     Segments,
     cut_by_weight,
     join_runs,
+    join_stretches,
     split_at_bounds,
     split_at_chunks,
 )
 from h5stream.plan.row_chunks import RowChunk, RowChunks, join_bounds, rows_per_row_chunk
 from h5stream.plan.seeds import row_seeds
+from h5stream.plan.weighted import Draws, draw_rows
 
 __all__ = [
     "Cover",
     "Cut",
+    "Draws",
     "LaneRows",
     "Pieces",
     "RowChunk",
     "RowChunks",
+    "Runs",
     "Segments",
     "batches_done",
     "budget_buckets",
@@ -46,11 +51,13 @@ __all__ = [
     "cut_by_weight",
     "cut_lanes",
     "cut_windows",
+    "draw_rows",
     "dropped_rows",
     "even_buckets",
     "expand_spans",
     "join_bounds",
     "join_runs",
+    "join_stretches",
     "lane_batches",
     "lane_pieces",
     "permutation",

@@ -68,11 +68,15 @@ class LaneRows:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Pieces:
-    """The rows of a lane: parts of row chunks, as int64 arrays `file`, `start`, `stop`."""
+    """The rows of a lane: parts of row chunks, as int64 arrays `file`, `start`, `stop`.
+
+    `turns` says how often the rows of each came before in the epoch, if some are drawn again.
+    """
 
     file: np.ndarray
     start: np.ndarray
     stop: np.ndarray
+    turns: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.file)
@@ -82,8 +86,14 @@ class Pieces:
         """Rows of each piece."""
         return self.stop - self.start
 
+    @property
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """Where pieces start and stop."""
+        return self.start, self.stop
+
     def __getitem__(self, part: slice) -> Pieces:
-        return Pieces(self.file[part], self.start[part], self.stop[part])
+        turns = None if self.turns is None else self.turns[part]
+        return Pieces(self.file[part], self.start[part], self.stop[part], turns)
 
 
 def cut_lanes(n_rows: int, cut: Cut, *, batch_rows: int, turn: int = 0) -> list[LaneRows]:

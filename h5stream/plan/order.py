@@ -27,7 +27,7 @@ from enum import IntEnum
 
 import numpy as np
 
-__all__ = ["Purpose", "make_generator", "permutation", "spread_permutation"]
+__all__ = ["Purpose", "make_generator", "permutation", "spread_permutation", "uniform"]
 
 _AT_ONCE = 2**20
 
@@ -40,7 +40,8 @@ class Purpose(IntEnum):
     MIXES = 2
     SPLITS = 3
     BUCKETS = 4
-    STAGES = 5
+    DRAWS = 5
+    STAGES = 6
 
 
 def permutation(
@@ -84,6 +85,18 @@ def permutation(
     draws.sort()
     draws &= low
     return draws.view(np.int64)
+
+
+def uniform(*, seed: int, epoch: int, purpose: Purpose, lane: int = 0) -> float:
+    """Draw a number in [0, 1).
+
+    Examples
+    --------
+    >>> 0 <= uniform(seed=0, epoch=0, purpose=Purpose.DRAWS) < 1
+    True
+    """
+    (raw,) = _draw(1, (seed, epoch), (purpose, lane, 0))
+    return float(raw >> np.uint64(11)) * 2.0**-53
 
 
 def spread_permutation(n: int, *, seed: int, epoch: int) -> np.ndarray:

@@ -13,7 +13,15 @@ from itertools import pairwise
 
 import numpy as np
 
-__all__ = ["Segments", "cut_by_weight", "join_runs", "split_at_bounds", "split_at_chunks"]
+__all__ = [
+    "Runs",
+    "Segments",
+    "cut_by_weight",
+    "join_runs",
+    "join_stretches",
+    "split_at_bounds",
+    "split_at_chunks",
+]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -155,9 +163,35 @@ def cut_by_weight(ends: np.ndarray, *, target: int) -> np.ndarray:
     return np.unique(np.concatenate([[0], cuts, [len(ends)]]))
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class Runs:
+    """Rows that follow each other in a file and in a window, sorted by their place in the file.
+
+    Parameters
+    ----------
+    offset, dest, rows : numpy.ndarray
+        int64: of each run, its first byte in the file (below zero: nowhere), its first row in the
+        window, and how many rows it has.
+    """
+
+    offset: np.ndarray
+    dest: np.ndarray
+    rows: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.offset)
+
+    def __getitem__(self, part: slice) -> Runs:
+        return Runs(self.offset[part], self.dest[part], self.rows[part])
+
+    def __iter__(self) -> Iterator[tuple[int, int, int]]:
+        columns = (self.offset.tolist(), self.dest.tolist(), self.rows.tolist())
+        return iter(zip(*columns, strict=True))
+
+
 def join_runs(
     offset: np.ndarray, dest: np.ndarray, rows: np.ndarray, *, row_nbytes: int, most_bytes: int
-) -> list[tuple[int, int, int]]:
+) -> Runs:
     """Join rows that follow each other in the file and in the window, while they are short.
 
     Parameters
@@ -170,15 +204,10 @@ def join_runs(
     most_bytes : int
         Segments are joined up to about this size.
 
-    Returns
-    -------
-    list of (int, int, int)
-        First byte, first row and number of rows of each run, sorted by first byte.
-
     Examples
     --------
     >>> offset, dest, rows = np.array([500, 100, 140]), np.array([14, 0, 4]), np.array([2, 4, 10])
-    >>> join_runs(offset, dest, rows, row_nbytes=10, most_bytes=1000)
+    >>> list(join_runs(offset, dest, rows, row_nbytes=10, most_bytes=1000))
     [(100, 0, 14), (500, 14, 2)]
     """
     order = np.argsort(offset, kind="stable")
@@ -189,5 +218,39 @@ def join_runs(
     apart = (offset[1:] != (offset + rows * row_nbytes)[:-1]) | (dest[1:] != (dest + rows)[:-1])
     begin = np.concatenate([[len(offset) > 0], apart | (whole[1:] != whole[:-1])])
     at = np.flatnonzero(begin)
-    joined = np.diff(np.append(starts[at], ends[-1:]))
-    return list(zip(offset[at].tolist(), dest[at].tolist(), joined.tolist(), strict=True))
+    return Runs(offset[at], dest[at], np.diff(np.append(starts[at], ends[-1:])))
+
+
+def join_stretches(
+    runs: Runs, *, row_nbytes: int, max_gap_bytes: int, most_bytes: int
+) -> np.ndarray:
+    """Join runs that lie close together, a whole number of rows apart, into stretches of a file.
+
+    Parameters
+    ----------
+    runs : Runs
+        All of them stored.
+    row_nbytes : int
+        Of one row.
+    max_gap_bytes : int
+        At most so much lies between two of one stretch.
+    most_bytes : int
+        Stretches are joined up to about this size.
+
+    Returns
+    -------
+    numpy.ndarray
+        int64: stretch s is made of runs ``bounds[s]`` to ``bounds[s + 1]``.
+
+    Examples
+    --------
+    >>> runs = Runs(np.array([0, 40, 45, 900]), np.array([2, 0, 1, 3]), np.array([1, 1, 1, 1]))
+    >>> join_stretches(runs, row_nbytes=10, max_gap_bytes=50, most_bytes=1000)
+    array([0, 2, 3, 4])
+    """
+    offset = runs.offset
+    reached = np.maximum.accumulate(offset + runs.rows * row_nbytes)
+    apart = offset[1:] - reached[:-1] > max_gap_bytes
+    apart |= np.diff(offset) % row_nbytes != 0
+    apart |= np.diff(offset // most_bytes) != 0
+    return np.concatenate([[0], np.flatnonzero(apart) + 1, [len(runs)]])

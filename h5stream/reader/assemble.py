@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -25,20 +25,23 @@ from h5stream.fields import (
     Field,
     FileFields,
     GivenField,
+    MaskField,
     MemoryField,
     Reading,
     RegionField,
     RepeatedField,
+    StartField,
     VlenField,
 )
 from h5stream.fields.region import Form, PatchForm, RowForm
+from h5stream.fields.regions import Steps
 from h5stream.plan import Cover, cover_ranges, expand_spans
 from h5stream.reader.asking import Job
 from h5stream.reader.datasets import DatasetReads
 from h5stream.reader.heap import heap_jobs
 from h5stream.reader.stats import Stats
 
-__all__ = ["Assembler", "Planned", "Rows", "group_names"]
+__all__ = ["Assembler", "Planned", "Rows", "begins_at_random", "group_names"]
 
 _FIRST_NON_ASCII = 0x80
 _FIRST_OF_SEVERAL = 0xC0
@@ -57,11 +60,22 @@ class Rows:
         int64: rows of its fields.
     numbers : numpy.ndarray
         int64: numbers of these rows in the window, before it is permuted.
+    seeds : numpy.ndarray or None
+        uint64: of what is drawn for each row, if slices begin at random.
     """
 
     file: FileFields
     rows: np.ndarray
     numbers: np.ndarray
+    seeds: np.ndarray | None = None
+
+    def field(self, name: str) -> tuple[Field, np.ndarray]:
+        """Return a field and which of its rows these are; slices are where they were drawn."""
+        found = self.file.fields[name]
+        if self.seeds is None or not begins_at_random(found):
+            return found, self.rows
+        moved = found.regions.moved(self.rows, self.seeds)
+        return replace(found, regions=moved), np.arange(len(self.rows))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -71,6 +85,15 @@ class Planned:
     columns: dict[str, Column]
     jobs: list[Job] = field(default_factory=list)
     checks: list[Callable[[], None]] = field(default_factory=list)
+
+
+_Moving = RegionField | MaskField | StartField
+
+
+def begins_at_random(field_: Field) -> TypeGuard[Any]:
+    """Tell fields of slices that begin elsewhere in every epoch."""
+    regions = field_.regions if isinstance(field_, _Moving) else None
+    return isinstance(regions, Steps) and regions.random
 
 
 def group_names(files: Iterable[Mapping[str, Field]]) -> list[tuple[str, ...]]:
@@ -140,9 +163,9 @@ class Assembler:
         (name,) = names
         parts: list[Any] = []
         for part in rows:
-            given = part.file.fields[name]
+            given, own = part.field(name)
             assert isinstance(given, MemoryField), "files agree on fields"
-            parts.append(given.of(part.rows))
+            parts.append(given.of(own))
         numbers = np.concatenate([part.numbers for part in rows])
         places = np.empty(len(numbers), np.int64)
         places[numbers] = np.arange(len(numbers))
@@ -217,8 +240,9 @@ class Assembler:
         self, names: tuple[str, ...], rows: list[Rows], order: np.ndarray | None
     ) -> Planned:
         """Read what the rows of all fields need once."""
-        fields = [[_as_region(part.file, name) for name in names] for part in rows]
-        covers = [_cover(some, part.rows) for some, part in zip(fields, rows, strict=True)]
+        fields = [[_settled(part, name)[0] for name in names] for part in rows]
+        settled = [_settled(part, names[0])[1] for part in rows]
+        covers = [_cover(some, own) for some, own in zip(fields, settled, strict=True)]
         ends = np.cumsum([cover.size for cover in covers])
         first = fields[0][0]
         buffers = tuple(
@@ -227,23 +251,25 @@ class Assembler:
         )
         jobs: list[Job] = []
         placed: dict[str, list[tuple[np.ndarray, ...]]] = {name: [] for name in names}
-        for some, part, cover, end in zip(fields, rows, covers, ends.tolist(), strict=True):
+        for some, part, own, cover, end in zip(
+            fields, rows, settled, covers, ends.tolist(), strict=True
+        ):
             origin = end - cover.size
             spans = (cover.start, cover.stop, cover.dest + origin)
             for sequence, buffer in zip(some[0].parts, buffers, strict=True):
                 jobs += self._reads.part_jobs(part.file.fingerprints, sequence, spans, buffer)
             starts = np.split(cover.at + origin, len(names))
             for field_, name, at in zip(some, names, starts, strict=True):
-                placed[name].append(field_.form.place(field_.regions, part.rows, at))
+                placed[name].append(field_.form.place(field_.regions, own, at))
         columns = {
             name: field_.form.make(buffers, _arranged(placed[name], rows, order))
             for name, field_ in zip(names, fields[0], strict=True)
         }
-        own = list(zip(*(np.split(buffer, ends[:-1]) for buffer in buffers), strict=True))
+        by_file = list(zip(*(np.split(buffer, ends[:-1]) for buffer in buffers), strict=True))
         checks = [
             check
             for number, column in enumerate(columns.values())
-            for check in first.form.checks([some[number] for some in fields], own, column)
+            for check in first.form.checks([some[number] for some in fields], by_file, column)
         ]
         return Planned(columns, jobs, checks)
 
@@ -271,6 +297,13 @@ class Assembler:
         (text,) = {f.text if isinstance(f, VlenField) else _as_ragged(f).text for f in fields}
         column = Ragged.placed(buffer, *_arranged(placed, rows, order), text=text)
         return Planned({name: column}, jobs, checks)
+
+
+def _settled(part: Rows, name: str) -> tuple[RegionField, np.ndarray]:
+    """Return a field, and which of its rows are those of a part."""
+    field_, own = part.field(name)
+    assert isinstance(field_, RegionField), "files agree on fields"
+    return field_, own
 
 
 def _cover(fields: list[RegionField], rows: np.ndarray) -> Cover:

@@ -61,12 +61,15 @@ class Catalog:
         The way to the files.
     numbered : bool
         Rows are read with their numbers over all files beside them, as `ROW_NUMBERS`.
+    weights : numpy.ndarray or None
+        float64: how often each row is wanted, in proportion; None: all rows are streamed.
     """
 
     files: tuple[FileFields, ...]
     routes: dict[tuple[str, str], Route]
     access: Access = dataclasses.field(default_factory=Access)
     numbered: bool = False
+    weights: np.ndarray | None = None
 
     @property
     def n_rows(self) -> int:

@@ -17,8 +17,10 @@ from h5stream.fields import (
     Listed,
     Missing,
     Subset,
+    Weights,
     locate_rows,
     resolve_subset,
+    resolve_weights,
 )
 from h5stream.fields.resolve import keys_of
 from h5stream.fields.subset import labels_of
@@ -45,8 +47,10 @@ def choose_rows(
     *,
     keep_order: bool,
     missing: Missing = "error",
+    weights: Weights = None,
+    weighted: bool = False,
 ) -> Catalog:
-    """Narrow a catalog to some of its rows.
+    """Narrow a catalog to some of its rows, and weigh them.
 
     Parameters
     ----------
@@ -60,6 +64,10 @@ def choose_rows(
         Keep the order in which rows were given; if not, they come in the order of the files.
     missing : {"error", "drop"}
         What to do with a listed key that no row has.
+    weights : Weights
+        How often rows are wanted; see `resolve_weights`.
+    weighted : bool
+        Whether they are weighed at all.
 
     Raises
     ------
@@ -67,20 +75,27 @@ def choose_rows(
         If the subset does not fit the rows, or is empty.
     """
 
-    def read(name: str) -> Column:
-        known = name in catalog.files[0].fields
-        return read_column(catalog if known else open_fields({name: name}), name)
+    def read(asked: Asked) -> Column:
+        if isinstance(asked, str) and asked in catalog.files[0].fields:
+            return read_column(catalog, asked)
+        name = asked if isinstance(asked, str) else str(asked)
+        return read_column(open_fields({name: asked}), name)
 
     told: tuple[str, ...] = ()
     if isinstance(subset, Listed):
         subset, told = _listed_rows(catalog, subset, open_fields, missing)
     rows = resolve_subset(subset, catalog.n_rows, read)
-    if rows is None:
-        return catalog
-    if not len(rows):
+    if rows is not None and not len(rows):
         raise ConfigError(f"the subset has none of the {catalog.n_rows} rows")
-    if not keep_order:
+    if rows is not None and not keep_order:
         rows = np.sort(rows)
+    if weighted:
+        catalog = replace(catalog, weights=resolve_weights(weights, rows, catalog.n_rows, read))
+    return catalog if rows is None else _narrowed(catalog, rows, told)
+
+
+def _narrowed(catalog: Catalog, rows: np.ndarray, told: tuple[str, ...]) -> Catalog:
+    """Keep some rows, in their order."""
     numbers, within = locate_rows(rows, [file.n_rows for file in catalog.files])
     cuts = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(rows)]
     files: list[FileFields] = []

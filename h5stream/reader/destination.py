@@ -7,12 +7,14 @@ slices of the window.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from h5stream.decode import Scratch
 from h5stream.fields import DenseField
 
 __all__ = ["Destination", "Target", "scatter"]
@@ -59,6 +61,34 @@ class Destination:
                     column[(slice(first, last), *where)] = values
                 else:
                     scatter(values, column, self.places[first:last])
+
+    def put_scattered(
+        self, elements: np.ndarray, rows: np.ndarray, numbers: np.ndarray, scratch: Scratch
+    ) -> None:
+        """Copy some of decoded rows to others in the window.
+
+        Parameters
+        ----------
+        elements : numpy.ndarray
+            Shape (rows, ...).
+        rows : numpy.ndarray
+            int64: which of them.
+        numbers : numpy.ndarray
+            int64: their numbers in the window.
+        scratch : Scratch
+            Working memory of the calling thread.
+        """
+        where = numbers if self.places is None else self.places[numbers]
+        shape = (len(rows), *elements.shape[1:])
+        memory = scratch.take("rows put together", math.prod(shape) * elements.itemsize)
+        chosen = memory.view(elements.dtype).reshape(shape)
+        elements.take(rows, axis=0, out=chosen, mode="clip")
+        for field, column in self.targets:
+            values = field.select(chosen)
+            if field.inner is not None:
+                values, _ = field.inner.choose(values)
+            with np.errstate(all="ignore"):  # what a conversion may do was decided in `select`
+                scatter(values, column, where)
 
     def fill(self, value: np.ndarray, first: int, rows: int) -> None:
         """Set rows to the dataset's fill value."""

@@ -21,7 +21,14 @@ from h5stream.decode import Pipeline, Scratch
 from h5stream.errors import DecodeError
 from h5stream.fetch import DataFile
 from h5stream.layout import ChunkTable, DatasetLayout
-from h5stream.plan import Segments, join_runs, split_at_chunks
+from h5stream.plan import (
+    Runs,
+    Segments,
+    expand_spans,
+    join_runs,
+    join_stretches,
+    split_at_chunks,
+)
 from h5stream.reader.asking import AskingJob, Job, can_ask, is_in_memory
 from h5stream.reader.destination import Destination
 from h5stream.reader.pieces import fetch_pieces, read_counted
@@ -36,6 +43,15 @@ Spans = tuple[np.ndarray, np.ndarray, np.ndarray]
 _JOB_BYTES = 4 * 2**20
 _RUN_BYTES = 2**20
 _MOST_READS_AGAIN = 4
+_FEW = 4
+"""More segments of a chunk are put to their places together."""
+
+_SHORT_RUN_BYTES = 64 * 2**10
+"""Shorter runs are read together with what lies between them."""
+
+_GAP_BYTES = 2**17
+"""Bytes between short runs that are read sooner than a read of its own is made."""
+
 _LONG_ROW_BYTES = 2048
 """From this on, a row is worth an entry of its own in a vectored read."""
 
@@ -48,12 +64,24 @@ class _ChunkRow:
     ----------
     origin : int
         Its first row in the dataset.
-    spans : list of (int, int, int)
-        First row, one past the last row, and number of the first in the window.
+    segments : Segments
+        Rows, and numbers in the window.
     """
 
     origin: int
-    spans: list[tuple[int, int, int]]
+    segments: Segments
+
+    @property
+    def is_scattered(self) -> bool:
+        """Whether the rows are many that do not stay together."""
+        return len(self.segments) > _FEW
+
+    @property
+    def rows(self) -> tuple[np.ndarray, np.ndarray]:
+        """Which rows of the chunk row, and their numbers in the window."""
+        start, stop, dest = self.segments.start, self.segments.stop, self.segments.dest
+        within = expand_spans(start - self.origin, stop - self.origin)
+        return within, expand_spans(dest, dest + (stop - start))
 
 
 class DirectDataset:
@@ -118,10 +146,39 @@ class DirectDataset:
         """
         if not can_ask(self._file):
             return partial(self._read_rows, part, offsets, destination)
-        stored = offsets >= 0
-        size = (part.stop - part.start) * self.layout.row_nbytes
         read = partial(self._read_arrived, DirectDataset._read_rows, part, offsets, destination)
-        return AskingJob(self._file, offsets[stored], size[stored], read, self._stats)
+        row_nbytes = self.layout.row_nbytes
+        runs = self._runs(part, offsets)
+        runs = runs[int(np.searchsorted(runs.offset, 0)) :]
+        offset, size = runs.offset, runs.rows * row_nbytes
+        if self._are_short(runs):
+            bounds = self._stretches(runs)
+            reached = np.maximum.accumulate(offset + size)
+            offset = offset[bounds[:-1]]
+            size = reached[bounds[1:] - 1] - offset
+        return AskingJob(self._file, offset, size, read, self._stats)
+
+    def _runs(self, part: Segments, offsets: np.ndarray) -> Runs:
+        return join_runs(
+            offsets,
+            part.dest,
+            part.stop - part.start,
+            row_nbytes=self.layout.row_nbytes,
+            most_bytes=_RUN_BYTES,
+        )
+
+    def _are_short(self, runs: Runs) -> bool:
+        """Whether runs are so many and short that reading each by itself would take longest."""
+        nbytes = int(runs.rows.sum()) * self.layout.row_nbytes
+        return len(runs) > _FEW and nbytes < _SHORT_RUN_BYTES * len(runs)
+
+    def _stretches(self, runs: Runs) -> np.ndarray:
+        return join_stretches(
+            runs,
+            row_nbytes=self.layout.row_nbytes,
+            max_gap_bytes=_GAP_BYTES,
+            most_bytes=_RUN_BYTES,
+        )
 
     def _chunks_job(self, part: Segments, destination: Destination) -> Job:
         """Make the job that reads chunks; where bytes take long, it asks for them first."""
@@ -142,7 +199,11 @@ class DirectDataset:
         return other
 
     def _read_rows(
-        self, segments: Segments, offsets: np.ndarray, destination: Destination, scratch: Scratch
+        self,
+        segments: Segments,
+        offsets: np.ndarray,
+        destination: Destination,
+        scratch: Scratch,
     ) -> None:
         """Read rows that are stored as they are in memory, neighbours in the file together.
 
@@ -157,44 +218,58 @@ class DirectDataset:
         scratch : Scratch
             Working memory of the calling thread.
         """
+        runs = self._runs(segments, offsets)
+        stored = int(np.searchsorted(runs.offset, 0))
+        for _nowhere, first, rows in runs[:stored]:
+            self._fill(destination, first, rows)
+        runs = runs[stored:]
+        if self._are_short(runs):
+            self._read_short(runs, destination, scratch)
+        else:
+            self._read_long(runs, destination, scratch)
+
+    def _read_short(self, runs: Runs, destination: Destination, scratch: Scratch) -> None:
+        """Read runs with what lies between them, and put all rows to their places together."""
+        layout = self.layout
+        for first, last in pairwise(self._stretches(runs).tolist()):
+            some = runs[first:last]
+            origin = int(some.offset[0])
+            start = (some.offset - origin) // layout.row_nbytes
+            elements = self._stored_rows(origin, int((start + some.rows).max()), scratch)
+            rows = expand_spans(start, start + some.rows)
+            numbers = expand_spans(some.dest, some.dest + some.rows)
+            self._put_scattered(elements, rows, numbers, destination, scratch)
+
+    def _read_long(self, runs: Runs, destination: Destination, scratch: Scratch) -> None:
         in_place = self._fits(destination) and self.layout.dtype.isnative
         if destination.places is not None:
             in_place = in_place and self.layout.row_nbytes >= _LONG_ROW_BYTES
         run: list[np.ndarray] = []
         run_start = run_end = -1
-        runs = join_runs(
-            offsets,
-            segments.dest,
-            segments.stop - segments.start,
-            row_nbytes=self.layout.row_nbytes,
-            most_bytes=_RUN_BYTES,
-        )
         for offset, first, rows in runs:
-            if offset < 0:
-                self._fill(destination, first, rows)
-            elif not in_place:
-                self._read_and_put(offset, first, rows, destination, scratch)
-            else:
-                if offset != run_end and run:
-                    self._fetch(run_start, run)
-                    run = []
-                if not run:
-                    run_start = offset
-                run.extend(destination.raw_rows(first, rows))
-                run_end = offset + rows * self.layout.row_nbytes
+            if not in_place:
+                self._put(self._stored_rows(offset, rows, scratch), first, destination)
+                continue
+            if offset != run_end and run:
+                self._fetch(run_start, run)
+                run = []
+            if not run:
+                run_start = offset
+            run.extend(destination.raw_rows(first, rows))
+            run_end = offset + rows * self.layout.row_nbytes
         if run:
             self._fetch(run_start, run)
 
-    def _read_and_put(
-        self, offset: int, first: int, rows: int, destination: Destination, scratch: Scratch
-    ) -> None:
+    def _stored_rows(self, offset: int, rows: int, scratch: Scratch) -> np.ndarray:
+        """Return rows that lie one after the other, good until the next are asked for."""
         layout = self.layout
+        nbytes = rows * layout.row_nbytes
         if is_in_memory(self._file):
-            stored = np.frombuffer(self._file.view(offset, rows * layout.row_nbytes), np.uint8)
+            stored = np.frombuffer(self._file.view(offset, nbytes), np.uint8)
         else:
-            stored = scratch.take("fetch", rows * layout.row_nbytes)
+            stored = scratch.take("fetch", nbytes)
             self._fetch(offset, [stored])
-        self._put(stored.view(layout.dtype).reshape(rows, *layout.row_shape), first, destination)
+        return stored.view(layout.dtype).reshape(rows, *layout.row_shape)
 
     def _row_offsets(self, segments: Segments) -> np.ndarray:
         """Byte offset of each segment's first row, -1 where nothing is stored."""
@@ -225,10 +300,9 @@ class DirectDataset:
         per_row = layout.chunks_per_chunk_row
         rows, bounds = segments.groups()
         begin, end = entries_of(layout, rows)
-        spans = segments.spans()
         origins = (rows * (layout.chunk_rows or 1)).tolist()
         parts = [
-            _ChunkRow(origin, spans[a:b])
+            _ChunkRow(origin, segments[a:b])
             for origin, (a, b) in zip(origins, pairwise(bounds.tolist()), strict=True)
         ]
         if self._whole_rows:
@@ -277,8 +351,8 @@ class DirectDataset:
         """Decode a chunk of whole rows, straight to their place if they stay together."""
         layout = self.layout
         chunk_rows = layout.chunk_rows or 1
-        start, stop, first = part.spans[0]
-        whole = len(part.spans) == 1 and stop - start == chunk_rows
+        start, stop, first = part.segments[:1].spans()[0]
+        whole = len(part.segments) == 1 and stop - start == chunk_rows
         if whole and destination.places is None and self._fits(destination):
             (decoded,) = destination.raw_rows(first, chunk_rows)
             self._decode(entry, data, decoded, scratch)
@@ -288,7 +362,7 @@ class DirectDataset:
         decoded = scratch.take("chunk", layout.chunk_nbytes)
         self._decode(entry, data, decoded, scratch)
         elements = self._elements(decoded)
-        self._put_rows(elements, part, destination)
+        self._put_rows(elements, part, destination, scratch)
 
     def _read_split_rows(
         self, entries: np.ndarray, part: _ChunkRow, destination: Destination, scratch: Scratch
@@ -311,9 +385,9 @@ class DirectDataset:
             if whole is not None:
                 whole[(slice(None), *inside)] = piece
             else:
-                self._put_rows(piece, part, destination, inside)
+                self._put_rows(piece, part, destination, scratch, inside)
         if whole is not None:
-            self._put_rows(whole, part, destination)
+            self._put_rows(whole, part, destination, scratch)
 
     def _elements(self, decoded: np.ndarray) -> np.ndarray:
         """View a decoded chunk with the sample axis in front."""
@@ -333,10 +407,14 @@ class DirectDataset:
         elements: np.ndarray,
         part: _ChunkRow,
         destination: Destination,
+        scratch: Scratch,
         inside: tuple[slice, ...] = (),
     ) -> None:
         """Copy the wanted rows of one decoded chunk row."""
-        for start, stop, first in part.spans:
+        if part.is_scattered and not inside:
+            self._put_scattered(elements, *part.rows, destination, scratch)
+            return
+        for start, stop, first in part.segments.spans():
             rows = elements[start - part.origin : stop - part.origin]
             self._put(rows, first, destination, inside)
 
@@ -349,6 +427,19 @@ class DirectDataset:
     ) -> None:
         started = time.perf_counter()
         destination.put(elements, first, inside)
+        self._stats.add(gather_s=time.perf_counter() - started)
+
+    def _put_scattered(
+        self,
+        elements: np.ndarray,
+        rows: np.ndarray,
+        numbers: np.ndarray,
+        destination: Destination,
+        scratch: Scratch,
+    ) -> None:
+        """Copy some rows out of many to their numbers in the window."""
+        started = time.perf_counter()
+        destination.put_scattered(elements, rows, numbers, scratch)
         self._stats.add(gather_s=time.perf_counter() - started)
 
     def _decode(self, entry: int, data: np.ndarray, out: np.ndarray, scratch: Scratch) -> None:
@@ -393,7 +484,7 @@ class DirectDataset:
         )
 
     def _fill_all(self, part: _ChunkRow, destination: Destination) -> None:
-        for start, stop, first in part.spans:
+        for start, stop, first in part.segments.spans():
             self._fill(destination, first, stop - start)
 
     def _fill(self, destination: Destination, first: int, rows: int) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -21,9 +21,9 @@ from h5stream.decode import Scratch
 from h5stream.fetch import DataFile
 from h5stream.fetch.buffers import BufferPool
 from h5stream.fields import DenseField, FileFields
-from h5stream.plan import Pieces, expand_spans
+from h5stream.plan import Pieces, expand_spans, row_seeds
 from h5stream.reader.asking import Job, run_all
-from h5stream.reader.assemble import Assembler, Rows, group_names
+from h5stream.reader.assemble import Assembler, Rows, begins_at_random, group_names
 from h5stream.reader.catalog import Catalog
 from h5stream.reader.datasets import DatasetReads
 from h5stream.reader.destination import Destination, Target
@@ -32,6 +32,9 @@ from h5stream.reader.resident import resident_fields
 from h5stream.reader.stats import Stats
 
 __all__ = ["ROW_NUMBERS", "Reader", "WindowReads", "stored_spans"]
+
+_STARTS = 0x737461727473
+"""Tells where slices begin from other numbers that are drawn for rows."""
 
 ROW_NUMBERS = "_row"
 """Key of the numbers of rows, where a catalog asks for them."""
@@ -96,11 +99,19 @@ class Reader:
         self._reads = DatasetReads(catalog.routes, catalog.access, stats)
         self._assembler = Assembler(self._reads, self._pool, stats)
         self._groups = group_names(file.fields for file in catalog.files)
+        self._moves = any(map(begins_at_random, catalog.files[0].fields.values()))
         self._resident_names = resident_fields(catalog, instances)
         self._resident: dict[tuple[int, str], np.ndarray] = {}
         self._loading = threading.Lock()
 
-    def window(self, pieces: Pieces, places: np.ndarray | None = None) -> WindowReads:
+    def window(
+        self,
+        pieces: Pieces,
+        places: np.ndarray | None = None,
+        *,
+        seed: int = 0,
+        epoch: int = 0,
+    ) -> WindowReads:
         """Prepare to read the pieces.
 
         Parameters
@@ -109,6 +120,8 @@ class Reader:
             Their rows are counted one after the other.
         places : numpy.ndarray, optional
             int64 permutation: row i goes to ``places[i]``; by default all stay in order.
+        seed, epoch : int
+            Keys of where slices begin that do so at random.
         """
         sizes = pieces.sizes
         first = np.cumsum(sizes) - sizes
@@ -120,14 +133,19 @@ class Reader:
         jobs: list[Job] = []
         files: list[DataFile] = []
         rows: list[Rows] = []
-        for number in sorted(set(pieces.file.tolist())):
+        seeds: np.ndarray | None = None
+        if self._moves:
+            seeds = row_seeds(self._numbers(pieces), seed=seed ^ _STARTS, epoch=epoch)
+        for number in np.unique(pieces.file).tolist():
             of_file = pieces.file == number
             file = self.catalog.files[number]
             spans = (pieces.start[of_file], pieces.stop[of_file], first[of_file])
             files.extend(self._reads.file(*mark) for mark in file.fingerprints.items())
             jobs.extend(self._dense_jobs(number, stored_spans(file, spans), buffers, places))
             if len(buffers) < len(file.fields):
-                rows.append(_rows_of(file, spans))
+                listed = _rows_of(file, spans)
+                own = None if seeds is None else seeds[listed.numbers]
+                rows.append(replace(listed, seeds=own))
         order = None if places is None or not rows else np.argsort(places)
         found: dict[str, Column] = {**buffers}
         checks: list[Callable[[], None]] = []
@@ -143,11 +161,13 @@ class Reader:
             columns[ROW_NUMBERS] = self._numbers(pieces, places)
         return WindowReads(columns, jobs, files, n_rows, checks)
 
-    def _numbers(self, pieces: Pieces, places: np.ndarray | None) -> np.ndarray:
-        """Return the numbers of rows of pieces over all files."""
+    def _numbers(self, pieces: Pieces, places: np.ndarray | None = None) -> np.ndarray:
+        """Return the numbers of rows of pieces over all files; those drawn again count on."""
         n_rows = np.array([file.n_rows for file in self.catalog.files], np.int64)
         first = (np.cumsum(n_rows) - n_rows)[pieces.file]
         numbers = expand_spans(first + pieces.start, first + pieces.stop)
+        if pieces.turns is not None:
+            numbers += np.repeat(pieces.turns, pieces.sizes) * int(n_rows.sum())
         if places is None:
             return numbers
         placed = np.empty_like(numbers)
@@ -198,12 +218,10 @@ class Reader:
             if resident is None:
                 resident = self._load(number, field, scratch)
                 self._resident[number, field.name] = resident
+        start, stop, first = spans
+        rows, numbers = expand_spans(start, stop), expand_spans(first, first + (stop - start))
         places = destination.places
-        for start, stop, first in zip(*(span.tolist() for span in spans), strict=True):
-            last = first + stop - start
-            column[slice(first, last) if places is None else places[first:last]] = resident[
-                start:stop
-            ]
+        column[numbers if places is None else places[numbers]] = resident[rows]
 
     def _load(self, number: int, field: DenseField, scratch: Scratch) -> np.ndarray:
         rows = np.empty((field.n_rows, *field.row_shape), field.dtype)

@@ -281,6 +281,14 @@ def _bounds(file: h5py.File) -> None:
     file["bounds"] = np.stack([STARTS, STOPS], 1)
 
 
+CLOCK = np.sort(RNG.integers(0, 200, len(SIGNAL))) / 4
+
+
+def _clocked(file: h5py.File) -> None:
+    _signal(file)
+    file["clock"], file["begin"] = CLOCK, CLOCK[AT]
+
+
 VOLUME = RNG.integers(0, 999, (2, 11, 12, 10)).astype("f4")
 
 
@@ -377,6 +385,13 @@ KINDS = [
             starts=np.append(STARTS, STARTS + len(SIGNAL)),
             stops=np.append(STOPS, STOPS + len(SIGNAL)),
         ),
+    ),
+    Kind(
+        "windows in time",
+        _clocked,
+        h5s.TimeSlices("signal", "clock", starts="begin", length=2.0),
+        [SIGNAL[(at <= CLOCK) & (at + 2 > CLOCK)] for at in CLOCK[AT]],
+        places=("disk",),
     ),
     Kind(
         "frames",

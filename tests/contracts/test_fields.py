@@ -85,6 +85,16 @@ def test_a_stop_anywhere_changes_nothing(kind: Kind, path: Any) -> None:
         assert before + numbers_of(resumed, kind) == whole
 
 
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_drawn_rows_come_as_often_as_their_weights_say(kind: Kind, tmp_path: Path) -> None:
+    with placed_all(kind.make(tmp_path), "disk") as path:
+        weights = np.arange(len(kind.rows)) % 3
+        n_rows = 2 * int(weights.sum())
+        stream = stream_of(path, kind, shuffle=True, weights=weights, rows_per_epoch=n_rows)
+        numbers = numbers_of(stream, kind)
+    assert (np.bincount(numbers, minlength=len(kind.rows)) == 2 * weights).all()
+
+
 @every_kind
 def test_a_pickled_stream_gives_the_same(kind: Kind, path: Any) -> None:
     stream = stream_of(path, kind, shuffle=True)

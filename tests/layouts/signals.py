@@ -127,6 +127,34 @@ def _rows_of_seisbench() -> Iterator[Row]:
             }
 
 
+def _torch_brain(rng: np.random.Generator) -> None:
+    for session in range(2):
+        with h5py.File(f"session_{session}.h5", "w") as file:
+            spikes = file.create_group("spikes")
+            spikes["timestamps"] = np.sort(rng.random(60) * 12)
+            spikes["unit_index"] = rng.integers(0, 5, 60)
+            spikes.attrs["object"] = "IrregularTimeSeries"
+            trials = file.create_group("trials")
+            trials["start"], trials["target_id"] = np.arange(5) * 2.0, rng.integers(0, 8, 5)
+            trials["end"] = trials["start"][()] + rng.random(5) * 3
+            trials.attrs["object"] = "Interval"
+
+
+def _rows_of_torch_brain() -> Iterator[Row]:
+    for session in range(2):
+        with h5py.File(f"session_{session}.h5") as file:
+            spikes, trials = file["spikes"], file["trials"]
+            for number in range(5):
+                start, end = trials["start"][number], trials["end"][number]
+                inside = [at for at, t in enumerate(spikes["timestamps"]) if start <= t < end]
+                yield {
+                    "time": spikes["timestamps"][inside],
+                    "unit": spikes["unit_index"][inside],
+                    "start": start,
+                    "target": trials["target_id"][number],
+                }
+
+
 SIGNALS = [
     Case(
         "ml4gw",
@@ -196,6 +224,22 @@ texts = dict(line.split(" ", 1) for line in lines)
         _rows_of_seisbench,
         before=r"""trace = {"key": "trace_name", "pattern": r"(bucket\d+)\$(\d+)",
          "by": (h5s.Origin("group"), h5s.Origin("within"))}
+""",
+    ),
+    Case(
+        "torch_brain, spikes",
+        "`spikes/{timestamps, unit_index}` sorted by time, `trials/{start, end}` in seconds",
+        """"session_*.h5", {
+    "time": h5s.TimeSlices("spikes/timestamps", **trial),
+    "unit": h5s.TimeSlices("spikes/unit_index", **trial),
+    "start": "trials/start",
+    "target": "trials/target_id",
+}""",
+        _torch_brain,
+        _rows_of_torch_brain,
+        before="""trial = {
+    "time": "spikes/timestamps", "starts": "trials/start", "stops": "trials/end",
+}
 """,
     ),
 ]

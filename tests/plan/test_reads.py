@@ -69,8 +69,9 @@ def test_runs_hold_the_same_rows_and_are_neighbours_in_file_and_window(
 def test_all_neighbours_are_joined_unless_that_takes_too_much() -> None:
     rows = np.full(10, 5)
     offset, dest = np.arange(0, 500, 50), np.arange(100, 150, 5)
-    assert join_runs(offset, dest, rows, row_nbytes=10, most_bytes=10**6) == [(0, 100, 50)]
+    whole = join_runs(offset, dest, rows, row_nbytes=10, most_bytes=10**6)
+    assert list(whole) == [(0, 100, 50)]
     halves = join_runs(offset, dest, rows, row_nbytes=10, most_bytes=250)
-    assert halves == [(0, 100, 25), (250, 125, 25)]
+    assert list(halves) == [(0, 100, 25), (250, 125, 25)]
     nowhere = np.full(10, -1)
     assert len(join_runs(nowhere, dest, rows, row_nbytes=10, most_bytes=10**6)) == 10

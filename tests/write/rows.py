@@ -77,7 +77,7 @@ def _dense_rows(group: Any) -> list[np.ndarray]:
     return list(rows)
 
 
-def by_stream(path: Path, names: list[str]) -> dict[str, list[Any]]:
+def by_stream(path: Any, names: list[str]) -> dict[str, list[Any]]:
     """Read columns in order with a stream."""
     found: dict[str, list[Any]] = {name: [] for name in names}
     for batch in h5s.H5Stream(path, names, batch_size=7, output="numpy"):
