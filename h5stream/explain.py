@@ -14,10 +14,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from h5stream.conventions import CONVENTIONS
+from h5stream.conventions import find_convention
 from h5stream.decode import describe_filter
 from h5stream.errors import ConfigError
-from h5stream.fields import DenseField, Field
+from h5stream.fields import Field
 from h5stream.layout import DatasetLayout
 from h5stream.pipes import Pipe
 from h5stream.pipes.draw_rows import DrawRows
@@ -32,9 +32,8 @@ from h5stream.pipes.epoch import (
 from h5stream.pipes.fuse import lane_stages
 from h5stream.pipes.mix import Mix
 from h5stream.pipes.read_chunks import ReadGroups
-from h5stream.pipes.shuffle_rows import ReadWindows
 from h5stream.pipes.stage import Lane
-from h5stream.plan import Pieces, RowChunks, dropped_rows, split_at_chunks
+from h5stream.plan import Pieces, RowChunks, dropped_rows
 from h5stream.reader import Catalog, resident_fields, stored_spans
 from h5stream.reader.costs import count_requests
 
@@ -181,8 +180,8 @@ def explain(pipe: Pipe) -> Explanation:
         ("decoded", f"{amplification:.2f} bytes for each byte used"),
         *_request_facts(catalog, groups, instance_of(pipe.stages).count),
     )
-    windows = [len(group) for group in groups] if isinstance(reading, ReadWindows) else []
-    mixed = max(windows, default=len(chunks))
+    shuffles = bool(lanes) and reading.draw(lanes[0]) is not None
+    mixed = max((len(group) for group in groups if shuffles), default=len(chunks))
     advice = (*_layout_advice(catalog, reports), *_shuffle_advice(mixed, len(chunks)))
     return Explanation(facts, reports, amplification, advice)
 
@@ -227,8 +226,7 @@ def _draw_facts(pipe: Pipe) -> Iterator[tuple[str, str]]:
 
 def _convention(catalog: Catalog) -> str:
     """Name the convention in which the files were written, and how to ask for something else."""
-    name = catalog.files[0].convention
-    known = next((known for known in CONVENTIONS if known.name == name), None)
+    known = find_convention(catalog.files[0].convention)
     return "none" if known is None else f"{known.name} ({known.override})"
 
 
@@ -333,19 +331,8 @@ def _amplification(catalog: Catalog, name: str, groups: Sequence[Pieces]) -> flo
             of_file = group.file == number
             chosen = group.start[of_file], group.stop[of_file], group.start[of_file]
             start, stop, _dest = stored_spans(file, chosen)
-            if isinstance(field, DenseField):
-                decoded += _decoded_rows(field.layout, start, stop)
-            else:
-                decoded += int((stop - start).sum())
+            decoded += field.decoded_rows(start, stop)
     return decoded / used if used else 1.0
-
-
-def _decoded_rows(layout: DatasetLayout, start: np.ndarray, stop: np.ndarray) -> int:
-    if layout.chunk_rows is None or not layout.filters:
-        return int((stop - start).sum())
-    served = split_at_chunks(start, stop, start, chunk_rows=layout.chunk_rows)
-    first = served.groups()[0] * layout.chunk_rows
-    return int((np.minimum(first + layout.chunk_rows, layout.n_rows) - first).sum())
 
 
 def _layout_advice(catalog: Catalog, reports: Sequence[FieldReport]) -> Iterator[str]:

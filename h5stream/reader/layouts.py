@@ -20,7 +20,7 @@ from typing import Literal
 
 import platformdirs
 
-from h5stream.conventions import Choice, Wanted
+from h5stream.conventions import Choice, Wanted, published_versions
 from h5stream.errors import ConfigError, FetchError, LayoutError
 from h5stream.fetch import Access
 from h5stream.fetch.local import read_small
@@ -192,7 +192,10 @@ class LayoutFinder:
         if self._cache is None or not self._access.is_remote(path) or not _has_version(source):
             return scan_chosen(source, wanted.choose, self.sound)
         digest = self._cache.digest_of(
-            "layout", self._access.selection(path), source.fingerprint(path)
+            "layout",
+            self._access.selection(path),
+            source.fingerprint(path),
+            *published_versions(),
         )
         kept = self._kept(digest, path)
         if kept is None:
