@@ -1,10 +1,28 @@
-"""h5stream: stream training data out of HDF5 files into PyTorch."""
+"""h5stream: stream training data out of HDF5 files into PyTorch.
+
+What needs PyTorch is imported when it is first asked for, so that `read` and `index_files` do
+without.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from h5stream.block import Block
-from h5stream.collate import Packed, Pairs, collate
+from h5stream.creating import (
+    Created,
+    class_of_folder,
+    create,
+    decode_image,
+    find_sources,
+    load_audio,
+    load_csv,
+    load_encoded,
+    load_image,
+    load_lines,
+    load_numpy,
+    load_parquet,
+)
 from h5stream.data import example_file
-from h5stream.dataset import Dataset
-from h5stream.device import to_device
 from h5stream.errors import (
     ConfigError,
     DecodeError,
@@ -13,6 +31,7 @@ from h5stream.errors import (
     LayoutError,
     StateError,
     UnsupportedError,
+    WriteError,
 )
 from h5stream.fields import (
     Balanced,
@@ -38,11 +57,19 @@ from h5stream.fields import (
     window_rows,
 )
 from h5stream.index import index_files
-from h5stream.loader import Loader
-from h5stream.pipes import Pipe, mix, open_files
-from h5stream.pipes.explain import Explanation
-from h5stream.statistics import Normalize, Statistics, statistics
-from h5stream.stream import H5Stream
+from h5stream.read import read
+from h5stream.write import DenseColumn, RaggedColumn, SparseColumn, TextColumn, Writer
+
+if TYPE_CHECKING:
+    from h5stream.collation import Packed, Pairs, collate
+    from h5stream.dataset import Dataset
+    from h5stream.device import to_device
+    from h5stream.field_statistics import Normalize, Statistics, statistics
+    from h5stream.loader import Loader
+    from h5stream.pipes import Pipe, WindowStage, mix, open_files
+    from h5stream.pipes.explain import Explanation
+    from h5stream.repacking import Repacked, repack, verify
+    from h5stream.stream import H5Stream
 
 __version__ = "0.1.0"
 
@@ -52,9 +79,11 @@ __all__ = [
     "Concat",
     "ConfigError",
     "Constant",
+    "Created",
     "Dataset",
     "DecodeError",
     "Dense",
+    "DenseColumn",
     "Explanation",
     "FetchError",
     "Given",
@@ -73,23 +102,80 @@ __all__ = [
     "Picked",
     "Pipe",
     "Ragged",
+    "RaggedColumn",
+    "Repacked",
     "Shape",
     "Slices",
     "Sparse",
+    "SparseColumn",
     "Split",
     "StateError",
     "Statistics",
     "Table",
+    "TextColumn",
     "TimeSlices",
     "UnsupportedError",
     "Vlen",
     "Whole",
+    "WindowStage",
+    "WriteError",
+    "Writer",
+    "class_of_folder",
     "collate",
+    "create",
+    "decode_image",
     "example_file",
+    "find_sources",
     "index_files",
+    "load_audio",
+    "load_csv",
+    "load_encoded",
+    "load_image",
+    "load_lines",
+    "load_numpy",
+    "load_parquet",
     "mix",
     "open_files",
+    "read",
+    "repack",
     "statistics",
     "to_device",
+    "verify",
     "window_rows",
 ]
+
+_WITH_TORCH = {
+    "Dataset": "dataset",
+    "Explanation": "pipes.explain",
+    "H5Stream": "stream",
+    "Loader": "loader",
+    "Normalize": "field_statistics",
+    "Packed": "collation",
+    "Pairs": "collation",
+    "Pipe": "pipes",
+    "Repacked": "repacking",
+    "Statistics": "field_statistics",
+    "collate": "collation",
+    "WindowStage": "pipes",
+    "mix": "pipes",
+    "open_files": "pipes",
+    "repack": "repacking",
+    "statistics": "field_statistics",
+    "to_device": "device",
+    "verify": "repacking",
+}
+"""Public name -> the module that has it."""
+
+
+if not TYPE_CHECKING:  # which else would believe in any name
+
+    def __getattr__(name):
+        if name not in _WITH_TORCH:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        found = getattr(import_module(f"{__name__}.{_WITH_TORCH[name]}"), name)
+        globals()[name] = found
+        return found
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

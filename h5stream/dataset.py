@@ -19,13 +19,13 @@ import numpy as np
 import torch
 import torch.utils.data
 
+from h5stream.arguments import a_callable, a_seed, is_integer
 from h5stream.block import Block
-from h5stream.collate import CollateOptions, Collation, Sample, collate_counted
+from h5stream.collation import CollateOptions, Collation, Sample, collate_counted
 from h5stream.columns import arrays, own
 from h5stream.errors import ConfigError
 from h5stream.fields import Asked, Rows
 from h5stream.pipes import open_files
-from h5stream.pipes.arguments import a_callable, a_seed, is_integer
 from h5stream.pipes.hints import refuse_unknown
 from h5stream.pipes.open_files import OpenFiles
 from h5stream.pipes.shared import SharedWords

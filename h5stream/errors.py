@@ -8,6 +8,7 @@
     ├── LayoutError       (OSError)              a file is missing, damaged, locked or not HDF5
     ├── FetchError        (OSError)              bytes did not arrive, or the file changed meanwhile
     ├── DecodeError       (ValueError)           bytes do not decode to what the file says
+    ├── WriteError        (ValueError)           rows do not fit a new file, or cannot be written
     └── UnsupportedError  (NotImplementedError)  nothing installed can read this
 
 Each is also the builtin in brackets, so that code which catches builtins keeps working.
@@ -23,6 +24,7 @@ __all__ = [
     "LayoutError",
     "StateError",
     "UnsupportedError",
+    "WriteError",
 ]
 
 
@@ -40,6 +42,10 @@ class StateError(H5StreamError, ValueError):
 
 class LayoutError(H5StreamError, OSError):
     """A file is missing, not HDF5, damaged, or open for writing elsewhere."""
+
+
+class WriteError(H5StreamError, ValueError):
+    """Rows do not fit the file that they are written to, or the file cannot be written."""
 
 
 class UnsupportedError(H5StreamError, NotImplementedError):

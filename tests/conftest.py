@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import hdf5plugin  # noqa: F401 - registers the filters that files of these tests are written with
 import pytest
@@ -22,6 +23,39 @@ settings.register_profile(
 )
 settings.register_profile("hours", settings.get_profile("long"), max_examples=5000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+
+SLOW = (
+    "cli/test_demo.py",
+    "contracts",
+    "integration",
+    "layout/test_round_trips.py",
+    "layout/test_sparse.py",
+    "loader",
+    "pipes/test_before_fork.py",
+    "pipes/test_bucket.py",
+    "pipes/test_callers.py",
+    "pipes/test_collate.py",
+    "pipes/test_epochs.py",
+    "pipes/test_mix.py",
+    "pipes/test_resume.py",
+    "pipes/test_start.py",
+    "pipes/test_stateful_dataloader.py",
+    "pipes/test_stats.py",
+    "properties",
+    "remote",
+    "test_dataset.py",
+    "test_field_statistics.py",
+    "test_system.py",
+)
+"""Folders and files of tests that take long, or need nginx or other processes."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    slow = [Path(__file__).parent / path for path in SLOW]
+    for item in items:
+        if any(item.path.is_relative_to(path) for path in slow):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -42,7 +42,8 @@ def test_snippets_run_and_print_what_their_comments_say(
     expected: list[str] = []
     for match in SNIPPET.finditer(text):
         line = text.count("\n", 0, match.start(1))
-        exec(compile("\n" * line + match[1], page, "exec"), namespace)
+        code = compile("\n" * line + match[1], page, "exec", dont_inherit=True)
+        exec(code, namespace)
         expected += re.findall(r"print\(.*\)  # (.*)", match[1])
     printed = capsys.readouterr().out.splitlines()
     assert [line for line in expected if line not in printed] == []

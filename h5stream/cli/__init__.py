@@ -14,6 +14,7 @@ from h5stream import __version__
 from h5stream.cli.demo import demo
 from h5stream.cli.index import index
 from h5stream.cli.inspect import inspect
+from h5stream.cli.repack import repack, verify_files
 
 __all__ = ["app"]
 
@@ -25,6 +26,8 @@ app = typer.Typer(
 )
 app.command()(inspect)
 app.command()(index)
+app.command()(repack)
+app.command("verify")(verify_files)
 app.command()(demo)
 
 

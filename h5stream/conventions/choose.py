@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 
 from h5stream.conventions.convention import Convention
-from h5stream.conventions.table import CONVENTIONS, recognise
+from h5stream.conventions.table import all_conventions, find_convention, recognise
 from h5stream.errors import ConfigError
 from h5stream.fields import (
     Asked,
@@ -182,9 +182,9 @@ def _find(file: h5py.File, convention: str | None) -> Convention | None:
         return None
     if convention == "auto":
         return recognise(file)
-    found = next((known for known in CONVENTIONS if known.name == convention), None)
+    found = find_convention(convention)
     if found is None:
-        names = ", ".join(repr(known.name) for known in CONVENTIONS)
+        names = ", ".join(repr(known.name) for known in all_conventions())
         raise ConfigError(f'convention must be "auto", None or one of {names}, not {convention!r}')
     if not found.recognise(file):
         raise ConfigError(f"{file.filename} is no file of {found.name}: {found.about}")

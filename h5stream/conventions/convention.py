@@ -27,6 +27,9 @@ def _no_meaning(file: h5py.File, name: str, *, alone: bool, options: Mapping[str
 class Convention:
     """One way in which other libraries lay samples out in HDF5 files.
 
+    Packages publish theirs as entry points of the group ``h5stream.conventions``. The functions get
+    an open `h5py.File`, and must not keep it.
+
     Parameters
     ----------
     name : str
@@ -35,14 +38,14 @@ class Convention:
         In a line.
     override : str
         In a line: how to ask for something else than the default fields.
-    options : tuple of str
-        Keyword arguments that `default_fields` takes.
     recognises : callable
         File -> whether it is one of them.
     names : callable
         File -> the names of all fields that can be asked for.
     make : callable
         File, names (or None) and options -> fields by name.
+    options : tuple of str
+        Keyword arguments that `make` takes.
     omits : callable
         File, and names of fields (None: the default ones) -> what they leave out, a sentence each.
     meaning : callable
@@ -53,10 +56,10 @@ class Convention:
     name: str
     about: str
     override: str
-    options: tuple[str, ...]
     recognises: Callable[[h5py.File], bool]
     names: Callable[[h5py.File], list[str]]
     make: Callable[..., dict[str, FileSpec]]
+    options: tuple[str, ...] = ()
     omits: Callable[[h5py.File, Sequence[str] | None], list[str]] = _nothing
     meaning: Callable[..., Meaning | None] = _no_meaning
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -18,6 +17,8 @@ import numpy as np
 from h5stream.columns import Ragged
 from h5stream.errors import ConfigError, H5StreamError, LayoutError
 from h5stream.layout.heaps import check_attribute_heap, check_dataset_heap
+from h5stream.layout.plugins import check_plugin_chunks
+from h5stream.system import memory_bytes
 
 __all__ = [
     "attribute",
@@ -120,15 +121,15 @@ def read_bounded(dataset: h5py.Dataset, *, member: str | None = None) -> np.ndar
     LayoutError
         If it claims to be larger than that.
     """
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     dtype = dataset.dtype if member is None else dataset.dtype[member]
-    if dataset.size * max(dtype.itemsize, 8) > memory // _SHARE_OF_MEMORY:
+    if dataset.size * max(dtype.itemsize, 8) > memory_bytes() // _SHARE_OF_MEMORY:
         raise refuse(
             dataset,
             f"has {dataset.size} elements of {dtype}, too many to keep in memory; name the "
             "fields one by one",
         )
     check_dataset_heap(dataset)
+    check_plugin_chunks(dataset)
     return dataset[()] if member is None else dataset.fields(member)[()]
 
 

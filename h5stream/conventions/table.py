@@ -1,15 +1,29 @@
-"""The table of conventions, in the order in which they are tried."""
+"""The table of conventions, in the order in which they are tried.
+
+Those that other packages publish come behind the ones of libraries, which they cannot take files
+from, and before those of customs, which many files look like.
+"""
 
 from __future__ import annotations
 
 import h5py
 
-from h5stream.conventions import anndata, h5mapper, h5torch, trajectories
+from h5stream.conventions import anndata, h5mapper, h5torch, own, trajectories
 from h5stream.conventions.convention import Convention
+from h5stream.conventions.published import load_published
 
-__all__ = ["CONVENTIONS", "recognise"]
+__all__ = ["all_conventions", "find_convention", "recognise"]
 
-CONVENTIONS: tuple[Convention, ...] = (
+_OF_LIBRARIES = (
+    Convention(
+        name="h5stream",
+        about="columns that h5stream.Writer wrote: dense, ragged, sparse and text",
+        override='fields=["splits/train", …] takes splits as well',
+        options=(),
+        recognises=own.recognise,
+        names=own.field_names,
+        make=own.default_fields,
+    ),
     Convention(
         name="h5torch",
         about="a central object, with objects that are aligned to its axes",
@@ -39,6 +53,9 @@ CONVENTIONS: tuple[Convention, ...] = (
         make=anndata.default_fields,
         meaning=anndata.meaning,
     ),
+)
+
+_OF_CUSTOMS = (
     Convention(
         name="trajectories",
         about="one group or dataset for each sample, numbered; attributes are labels",
@@ -50,11 +67,25 @@ CONVENTIONS: tuple[Convention, ...] = (
         omits=trajectories.omitted,
     ),
 )
-"""One entry for each; a file belongs to the first that recognises it."""
+
+
+def all_conventions() -> tuple[Convention, ...]:
+    """List the conventions; a file belongs to the first that recognises it.
+
+    Those that are published under a name that is taken are left out.
+    """
+    own = {known.name for known in (*_OF_LIBRARIES, *_OF_CUSTOMS)}
+    others = {each.name: each for each in load_published() if each.name not in own}
+    return (*_OF_LIBRARIES, *others.values(), *_OF_CUSTOMS)
+
+
+def find_convention(name: str | None) -> Convention | None:
+    """Return the convention of a name, None if there is none."""
+    return next((known for known in all_conventions() if known.name == name), None)
 
 
 def recognise(file: h5py.File) -> Convention | None:
-    """Return the convention in which a file was written, None if it is none of ours.
+    """Return the convention in which a file was written, None if it is none that is known.
 
     Examples
     --------
@@ -63,4 +94,4 @@ def recognise(file: h5py.File) -> Convention | None:
     ...     recognise(file).name
     'AnnData'
     """
-    return next((known for known in CONVENTIONS if known.recognise(file)), None)
+    return next((known for known in all_conventions() if known.recognise(file)), None)

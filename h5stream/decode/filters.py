@@ -22,6 +22,7 @@ from h5stream.errors import DecodeError
 __all__ = [
     "DECODERS",
     "FRAME_ROOM",
+    "LZF",
     "SHUFFLE",
     "Decoder",
     "describe_filter",
@@ -30,6 +31,9 @@ __all__ = [
 
 SHUFFLE = 2
 """Id of the byte shuffle, the one decoder that the pipeline feeds from a frame."""
+
+LZF = 32000
+"""Id of LZF, which h5py brings itself."""
 
 FRAME_ROOM = 24
 """Bytes in front of shuffled data where `unshuffle_framed` writes a Blosc header."""
@@ -205,7 +209,7 @@ DECODERS: dict[int, Decoder] = {
     3: Decoder("fletcher32", _fletcher32, added_bytes=4),
     4: Decoder("szip", _szip, misfit=_szip_misfit),
     307: Decoder("bzip2", _bzip2),
-    32000: Decoder("lzf", _lzf),
+    LZF: Decoder("lzf", _lzf),
     32001: Decoder("blosc", _blosc),
     32004: Decoder("lz4", _lz4),
     32015: Decoder("zstd", _zstd),

@@ -5,7 +5,7 @@ asked for ahead (`flow`, `retry`, on the process's event `loop`). `coalesce` joi
 `redact` keeps secrets out of names and messages. What the bytes mean is not known here.
 """
 
-from h5stream.fetch.access import Access
+from h5stream.fetch.access import Access, open_access
 from h5stream.fetch.coalesce import coalesce_ranges
 from h5stream.fetch.file import DataFile, Request, RequestingFile
 from h5stream.fetch.local import LocalFile
@@ -19,4 +19,5 @@ __all__ = [
     "RequestingFile",
     "coalesce_ranges",
     "is_url",
+    "open_access",
 ]

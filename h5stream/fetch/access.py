@@ -14,19 +14,22 @@ from multiprocessing.context import get_spawning_popen
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from h5stream.arguments import a_count
 from h5stream.errors import FetchError, LayoutError
 from h5stream.fetch.file import DataFile
 from h5stream.fetch.local import LocalFile, read_small
 from h5stream.fetch.redact import harmless_options, is_url, join_url, public_url, selection_of
 from h5stream.fetch.store import PieceStore
 from h5stream.layout import Fingerprint, LocalSource, Source, SparseSource
+from h5stream.system import after_fork
 
 if TYPE_CHECKING:
     from h5stream.fetch.remote import Hub
 
-__all__ = ["Access"]
+__all__ = ["Access", "open_access"]
 
 _AT_ONCE = 16
+_CACHE_BYTES = 10 * 2**30
 _CONNECTING = threading.RLock()
 
 
@@ -35,7 +38,7 @@ def _renew_lock() -> None:
     _CONNECTING = threading.RLock()
 
 
-os.register_at_fork(after_in_child=_renew_lock)  # a thread of the parent may have held it
+after_fork(_renew_lock)  # a thread of the parent may have held it
 
 
 class Access:
@@ -208,3 +211,36 @@ class Access:
             )
             self._hub = (os.getpid(), hub)
         return self._hub[1]
+
+
+def open_access(
+    storage_options: Mapping[str, Any] | None = None,
+    *,
+    requests: int | None = None,
+    retry_s: float | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    cache_limit: int | None = None,
+) -> Access:
+    """Make the way to files as a user describes it.
+
+    Parameters
+    ----------
+    storage_options, requests, retry_s
+        As for `Access`.
+    cache_dir : path, optional
+        Where what is fetched is kept.
+    cache_limit : int, optional
+        Bytes that may be kept there.
+
+    Raises
+    ------
+    ConfigError
+        If a number is not positive.
+    """
+    for name, value in {"requests": requests, "cache_limit": cache_limit}.items():
+        if value is not None:
+            a_count(name, value)
+    store = None
+    if cache_dir is not None:
+        store = PieceStore(Path(cache_dir) / "chunks", cache_limit or _CACHE_BYTES)
+    return Access(storage_options, requests=requests, retry_s=retry_s, store=store)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
 
 from h5stream.errors import FetchError
+from h5stream.system import most_descriptors
 
 __all__ = ["Descriptors", "descriptor_limit", "explain_too_many"]
 
@@ -26,18 +26,18 @@ _TOO_MANY = (errno.EMFILE, errno.ENFILE)
 
 def descriptor_limit() -> int:
     """Return how many local files are kept open."""
-    soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return _MOST if soft == resource.RLIM_INFINITY else min(_MOST, max(_LEAST, soft // _SHARE))
+    most = most_descriptors()
+    return _MOST if most is None else min(_MOST, max(_LEAST, most // _SHARE))
 
 
 def explain_too_many(path: str, error: OSError) -> FetchError | None:
     """Make the error that names the limit, None if something else is wrong."""
     if error.errno not in _TOO_MANY and "Too many open files" not in str(error):
         return None
-    soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return FetchError(
         f"{path}: cannot be opened, because this process has as many files open as it may have "
-        f"(RLIMIT_NOFILE is {soft}); raise the limit with `ulimit -n`, or close other files",
+        f"(RLIMIT_NOFILE is {most_descriptors()}); raise the limit with `ulimit -n`, or close "
+        "other files",
         url=path,
     )
 

@@ -23,6 +23,7 @@ from h5stream.errors import FetchError
 from h5stream.fetch.descriptors import Descriptors, explain_too_many
 from h5stream.fetch.file import Limits
 from h5stream.layout import Fingerprint
+from h5stream.system import after_fork, open_descriptor, read_at
 
 __all__ = ["LocalFile", "describe_content", "read_small"]
 
@@ -31,13 +32,9 @@ _LIMITS = Limits(max_gap_bytes=16 * 2**10, max_bytes=256 * 2**10)
 _SAMPLES, _SAMPLE_BYTES = 16, 1024
 """How much of a file is looked at to tell it from others of its length."""
 
-_MOST_BUFFERS = 1024
-"""IOV_MAX of Linux and macOS."""
-
 _DESCRIPTORS = Descriptors()
 _NUMBERS = itertools.count()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_DESCRIPTORS.renew)
+after_fork(_DESCRIPTORS.renew)
 
 
 class LocalFile:
@@ -86,9 +83,9 @@ class LocalFile:
         total = sum(buffer.nbytes for buffer in buffers)
         done = 0
         while done < total:
-            rest = _rest_of(buffers, done)[:_MOST_BUFFERS] if done else buffers[:_MOST_BUFFERS]
+            rest = _rest_of(buffers, done) if done else buffers
             try:
-                got = os.preadv(descriptor, rest, offset + done)  # type: ignore[arg-type]
+                got = read_at(descriptor, rest, offset + done)
             except OSError as error:
                 raise self._failure(f"read failed: {error.strerror}", offset, total) from error
             if not got:
@@ -139,7 +136,7 @@ class LocalFile:
 
     def _open(self) -> int:
         """Open the file; another one may stand in its place when it is opened again."""
-        descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = open_descriptor(self.path)
         if self._was_open:
             try:
                 self._check(descriptor)
@@ -190,7 +187,7 @@ def read_small(path: Path, most_bytes: int) -> bytes | None:
         If it cannot be read, or has more than `most_bytes`.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = open_descriptor(path)
         with os.fdopen(descriptor, "rb") as raw:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 return None

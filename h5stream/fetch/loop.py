@@ -16,6 +16,8 @@ from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Future
 from typing import Any, Protocol, TypeVar
 
+from h5stream.system import after_fork
+
 __all__ = ["Closable", "LoopThread", "loop_of_this_process"]
 
 T = TypeVar("T")
@@ -121,5 +123,5 @@ def _stop() -> None:
         _running.stop()
 
 
-os.register_at_fork(after_in_child=_start_over)
+after_fork(_start_over)
 atexit.register(_stop)

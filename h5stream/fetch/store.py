@@ -14,7 +14,6 @@ A disk that is full or cannot be written to is no error: then nothing is kept.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import secrets
@@ -25,6 +24,8 @@ import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+
+from h5stream.system import is_own, open_descriptor, try_lock
 
 __all__ = ["PieceStore", "digest_of"]
 
@@ -172,12 +173,12 @@ class PieceStore:
 def _read_own(path: Path, most_bytes: int) -> bytes | None:
     """Read a regular file of this user's, None if it is not there, or something else."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = open_descriptor(path, follow=False)
     except OSError:
         return None
     status = os.fstat(descriptor)
-    is_own = stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()
-    if not is_own or status.st_size > most_bytes:
+    believed = stat.S_ISREG(status.st_mode) and is_own(status)
+    if not believed or status.st_size > most_bytes:
         os.close(descriptor)
         return None
     with os.fdopen(descriptor, "rb") as raw, contextlib.suppress(OSError):
@@ -194,8 +195,8 @@ def _make_folder(path: Path) -> None:
 
 
 def _write_new(path: Path, *parts: bytes | memoryview) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with os.fdopen(os.open(path, flags, 0o600), "wb") as raw:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    with os.fdopen(open_descriptor(path, flags, follow=False), "wb") as raw:
         for part in parts:
             raw.write(part)
 
@@ -207,10 +208,10 @@ def _head(digest: bytes, data: bytes | memoryview) -> bytes:
 @contextlib.contextmanager
 def _alone(path: Path) -> Iterator[bool]:
     """Tell whether no other process is here; the lock goes with the process that holds it."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    with os.fdopen(os.open(path, flags, 0o600), "r+b") as raw:
+    opened = open_descriptor(path, os.O_RDWR | os.O_CREAT, follow=False)
+    with os.fdopen(opened, "r+b"):
         try:
-            fcntl.flock(raw, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            try_lock(opened, shared=False)
         except OSError:
             yield False
         else:

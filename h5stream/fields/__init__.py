@@ -14,7 +14,7 @@ Nothing is read here but what `bind` is given a way to read: offsets and descrip
 
 from h5stream.fields.bind import FileFields, Unbound, bind, default_names, omitted_by_default
 from h5stream.fields.dense import DenseField
-from h5stream.fields.field import ColumnType, Field
+from h5stream.fields.field import ColumnType, Field, Reading
 from h5stream.fields.given import GivenField, MemoryField, RepeatedField
 from h5stream.fields.join import Missing
 from h5stream.fields.names import RowNames, Rows
@@ -89,6 +89,7 @@ __all__ = [
     "Patches",
     "Picked",
     "Ragged",
+    "Reading",
     "RegionField",
     "RepeatedField",
     "RowNames",

@@ -11,10 +11,11 @@ import numpy as np
 
 from h5stream.errors import ConfigError, LayoutError, UnsupportedError
 from h5stream.fields.casting import fit_for
-from h5stream.fields.field import ColumnType, Field
+from h5stream.fields.field import ColumnType, Field, Reading
 from h5stream.fields.inner import Inner
 from h5stream.fields.specs import Casting
 from h5stream.layout import DatasetLayout, Packing
+from h5stream.plan.reads import split_at_chunks
 from h5stream.plan.row_chunks import rows_per_row_chunk
 
 __all__ = ["DenseField"]
@@ -89,6 +90,11 @@ class DenseField(Field):
         return dtype
 
     @property
+    def reading(self) -> Reading:
+        """Straight to their places."""
+        return Reading.PLACED
+
+    @property
     def n_rows(self) -> int:
         """Rows of the column in this file."""
         return self.layout.n_rows
@@ -127,6 +133,20 @@ class DenseField(Field):
     def row_nbytes(self) -> int:
         """Bytes of one row of the column."""
         return math.prod(self.row_shape) * self.dtype.itemsize
+
+    @property
+    def fixed_row_nbytes(self) -> int:
+        """Bytes of one row of the column."""
+        return self.row_nbytes
+
+    def decoded_rows(self, start: np.ndarray, stop: np.ndarray) -> int:
+        """Count those of whole chunks, if they are filtered."""
+        layout = self.layout
+        if layout.chunk_rows is None or not layout.filters:
+            return super().decoded_rows(start, stop)
+        served = split_at_chunks(start, stop, start, chunk_rows=layout.chunk_rows)
+        first = served.groups()[0] * layout.chunk_rows
+        return int((np.minimum(first + layout.chunk_rows, layout.n_rows) - first).sum())
 
     @property
     def nbytes(self) -> int:

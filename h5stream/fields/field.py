@@ -6,13 +6,14 @@ import hashlib
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
 
 from h5stream.layout import DatasetLayout
 
-__all__ = ["ColumnType", "Field", "digest_of"]
+__all__ = ["ColumnType", "Field", "Reading", "digest_of"]
 
 
 @dataclass(frozen=True)
@@ -50,10 +51,40 @@ class ColumnType:
         return math.prod(self.row_shape) * self.dtype.itemsize
 
 
+class Reading(StrEnum):
+    """How the column of a window is made: what `reader` has a way of planning for."""
+
+    PLACED = "placed"
+    """Rows of one dataset go straight to their places."""
+
+    MEMORY = "memory"
+    """Nothing is read."""
+
+    REPEATED = "repeated"
+    """Nothing is read, and nothing is copied: rows share values."""
+
+    HEAP = "heap"
+    """Rows lie in heaps of HDF5."""
+
+    ELEMENTS = "elements"
+    """Rows are ranges of long sequences of elements."""
+
+    VOLUMES = "volumes"
+    """Rows are boxes of volumes, of which each file has its own."""
+
+    LISTS = "lists"
+    """Rows of datasets become lists of unequal length."""
+
+
 class Field(ABC):
     """A named column of the rows of one file."""
 
     name: str
+
+    @property
+    @abstractmethod
+    def reading(self) -> Reading:
+        """How its columns are made."""
 
     @property
     @abstractmethod
@@ -94,6 +125,20 @@ class Field(ABC):
         numpy.ndarray
             int64, increasing: 0, the ends of all but the last row chunk, and the number of rows.
         """
+
+    def decoded_rows(self, start: np.ndarray, stop: np.ndarray) -> int:
+        """Count the rows that are decoded for ranges of rows, where chunks are read whole."""
+        return int((stop - start).sum())
+
+    @property
+    def shared_with(self) -> tuple[Any, ...]:
+        """What must be equal in fields that are read together, once; empty: it is read alone."""
+        return ()
+
+    @property
+    def fixed_row_nbytes(self) -> int | None:
+        """Bytes of every row; None if they differ."""
+        return None
 
     @property
     def row_nbytes(self) -> int:

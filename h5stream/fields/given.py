@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from h5stream.columns import Column, Ragged, Sparse, take
-from h5stream.fields.field import ColumnType, Field
+from h5stream.fields.field import ColumnType, Field, Reading
 from h5stream.layout import DatasetLayout
 
 __all__ = ["CountedField", "GivenField", "MemoryField", "RepeatedField"]
@@ -21,6 +21,11 @@ _PLACE_BYTES = 8
 
 class MemoryField(Field):
     """A column for which nothing is read in an epoch."""
+
+    @property
+    def reading(self) -> Reading:
+        """Out of memory."""
+        return Reading.MEMORY
 
     @abstractmethod
     def of(self, rows: np.ndarray) -> Column:
@@ -108,6 +113,11 @@ class RepeatedField(MemoryField):
     values: Column
     at: np.ndarray
     from_table: bool = False
+
+    @property
+    def reading(self) -> Reading:
+        """Values are shared."""
+        return Reading.REPEATED
 
     @property
     def n_rows(self) -> int:

@@ -37,7 +37,7 @@ from h5stream.layout import DatasetLayout, FileLayout, Packing
 from h5stream.layout.names import split_members
 from h5stream.layout.stacked import stacked
 
-__all__ = ["Read", "converted", "make_field", "pick_rows"]
+__all__ = ["Read", "converted", "decode_scalar", "make_field", "members_of", "pick_rows"]
 
 Read = Callable[[DatasetLayout], Any]
 """Reads a whole dataset: an array, or a list of arrays or of bytes if elements vary in length."""
@@ -147,7 +147,7 @@ def _as_lists(name: str, datasets: tuple[DenseField, ...], *, flat: bool) -> Reg
 
 def _make_dense(name: str, spec: Dense, file: FileLayout, read: Read | None) -> DenseField:
     layout = file.datasets[spec.path]
-    members = _members(spec.path, layout)
+    members = members_of(spec.path, layout)
     layout = _along(layout, spec.axis)
     if spec.n_rows is not None:
         layout = layout.limited(_checked_rows(spec.n_rows, layout))
@@ -170,7 +170,7 @@ def _along(layout: DatasetLayout, axis: int) -> DatasetLayout:
     return layout.along(axis % len(layout.shape)) if axis else layout
 
 
-def _members(path: str, layout: DatasetLayout) -> tuple[str, ...]:
+def members_of(path: str, layout: DatasetLayout) -> tuple[str, ...]:
     """Return the members in brackets, unless the dataset itself has them in its name."""
     whole = layout.path.strip("/") == path.strip("/")
     return () if whole else split_members(path)[1]
@@ -230,16 +230,17 @@ def _make_ragged(name: str, spec: Ragged, file: FileLayout, read: Read | None) -
     values = DenseField(
         name,
         layout,
-        _members(spec.values, layout),
+        members_of(spec.values, layout),
         _dtype(spec),
         _casting(spec),
         _packing(spec, layout),
     )
+    form = RaggedForm(text=_text_of(spec, values))
     index = file.datasets[index_of(spec)[0]]
     if spec.ends is not None:
         flags = [_flags(file.datasets[each], values.n_rows, read) for each in index_of(spec)]
         offsets = _offsets_of(np.logical_or.reduce(flags))
-        return RegionField(name, (Elements((values,)),), Offsets(offsets), RaggedForm())
+        return RegionField(name, (Elements((values,)),), Offsets(offsets), form)
     offsets = _whole_numbers(index, read, spec.lengths or spec.offsets)
     if spec.lengths is not None:
         if (offsets < 0).any() or offsets.sum(dtype=np.float64) > 2**62:
@@ -248,7 +249,25 @@ def _make_ragged(name: str, spec: Ragged, file: FileLayout, read: Read | None) -
     offsets = _checked_offsets(offsets, index, values.n_rows)
     if not spec.partial:
         _refuse_rest(spec, index, offsets, values.n_rows)
-    return RegionField(name, (Elements((values,)),), Offsets(offsets), RaggedForm())
+    return RegionField(name, (Elements((values,)),), Offsets(offsets), form)
+
+
+def _text_of(spec: Ragged, values: DenseField) -> Text:
+    """Say whether rows are text.
+
+    Raises
+    ------
+    ConfigError
+        If their elements are no bytes.
+    """
+    if not spec.text:
+        return False
+    if values.dtype != np.uint8 or values.row_shape:
+        raise ConfigError(
+            f"{values.layout.file}: text=True takes bytes (uint8), but {spec.values!r} has "
+            f"elements of {values.dtype} and shape {values.row_shape}"
+        )
+    return "replace" if spec.errors == "replace" else True
 
 
 def _flags(layout: DatasetLayout, total: int, read: Read | None) -> np.ndarray:
@@ -356,7 +375,7 @@ def _make_members(name: str, spec: Members, file: FileLayout, read: Read | None)
     elif spec.axis:
         layouts = [_along(layout, spec.axis) for layout in layouts]
     if all(layout.shape == () for layout in layouts):
-        values = [_scalar(layout, _read(read, layout)) for layout in layouts]
+        values = [decode_scalar(layout, _read(read, layout)) for layout in layouts]
         if isinstance(values[0], str):
             return GivenField(name, stack(values))
         stored = np.array(
@@ -373,7 +392,7 @@ def _make_members(name: str, spec: Members, file: FileLayout, read: Read | None)
             "row can only hold elements of fixed length; store them as one dataset of all rows"
         )
     datasets = tuple(
-        _make_member(name, spec, layout, _members(path, file.datasets[path]))
+        _make_member(name, spec, layout, members_of(path, file.datasets[path]))
         for path, layout in zip(spec.paths, layouts, strict=True)
     )
     if spec.rows == "ragged" or (spec.rows and spec.flat):
@@ -428,7 +447,14 @@ def _make_member(
     return DenseField(name, layout, members, _dtype(spec), _casting(spec), packing, inner)
 
 
-def _scalar(layout: DatasetLayout, value: Any) -> Any:
+def decode_scalar(layout: DatasetLayout, value: Any) -> Any:
+    """Make text of bytes.
+
+    Raises
+    ------
+    DecodeError
+        If they are not UTF-8.
+    """
     if not isinstance(value, bytes):
         return value
     try:
@@ -491,7 +517,7 @@ def _make_sequences(name: str, spec: Sequences, file: FileLayout, read: Read | N
     packing, inner = _packing(spec.base, layout), None
     if spec.base.inner is not None:
         view, inner = crop(view, _beside(spec, layout, stacking.lanes))
-    members = _members(spec.base.path, layout)
+    members = members_of(spec.base.path, layout)
     elements = DenseField(
         name, view, members, _dtype(spec.base), _casting(spec.base), packing, inner
     )

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Any, ClassVar
 
 import numpy as np
 
-from h5stream.columns import Column, DenseRows, Padding, Patches, Ragged, Slices, Sparse
+from h5stream.columns import Column, DenseRows, Padding, Patches, Ragged, Slices, Sparse, Text
+from h5stream.errors import DecodeError
 from h5stream.fields.dense import DenseField
-from h5stream.fields.field import ColumnType, Field, digest_of
+from h5stream.fields.field import ColumnType, Field, Reading, digest_of
 from h5stream.fields.regions import Grid, Regions, Steps
 from h5stream.layout import DatasetLayout
 from h5stream.plan.row_chunks import rows_per_row_chunk
@@ -69,6 +70,11 @@ class Elements:
 class Form(ABC):
     """How a column is made of the elements that were read."""
 
+    reading: ClassVar[Reading] = Reading.ELEMENTS
+
+    shares_elements: ClassVar[bool] = False
+    """Whether columns of the same elements may be views of the same memory."""
+
     @abstractmethod
     def column_type(self, parts: tuple[Elements, ...]) -> ColumnType:
         """Say what its rows are."""
@@ -96,13 +102,42 @@ class Form(ABC):
     def make(self, values: tuple[np.ndarray, ...], placed: tuple[np.ndarray, ...]) -> Column:
         """Make the column."""
 
+    def checks(
+        self,
+        fields: Sequence[RegionField],
+        values: Sequence[tuple[np.ndarray, ...]],
+        column: Column,
+    ) -> list[Callable[[], None]]:
+        """Return what is to be done, in order, once all values are there.
+
+        Parameters
+        ----------
+        fields : sequence of RegionField
+            Of each file.
+        values : sequence of tuple of numpy.ndarray
+            The elements of all parts that were read of each file.
+        column : Column
+            What was made of them.
+        """
+        return []
+
 
 @dataclass(frozen=True)
 class RaggedForm(Form):
-    """Rows of unequal length."""
+    """Rows of unequal length.
+
+    Parameters
+    ----------
+    text : bool or "replace"
+        Rows are text, and the elements its bytes in UTF-8; see `h5stream.columns.Ragged`.
+    """
+
+    text: Text = field(default=False, kw_only=True)
 
     def column_type(self, parts: tuple[Elements, ...]) -> ColumnType:
-        """Ragged."""
+        """Ragged, or text."""
+        if self.text:
+            return ColumnType("text", parts[0].first.dtype, ())
         return ColumnType("ragged", parts[0].first.dtype, parts[0].first.row_shape)
 
     def place(self, regions: Regions, rows: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -112,7 +147,7 @@ class RaggedForm(Form):
 
     def make(self, values: tuple[np.ndarray, ...], placed: tuple[np.ndarray, ...]) -> Column:
         """Keep the values where they are."""
-        return Ragged.placed(values[0], *placed)
+        return Ragged.placed(values[0], *placed, text=self.text)
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,6 +197,21 @@ class SparseForm(RaggedForm):
         kind = DenseRows if self.plain else Sparse
         return kind.placed(data, indices, starts, lengths, self.width)
 
+    def checks(
+        self,
+        fields: Sequence[RegionField],
+        values: Sequence[tuple[np.ndarray, ...]],
+        column: Column,
+    ) -> list[Callable[[], None]]:
+        """Look at the indices of each file; drop elements of columns that are not chosen."""
+        checks: list[Callable[[], None]] = [
+            partial(_check_indices, field, indices)
+            for field, (_data, indices) in zip(fields, values, strict=True)
+        ]
+        if self.chosen is not None and isinstance(column, Sparse):
+            checks.append(column.drop_negative)
+        return checks
+
 
 @dataclass(frozen=True)
 class RowForm(RaggedForm):
@@ -174,6 +224,8 @@ class RowForm(RaggedForm):
     """
 
     flat: bool = False
+
+    reading: ClassVar[Reading] = Reading.LISTS
 
     @property
     def identity(self) -> tuple[Any, ...]:
@@ -211,6 +263,8 @@ class SliceForm(Form):
     length: int | None
     step: int = 1
     padding: Padding | None = None
+
+    shares_elements: ClassVar[bool] = True
 
     def column_type(self, parts: tuple[Elements, ...]) -> ColumnType:
         """Dense."""
@@ -298,6 +352,9 @@ class PatchForm(SliceForm):
     extent: tuple[int, ...] = ()
     axis: int = 0
 
+    reading: ClassVar[Reading] = Reading.VOLUMES
+    shares_elements: ClassVar[bool] = False
+
     @property
     def identity(self) -> tuple[Any, ...]:
         """Along which axis patches are cut first."""
@@ -373,6 +430,16 @@ class RegionField(Field):
     form: Form
 
     @property
+    def reading(self) -> Reading:
+        """As the form says."""
+        return self.form.reading
+
+    @property
+    def shared_with(self) -> tuple[Any, ...]:
+        """Its elements, if the form shares them."""
+        return self.sources if self.form.shares_elements else ()
+
+    @property
     def n_rows(self) -> int:
         """Count the regions."""
         return len(self.regions)
@@ -440,3 +507,19 @@ class RegionField(Field):
             step = max(1, target_bytes // max(1, self.row_nbytes))
             rows = np.arange(0, self.n_rows, step)
         return np.unique(np.concatenate([[0], np.clip(rows, 0, self.n_rows), [self.n_rows]]))
+
+
+def _check_indices(field: RegionField, indices: np.ndarray) -> None:
+    """Refuse indices outside a sparse matrix; count those of chosen columns anew, others as -1."""
+    form = field.form
+    assert isinstance(form, SparseForm), "only matrices have indices"
+    if len(indices) and not 0 <= int(indices.min()) <= int(indices.max()) < form.n_columns:
+        layout = field.parts[1].first.layout
+        raise DecodeError(
+            f"{layout.file}: {layout.path!r} has indices from {indices.min()} to "
+            f"{indices.max()}, but the matrix has {form.n_columns} columns; the file is damaged",
+            url=layout.file,
+            dataset=layout.path,
+        )
+    if form.chosen is not None and len(indices):
+        indices[...] = form.places[indices]

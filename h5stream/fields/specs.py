@@ -148,6 +148,10 @@ class Ragged:
     partial : bool
         Values may be left over: before the first offset, after the last, or beyond all lengths.
         Else that is an error, for then offsets or lengths are likely to mean something else.
+    text : bool
+        The values are bytes (uint8) of UTF-8, and rows are `str`.
+    errors : {"strict", "replace"}
+        What to do with text that is not UTF-8: an error, or U+FFFD.
     """
 
     values: str
@@ -158,6 +162,8 @@ class Ragged:
     casting: Casting = "exact"
     decode_cf: bool = False
     ends: str | tuple[str, ...] | None = None
+    text: bool = False
+    errors: Literal["strict", "replace"] = "strict"
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 from h5stream.columns import Text
 from h5stream.errors import LayoutError
 from h5stream.fields.casting import fit_for
-from h5stream.fields.field import ColumnType, Field
+from h5stream.fields.field import ColumnType, Field, Reading
 from h5stream.fields.specs import Casting
 from h5stream.layout import DatasetLayout
 from h5stream.plan.reads import cut_by_weight
@@ -65,6 +65,11 @@ class VlenField(Field):
         """Element type in the heap."""
         assert self.layout.vlen is not None, "only elements of variable length lie in a heap"
         return self.layout.vlen.dtype
+
+    @property
+    def reading(self) -> Reading:
+        """Out of heaps."""
+        return Reading.HEAP
 
     @property
     def n_rows(self) -> int:

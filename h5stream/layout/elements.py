@@ -13,7 +13,10 @@ from h5py import h5d, h5t
 from h5stream.layout.model import DatasetLayout, FilterSpec, Storage, VlenType
 from h5stream.layout.packing import read_packing
 
-__all__ = ["describe", "read_element_type", "read_vlen_type"]
+__all__ = ["SCALAR", "describe", "read_element_type", "read_vlen_type"]
+
+SCALAR = "it is a scalar: there is no sample axis"
+"""Why a dataset of plain elements is refused that has no axes."""
 
 _DESCRIPTOR = np.dtype("V16")
 """Of an element of variable length: its length, and where in a heap it lies."""
@@ -37,7 +40,7 @@ def describe(dataset: h5py.Dataset, *, sizes: bool = True) -> DatasetLayout:
     if shape is None:
         shape, refused = (), "it has a null dataspace: no elements"
     elif not shape:
-        refused = refused or "it is a scalar: there is no sample axis"
+        refused = refused or SCALAR
     storage = _storage_of(plist)
     chunks = (*dataset.chunks, *element_shape) if storage is Storage.CHUNKED else None
     if vlen is not None:

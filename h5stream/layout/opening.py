@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import stat
 from collections.abc import Iterator
@@ -14,7 +13,9 @@ from typing import Any
 import h5py
 
 from h5stream.errors import LayoutError
+from h5stream.layout.journal import replay_journal
 from h5stream.layout.model import Fingerprint
+from h5stream.system import open_descriptor, try_lock
 
 __all__ = ["explain_open_failure", "fingerprint_of", "open_checked", "open_h5", "open_image"]
 
@@ -27,6 +28,7 @@ def fingerprint_of(path: str) -> Fingerprint:
     LayoutError
         If there is no such file.
     """
+    replay_journal(path)
     try:
         status = Path(path).stat()
     except OSError as error:
@@ -77,11 +79,11 @@ def open_h5(path: str) -> h5py.File:
 def _refuse_locked(path: str) -> None:
     """HDF5 writers hold an exclusive flock; file systems without locks cannot tell."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = open_descriptor(path)
     except OSError as error:
         raise LayoutError(f"{path}: cannot be read ({error.strerror}); check the path") from error
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        try_lock(descriptor, shared=True)
     except OSError as error:
         if error.errno in (errno.EWOULDBLOCK, errno.EAGAIN):
             raise LayoutError(

@@ -99,13 +99,13 @@ def pack_layouts(files: Sequence[SavedFile]) -> bytes:
     tables: list[ChunkTable] = []
     said = [_describe_file(file, tables) for file in files]
     header = json.dumps({"format": _FORMAT, "version": _VERSION, "files": said})
-    arrays = {_HEADER: np.frombuffer(header.encode(), np.uint8)}
+    arrays: dict[str, Any] = {_HEADER: np.frombuffer(header.encode(), np.uint8)}
     for name, kind in _COLUMNS.items():
         columns = [getattr(table, name) for table in tables]
         arrays[name] = np.concatenate(columns) if columns else np.empty(0, kind)
     arrays[_ENDS] = np.cumsum([len(table) for table in tables], dtype=np.int64)
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    np.savez_compressed(buffer, **arrays)  # none of objects: `unpack_layouts` takes no pickles
     return buffer.getvalue()
 
 

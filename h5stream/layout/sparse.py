@@ -12,15 +12,15 @@ How bytes are fetched is the caller's business.
 
 from __future__ import annotations
 
-import io
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, TypeVar
 
-from h5stream.errors import H5StreamError, LayoutError
+from h5stream.errors import LayoutError
 from h5stream.layout.extents import Extents
 from h5stream.layout.hints import TREE_SIGNATURE, Ahead, Guide, TreeLevels
+from h5stream.layout.image import Image
 from h5stream.layout.model import Fingerprint
 from h5stream.layout.opening import explain_open_failure, open_image
 
@@ -129,14 +129,21 @@ class SparseSource:
         with self._turns:
             for _turn in range(_MOST_TURNS):
                 parts = [self._extents, *([] if beside is None else [beside])]
-                image = _Image(self.name, parts, self._fingerprint.size_bytes, self._fits)
+                image = _Partial(self.name, parts, self._fingerprint.size_bytes, self._fits)
                 try:
-                    return self._try(action, image)
+                    result = self._try(action, image)
+                    if image.is_whole:
+                        return result
                 except Exception:
-                    if image.missed is None:
+                    if image.is_whole:
                         raise
+                if image.damaged is not None:
+                    raise LayoutError(
+                        f"{self.name}: the heap at byte {image.damaged} is damaged; copy the file "
+                        "again"
+                    )
                 self._guide.note(image.reads)
-                self._load_missed(*image.missed)
+                self._load_missed(*image.missed or (0, 0))
         raise LayoutError(
             f"{self.name}: HDF5 found no end in {_MOST_TURNS} reads; the file is damaged, copy it "
             "again"
@@ -148,7 +155,7 @@ class SparseSource:
         size_bytes = self._fingerprint.size_bytes - base_bytes
         return self._levels.fits(place - base_bytes, node, size_bytes)
 
-    def _try(self, action: Callable[[Any], T], image: _Image) -> T:
+    def _try(self, action: Callable[[Any], T], image: _Partial) -> T:
         try:
             file = open_image(image)
         except OSError as error:
@@ -159,10 +166,7 @@ class SparseSource:
                 explain_open_failure(self.name, str(error), looks_like_hdf5)
             ) from error
         with file:
-            result = action(file)
-        if image.missed is not None:  # HDF5 went on without what it missed
-            raise _MissError
-        return result
+            return action(file)
 
     def fingerprint(self, holder: str) -> Fingerprint:
         """Return the one it was opened with; every fetch compares."""
@@ -219,12 +223,8 @@ class SparseSource:
         return start, min(stop, self._fingerprint.size_bytes)
 
 
-class _MissError(H5StreamError):
-    """Something was not in memory."""
-
-
-class _Image(io.RawIOBase):
-    """The file object that HDF5 reads from."""
+class _Partial(Image):
+    """The file object that HDF5 reads from; what is not in memory is missed."""
 
     def __init__(
         self,
@@ -233,45 +233,40 @@ class _Image(io.RawIOBase):
         size_bytes: int,
         fits: Callable[[int, bytes], bool],
     ) -> None:
-        super().__init__()
+        super().__init__(name, size_bytes, self._find)
         self._fits = fits
-        self._name = name
         self._parts = parts
-        self._size_bytes = size_bytes
-        self._at = 0
         self.missed: tuple[int, int] | None = None
         self.reads: dict[int, int] = {}
 
-    def __repr__(self) -> str:
-        return self._name
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing was kept from HDF5, which may go on without it."""
+        return self.missed is None and self.damaged is None
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size_bytes}[whence]
-        self._at = base + offset
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        """Fill the buffer, or remember what was missed and fail."""
-        wanted = memoryview(buffer).cast("B")
-        size = max(0, min(len(wanted), self._size_bytes - self._at))
-        found = (part.read(self._at, size) for part in self._parts)
+    def _find(self, offset: int, size: int) -> bytes:
+        """Return bytes, or remember what was missed and fail."""
+        size = max(0, min(size, self._size_bytes - offset))
+        found = (part.read(offset, size) for part in self._parts)
         data = next((each for each in found if each is not None), None) if size else b""
         if data is None:
             if self.missed is None:
-                self.missed = (self._at, size)
+                self.missed = (offset, size)
             raise OSError("not in memory")
-        self.reads[self._at] = max(size, self.reads.get(self._at, 0))
-        if data[:4] == TREE_SIGNATURE and not self._fits(self._at, data):
+        return data
+
+    def _read_before(self, begin: int) -> bytes:
+        """Return zeros for what is not in memory: HDF5 has not read it."""
+        size = self._at - begin
+        found = (part.read(begin, size) for part in self._parts)
+        return next((each for each in found if each is not None), bytes(size))
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill the buffer, and note what was read."""
+        offset = self._at
+        size = super().readinto(buffer)
+        self.reads[offset] = max(size, self.reads.get(offset, 0))
+        data = bytes(memoryview(buffer).cast("B")[:size])
+        if data[:4] == TREE_SIGNATURE and not self._fits(offset, data):
             raise OSError("an index of chunks leads back into itself")
-        wanted[:size] = data
-        self._at += size
         return size

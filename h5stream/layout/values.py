@@ -12,9 +12,11 @@ import numpy as np
 
 from h5stream.errors import ConfigError, LayoutError, UnsupportedError
 from h5stream.layout.contents import find_node, read_attribute
+from h5stream.layout.heaps import check_dataset_heap
 from h5stream.layout.links import leads_outside, refuse_others
 from h5stream.layout.names import split_members
 from h5stream.layout.packing import read_packing
+from h5stream.layout.plugins import check_plugin_chunks
 
 __all__ = [
     "find_dataset",
@@ -157,6 +159,8 @@ def _read(file: Any, path: str) -> Any:
             f"{file.filename}: {path!r} takes {nbytes} bytes, too many to be kept in memory; "
             "stream it as a field with rows of its own"
         )
+    check_dataset_heap(dataset)
+    check_plugin_chunks(dataset)
     try:
         value = dataset[()]
     except (OSError, RuntimeError, ValueError) as error:

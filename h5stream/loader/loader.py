@@ -10,13 +10,13 @@ from typing import Any, Literal, get_args
 
 from torch.utils.data import DataLoader, Sampler
 
+from h5stream.arguments import an_option
 from h5stream.errors import ConfigError, StateError
 from h5stream.fields import Rows
 from h5stream.loader.run import Counted, Run
 from h5stream.loader.sampler import EpochSampler
 from h5stream.loader.source import Source
 from h5stream.pipes import Instance
-from h5stream.pipes.arguments import an_option
 from h5stream.pipes.chain import Chain
 from h5stream.pipes.epoch import (
     asked_cut,

@@ -23,6 +23,7 @@ from h5stream.pipes.shuffle_rows import ShuffleRows
 from h5stream.pipes.stage import Lane, LaneIterator, LaneStage, Stage
 from h5stream.pipes.unbatch import Unbatch
 from h5stream.pipes.where import Where
+from h5stream.pipes.window_stage import Window, WindowStage
 
 __all__ = [
     "Batch",
@@ -46,6 +47,8 @@ __all__ = [
     "StreamIterator",
     "Unbatch",
     "Where",
+    "Window",
+    "WindowStage",
     "mix",
     "open_files",
 ]

@@ -8,7 +8,6 @@ scanned when the stream is pickled for them.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor  # noqa: F401 - locks at forks only after this
@@ -16,6 +15,8 @@ from types import FrameType
 from typing import Any
 
 from torch.utils.data import DataLoader, IterableDataset
+
+from h5stream.system import before_fork
 
 __all__ = ["ScansFirst"]
 
@@ -45,5 +46,4 @@ def _starting_loaders(frame: FrameType | None) -> Iterator[DataLoader[Any]]:
         frame = frame.f_back
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_scan_first)
+before_fork(_scan_first)

@@ -1,37 +1,25 @@
 """bucket: batches of rows that are alike in length.
 
-1. The lane is cut into windows of whole batches' rows, by `batch`.
+1. The lane is cut into windows of whole batches' rows (`window_stage`).
 2. The rows of a window are dealt to batches by length (`plan.buckets`).
 3. The order of a window's batches is drawn by (seed, epoch, lane, window). Batches keep the order
    in which rows come in, which `shuffle_rows` has drawn.
-
-A place is that of the window, its number, and how many of its batches were given.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 
 from h5stream.block import Block
+from h5stream.collation import Collation
 from h5stream.columns import Column, Ragged, Sparse, arrays
 from h5stream.errors import ConfigError
-from h5stream.pipes.batch import Batch
-from h5stream.pipes.stage import (
-    Count,
-    Items,
-    Lane,
-    LaneIterator,
-    LaneStage,
-    Runtime,
-    Seek,
-    State,
-    Upstream,
-)
-from h5stream.pipes.unbatch import Flattened, damaged
+from h5stream.pipes.window_stage import Window, WindowStage
 from h5stream.plan import LaneRows, budget_buckets, even_buckets, lane_batches, permutation
 from h5stream.plan.order import Purpose
 
@@ -50,7 +38,7 @@ def _as_it_is(lengths: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Bucket(LaneStage):
+class Bucket(WindowStage):
     """Put rows of similar length together.
 
     Parameters
@@ -81,26 +69,8 @@ class Bucket(LaneStage):
     padded: Callable[[np.ndarray], np.ndarray] = field(default=_as_it_is, repr=False)
 
     method: ClassVar[str] = "bucket"
-    takes: ClassVar[frozenset[Items]] = frozenset({Items.BLOCKS, Items.SAMPLES})
     keeps_rows: ClassVar[bool] = True
-
-    def gives(self, taken: Items) -> Items:
-        """Blocks."""
-        return Items.BLOCKS
-
-    def unit(self, unit: Items) -> Items:
-        """Blocks."""
-        return Items.BLOCKS
-
-    @property
-    def whole_rows(self) -> int:
-        """Rows of a batch, if it is told; lanes are cut anywhere if it is elements that count."""
-        return self.batch_rows or 1
-
-    @property
-    def batch_rows(self) -> int | None:
-        """Rows of every batch but a lane's last; None if they differ."""
-        return self.batch_size if self.max_tokens is None else None
+    changes_columns: ClassVar[bool] = False
 
     def plan_parameters(self) -> dict[str, int | str | None]:
         """Return what decides which rows come when."""
@@ -114,88 +84,59 @@ class Bucket(LaneStage):
             "bucket_shuffle": int(self.shuffle),
         }
 
-    def window_rows(self, lane: Lane) -> int:
-        """Rows of a window: whole batches, if they have a fixed size."""
+    def fitted(self, collation: Collation) -> Bucket:
+        """Let a budget of elements count those of the batch as it will be padded."""
+        if self.max_tokens is None or not isinstance(self.by, str):
+            return self
+        return replace(self, padded=partial(collation.padded_lengths, self.by))
+
+    def item_rows(self) -> int | None:
+        """Rows of every batch but a lane's last; None if they differ."""
+        return self.batch_size if self.max_tokens is None else None
+
+    def window_rows(self, row_nbytes: int) -> int:
+        """Whole batches, if they have a fixed size."""
         usual = _ROWS if self.batch_size is None else _BATCHES * self.batch_size
-        fitting = max(1, _BUFFER_BYTES // max(1, lane.row_nbytes))
-        rows, batch = self.buffer_size or min(usual, fitting), self.batch_rows or 1
+        fitting = max(1, _BUFFER_BYTES // max(1, row_nbytes))
+        rows, batch = self.buffer_size or min(usual, fitting), self.whole_rows
         return -(-rows // batch) * batch
 
-    def count(self, lane: Lane, upstream: Count) -> Count:
+    def n_items(self, n_rows: int) -> int | None:
         """Whole batches, and a short one unless it is dropped; with a budget, only a run tells."""
-        batch_size = self.batch_rows
-        if upstream.rows is None or batch_size is None:
-            return Count(None, upstream.rows)
-        rows = LaneRows(0, upstream.rows)
-        batches = lane_batches(rows, batch_size=batch_size, drop_last=self.drop_last)
-        return Count(batches, min(batches * batch_size, upstream.rows))
-
-    def seek_items(self, count: int, before: Seek) -> State | None:
-        """Find the window of a batch."""
-        if self.batch_rows is None:
+        batch_size = self.item_rows()
+        if batch_size is None:
             return None
-        rows = self.window_rows(before.lane)
-        window, given = divmod(count, rows // self.batch_rows)
-        found = before.rows(window * rows)
-        return None if found is None else (*found[0], found[1], window, given)
+        return lane_batches(LaneRows(0, n_rows), batch_size=batch_size, drop_last=self.drop_last)
 
-    def seek_rows(self, count: int, before: Seek) -> tuple[State, int] | None:
-        """Find the batch of a row."""
-        if self.batch_rows is None:
-            return None
-        state = self.seek_items(count // self.batch_rows, before)
-        return None if state is None else (state, count % self.batch_rows)
+    def make(self, rows: Block, window: Window) -> Iterator[Block]:
+        """Give the batches of a window."""
+        return map(rows.take, self._deal(rows, window))
 
-    def iterate(
-        self, lane: Lane, runtime: Runtime, upstream: Upstream, state: State
-    ) -> LaneIterator:
-        """Start, or go on in window ``state[-2]``, ``state[-1]`` batches after its beginning."""
-        windows = Batch(self.window_rows(lane)).iterate(lane, runtime, upstream, state[:-2])
-        window, given = state[-2:] or (0, 0)
-        return _Buckets(windows, self, lane, window=window, skip=given)
-
-    def deal(self, lane: Lane, window: int, block: Block) -> list[np.ndarray]:
+    def _deal(self, block: Block, window: Window) -> list[np.ndarray]:
         """Return the rows of each batch of a window."""
         lengths = _lengths_of(self.by, block)
         if self.max_tokens is not None:
             batches = budget_buckets(
                 self.padded(lengths), max_tokens=self.max_tokens, batch_size=self.batch_size
             )
-            return self._ordered(batches, lane, window)
+            return self._ordered(batches, window)
         assert self.batch_size is not None, "bucket() needs one of both"
         batches, rest = even_buckets(lengths, batch_size=self.batch_size)
-        batches = self._ordered(batches, lane, window)
+        batches = self._ordered(batches, window)
         return batches if self.drop_last or not len(rest) else [*batches, rest]
 
-    def _ordered(self, batches: list[np.ndarray], lane: Lane, window: int) -> list[np.ndarray]:
+    def _ordered(self, batches: list[np.ndarray], window: Window) -> list[np.ndarray]:
         if not self.shuffle:
             return batches
-        key = {"seed": lane.seed, "epoch": lane.epoch, "lane": lane.number, "window": window}
-        return [
-            batches[place] for place in permutation(len(batches), purpose=Purpose.BUCKETS, **key)
-        ]
-
-
-class _Buckets(Flattened):
-    def __init__(
-        self, windows: LaneIterator, stage: Bucket, lane: Lane, *, window: int, skip: int
-    ) -> None:
-        super().__init__(windows, skip)
-        self._stage = stage
-        self._lane = lane
-        self._window = window
-
-    def open(self, item: Block, skip: int) -> Iterator[Block]:
-        batches = self._stage.deal(self._lane, self._window, item)
-        if skip > len(batches):
-            raise damaged(skip, len(batches))
-        for rows in batches[skip:]:
-            yield item.take(rows)
-        self._window += 1
-
-    def state(self) -> State:
-        *origin, given = super().state()
-        return (*origin, self._window, given)
+        order = permutation(
+            len(batches),
+            seed=window.seed,
+            epoch=window.epoch,
+            purpose=Purpose.BUCKETS,
+            lane=window.lane,
+            window=window.number,
+        )
+        return [batches[place] for place in order]
 
 
 def _lengths_of(by: By, columns: Mapping[str, Column]) -> np.ndarray:

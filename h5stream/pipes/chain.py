@@ -17,9 +17,9 @@ from typing import Any
 
 from torch.utils.data import get_worker_info
 
+from h5stream.arguments import an_option, is_integer
 from h5stream.errors import ConfigError, H5StreamError, StateError
 from h5stream.fields import Rows
-from h5stream.pipes.arguments import an_option, is_integer
 from h5stream.pipes.before_fork import ScansFirst
 from h5stream.pipes.callers import refuse_callers
 from h5stream.pipes.epoch import (

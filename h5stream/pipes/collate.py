@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from h5stream.collate import Collation, collate_counted, hush_torch
+from h5stream.collation import Collation, collate_counted, hush_torch
 from h5stream.pipes.map import apply
 from h5stream.pipes.stage import (
     Count,
@@ -46,6 +46,11 @@ class Collate(LaneStage):
     def __post_init__(self) -> None:
         if self.function is None:
             hush_torch()
+
+    @property
+    def changes_columns(self) -> bool:
+        """Only a function of the user's own does."""
+        return self.function is not None
 
     def gives(self, taken: Items) -> Items:
         """Tensors."""

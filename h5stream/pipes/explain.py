@@ -14,11 +14,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from h5stream.conventions import CONVENTIONS
+from h5stream.conventions import find_convention
 from h5stream.decode import describe_filter
-from h5stream.fields import DenseField, Field
+from h5stream.fields import Field
 from h5stream.layout import DatasetLayout
-from h5stream.pipes.bucket import Bucket
 from h5stream.pipes.chain import Chain
 from h5stream.pipes.draw_rows import DrawRows
 from h5stream.pipes.epoch import (
@@ -31,14 +30,14 @@ from h5stream.pipes.epoch import (
     threads_asked,
 )
 from h5stream.pipes.fuse import lane_stages
-from h5stream.pipes.instance import Instance, available_cores
+from h5stream.pipes.instance import Instance
 from h5stream.pipes.mix import Mix
 from h5stream.pipes.read_chunks import ReadChunks, ReadGroups
-from h5stream.pipes.shuffle_rows import ReadWindows
 from h5stream.pipes.stage import Lane
-from h5stream.plan import Pieces, RowChunks, dropped_rows, split_at_chunks
+from h5stream.plan import Pieces, RowChunks, dropped_rows
 from h5stream.reader import Catalog, resident_fields, stored_spans
 from h5stream.reader.costs import count_requests
+from h5stream.system import available_cores
 
 __all__ = ["Explanation", "FieldReport", "explain", "format_bytes"]
 
@@ -210,8 +209,8 @@ def explain(pipe: Chain, instance: Instance | None = None) -> Explanation:
         ("decoded", f"{amplification:.2f} bytes for each byte used"),
         *_request_facts(catalog, groups, instance.count),
     )
-    windows = [len(group) for group in groups] if isinstance(reading, ReadWindows) else []
-    mixed = max(windows, default=len(chunks))
+    shuffles = bool(lanes) and reading.draw(lanes[0]) is not None
+    mixed = max((len(group) for group in groups if shuffles), default=len(chunks))
     advice = (*_layout_advice(catalog, reports), *_shuffle_advice(mixed, len(chunks)))
     return Explanation(facts, reports, amplification, advice)
 
@@ -272,8 +271,7 @@ def _draw_facts(pipe: Chain) -> Iterator[tuple[str, str]]:
 
 def _convention(catalog: Catalog) -> str:
     """Name the convention in which the files were written, and how to ask for something else."""
-    name = catalog.files[0].convention
-    known = next((known for known in CONVENTIONS if known.name == name), None)
+    known = find_convention(catalog.files[0].convention)
     return "none" if known is None else f"{known.name} ({known.override})"
 
 
@@ -290,10 +288,9 @@ def _lane_facts(
     windows = sum(min(1 + reading.ahead(lane), len(reading.bounds(lane)) - 1) for lane in lanes)
     held = windows * nbytes
     held += sum(
-        min(stage.window_rows(lane), int(lane.pieces.sizes.sum())) * catalog.row_nbytes
+        min(stage.held_rows(lane), int(lane.pieces.sizes.sum())) * catalog.row_nbytes
         for stage in lane_stages(stages)
         for lane in lanes
-        if isinstance(stage, Bucket)
     )
     held += _working_bytes(pipe, windows * rows, nbytes, instance)
     items = count_items(stages, lanes)
@@ -402,19 +399,8 @@ def _amplification(catalog: Catalog, name: str, groups: Sequence[Pieces]) -> flo
             of_file = group.file == number
             chosen = group.start[of_file], group.stop[of_file], group.start[of_file]
             start, stop, _dest = stored_spans(file, chosen)
-            if isinstance(field, DenseField):
-                decoded += _decoded_rows(field.layout, start, stop)
-            else:
-                decoded += int((stop - start).sum())
+            decoded += field.decoded_rows(start, stop)
     return decoded / used if used else 1.0
-
-
-def _decoded_rows(layout: DatasetLayout, start: np.ndarray, stop: np.ndarray) -> int:
-    if layout.chunk_rows is None or not layout.filters:
-        return int((stop - start).sum())
-    served = split_at_chunks(start, stop, start, chunk_rows=layout.chunk_rows)
-    first = served.groups()[0] * layout.chunk_rows
-    return int((np.minimum(first + layout.chunk_rows, layout.n_rows) - first).sum())
 
 
 def _layout_advice(catalog: Catalog, reports: Sequence[FieldReport]) -> Iterator[str]:

@@ -10,7 +10,7 @@ from torch.utils.data import get_worker_info
 
 from h5stream.errors import ConfigError
 
-__all__ = ["Instance", "available_cores", "find_instance", "find_rank"]
+__all__ = ["Instance", "find_instance", "find_rank"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +70,3 @@ def find_instance(rank: int, world_size: int) -> Instance:
     if info is None:
         return Instance(rank, world_size)
     return Instance(rank, world_size, info.id, info.num_workers)
-
-
-def available_cores(num_workers: int) -> int:
-    """Count the cores that this process may use, shared among `num_workers` workers."""
-    if hasattr(os, "sched_getaffinity"):
-        cores = len(os.sched_getaffinity(0))
-    else:
-        cores = os.cpu_count() or 1
-    return max(1, cores // num_workers)

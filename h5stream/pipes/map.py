@@ -54,6 +54,11 @@ class Map(LaneStage):
         return inspect.isgeneratorfunction(self.function)
 
     @property
+    def changes_columns(self) -> bool:
+        """Yes: what a function makes is its own business."""
+        return True
+
+    @property
     def keeps_rows(self) -> bool:  # type: ignore[override] # whether it does depends on the function
         """Whether each sample becomes one."""
         return self.single and not self.is_generator

@@ -14,9 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from h5stream.errors import ConfigError, StateError
-from h5stream.pipes.collate import Collate
 from h5stream.pipes.fuse import lane_stages
-from h5stream.pipes.map import Map
 from h5stream.pipes.open_files import OpenFiles
 from h5stream.pipes.shard import Shard
 from h5stream.pipes.stage import (
@@ -87,7 +85,7 @@ class Mix(LaneStage):
         """
         sources = [part[0] for part in self.parts]
         catalogs = tuple(source.catalog for source in sources if isinstance(source, OpenFiles))
-        if not any(_has_function(stage) for part in self.parts for stage in part):
+        if not any(stage.changes_columns for part in self.parts for stage in part):
             _check_columns(catalogs)
         return catalogs
 
@@ -253,10 +251,6 @@ class _Mixed(LaneIterator):
         lane = self._lane.part(number, self._turns[number])
         runtime = replace(self._runtime, reader=self._runtime.readers[number])
         return begin(self._stage.stages_of(number), lane, runtime, place)
-
-
-def _has_function(stage: Stage) -> bool:
-    return isinstance(stage, Map) or (isinstance(stage, Collate) and stage.function is not None)
 
 
 def _check_columns(catalogs: Sequence[Catalog]) -> None:

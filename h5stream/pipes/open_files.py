@@ -8,10 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from multiprocessing.context import get_spawning_popen
-from pathlib import Path
-from typing import Any, ClassVar, Literal
-
-import platformdirs
+from typing import Any, ClassVar
 
 from h5stream.errors import ConfigError
 from h5stream.fetch import Access, is_url
@@ -21,14 +18,9 @@ from h5stream.fields import Asked, FieldSpec, Missing, Subset, Weights, WindowRo
 from h5stream.pipes.stage import Items, Stage
 from h5stream.reader import ROW_NUMBERS, Catalog, choose_rows, open_catalog
 from h5stream.reader.catalog import Sources
+from h5stream.reader.layouts import LayoutOption, layout_cache
 
-__all__ = ["LayoutOption", "OpenFiles"]
-
-LayoutOption = str | os.PathLike[str] | Literal[False] | None
-"""A sidecar's path or URL; None: the cache; False: neither."""
-
-_LAYOUT_BYTES = 2**28
-"""What layouts may take on disk."""
+__all__ = ["OpenFiles"]
 
 
 class OpenFiles(Stage):
@@ -175,13 +167,11 @@ class OpenFiles(Stage):
         return self._open({**fields, **more})
 
     def _layout_cache(self) -> PieceStore | None:
-        """Find where layouts are kept; those of files in this process's memory are not."""
-        paths = [path for paths in _by_key(self.sources).values() for path in paths]
-        lasting = (not path.startswith("memory://") for path in paths)
-        if self.layout is not None or not any(lasting):
+        """Find where layouts are kept, if they are."""
+        if self.layout is not None:
             return None
-        folder = self.cache_dir or platformdirs.user_cache_dir("h5stream", appauthor=False)
-        return PieceStore(Path(folder) / "layouts", _LAYOUT_BYTES)
+        paths = [path for paths in _by_key(self.sources).values() for path in paths]
+        return layout_cache(paths, self.cache_dir)
 
     def __getstate__(self) -> dict[str, Any]:
         state = {name: value for name, value in vars(self).items() if name != "_scanning"}

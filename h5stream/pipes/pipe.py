@@ -9,17 +9,13 @@ import math
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
-from pathlib import Path
 from typing import Any, Unpack, get_args
 
-from h5stream.collate import CollateOptions, Collation
+from h5stream.arguments import a_callable, a_count, a_seed
+from h5stream.collation import CollateOptions, Collation
 from h5stream.errors import ConfigError
-from h5stream.fetch import Access
-from h5stream.fetch.store import PieceStore
+from h5stream.fetch import open_access
 from h5stream.fields import Asked, Missing, Subset, Weights
-from h5stream.pipes.arguments import a_callable, a_count, a_seed
 from h5stream.pipes.batch import Batch
 from h5stream.pipes.bucket import Bucket, By
 from h5stream.pipes.chain import Chain
@@ -32,7 +28,7 @@ from h5stream.pipes.instance import find_rank
 from h5stream.pipes.list_chunks import ListChunks
 from h5stream.pipes.map import Map
 from h5stream.pipes.mix import Mix, common_shard
-from h5stream.pipes.open_files import LayoutOption, OpenFiles
+from h5stream.pipes.open_files import OpenFiles
 from h5stream.pipes.prefetch import Prefetch
 from h5stream.pipes.read_chunks import ReadChunks
 from h5stream.pipes.shard import Shard
@@ -46,6 +42,7 @@ from h5stream.pipes.where import Where
 from h5stream.plan.draws import StopCriteria
 from h5stream.plan.lanes import Uneven
 from h5stream.reader.catalog import Sources
+from h5stream.reader.layouts import LayoutOption
 
 __all__ = ["Pipe", "mix", "open_files"]
 
@@ -405,7 +402,7 @@ class Pipe(Chain):
         """
         if function is None:
             collation = Collation.from_options(options)
-            fitted = Pipe(tuple(_fitted(stage, collation) for stage in self.stages))
+            fitted = Pipe(tuple(stage.fitted(collation) for stage in self.stages))
             return fitted.then(Collate(None, collation))
         if options:
             raise ConfigError(
@@ -423,13 +420,6 @@ class Pipe(Chain):
             How many items are kept ready.
         """
         return self.then(Prefetch(a_count("items", items)))
-
-
-def _fitted(stage: Stage, collation: Collation) -> Stage:
-    """Let a budget of elements count those of the batch as it will be padded."""
-    if not isinstance(stage, Bucket) or stage.max_tokens is None or not isinstance(stage.by, str):
-        return stage
-    return replace(stage, padded=partial(collation.padded_lengths, stage.by))
 
 
 def open_files(
@@ -505,13 +495,13 @@ def open_files(
     >>> next(iter(pipe)).n_rows
     700
     """
-    if requests is not None:
-        a_count("requests", requests)
-    if cache_limit is not None:
-        a_count("cache_limit", cache_limit)
-    store = None
-    if cache_dir is not None:
-        store = PieceStore(Path(cache_dir) / "chunks", cache_limit or _CACHE_BYTES)
+    access = open_access(
+        storage_options,
+        requests=requests,
+        retry_s=retry_s,
+        cache_dir=cache_dir,
+        cache_limit=cache_limit,
+    )
     files = OpenFiles(
         sources,
         fields,
@@ -520,7 +510,7 @@ def open_files(
         convention=convention,
         options=convention_options,
         missing=missing,
-        access=Access(storage_options, requests=requests, retry_s=retry_s, store=store),
+        access=access,
         layout=layout,
         cache_dir=cache_dir,
     )

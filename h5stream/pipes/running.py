@@ -24,12 +24,13 @@ from h5stream.pipes.epoch import (
 )
 from h5stream.pipes.exclusive import Exclusive
 from h5stream.pipes.fuse import lane_stages
-from h5stream.pipes.instance import Instance, available_cores
+from h5stream.pipes.instance import Instance
 from h5stream.pipes.stage import LaneIterator, Runtime, Stage, State, begin
 from h5stream.pipes.start import SavedState, Start
 from h5stream.pipes.state import describe_plan, pack_state, read_epoch
 from h5stream.pipes.switching import hurry_switches, relax_switches
 from h5stream.reader import Reader, Stats
+from h5stream.system import available_cores
 
 __all__ = ["GAP", "StreamIterator"]
 

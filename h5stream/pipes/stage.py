@@ -24,6 +24,7 @@ from enum import StrEnum
 from functools import partial
 from typing import Any, ClassVar, TypeVar
 
+from h5stream.collation import Collation
 from h5stream.errors import StateError
 from h5stream.fetch.waiting import wait_until
 from h5stream.plan import Draws, Pieces
@@ -178,6 +179,15 @@ class Stage(ABC):
         """Say whether rows are together or single after it, also as tensors: blocks or samples."""
         return unit
 
+    @property
+    def changes_columns(self) -> bool:
+        """Whether its items have other columns, or other rows in them, than the fields say."""
+        return False
+
+    def fitted(self, collation: Collation) -> Stage:
+        """Return the stage as it is before rows are padded so."""
+        return self
+
     def plan_parameters(self) -> dict[str, int | str | None]:
         """Return what of this stage decides which rows come when."""
         return {}
@@ -234,6 +244,10 @@ class LaneStage(Stage):
     @abstractmethod
     def count(self, lane: Lane, upstream: Count) -> Count:
         """Tell, without reading, how much the lane gives after this stage."""
+
+    def held_rows(self, lane: Lane) -> int:
+        """Say how many rows of a lane it keeps in memory beside those that are read ahead."""
+        return 0
 
     def seek_items(self, count: int, before: Seek) -> State | None:
         """Find the state after `count` items without reading; None if only a run can tell."""

@@ -8,9 +8,10 @@ most a tenth of a millisecond; afterwards it is what it was before.
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
+
+from h5stream.system import after_fork
 
 __all__ = ["hurry_switches", "relax_switches"]
 
@@ -30,7 +31,7 @@ def _start_over() -> None:
         sys.setswitchinterval(_interval_before_s)
 
 
-os.register_at_fork(after_in_child=_start_over)
+after_fork(_start_over)
 
 
 def hurry_switches() -> None:

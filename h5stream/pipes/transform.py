@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from h5stream.block import Block
-from h5stream.collate import TENSOR_CHARS, to_tensor
+from h5stream.collation import TENSOR_CHARS, to_tensor
 from h5stream.errors import ConfigError
 from h5stream.pipes.stage import Lane, LaneIterator, Runtime, State, Upstream
 from h5stream.pipes.unbatch import Flattened, Unbatch, damaged

@@ -27,7 +27,7 @@ from enum import IntEnum
 
 import numpy as np
 
-__all__ = ["Purpose", "permutation", "spread_permutation", "uniform"]
+__all__ = ["Purpose", "make_generator", "permutation", "spread_permutation", "uniform"]
 
 _AT_ONCE = 2**20
 
@@ -41,6 +41,7 @@ class Purpose(IntEnum):
     SPLITS = 3
     BUCKETS = 4
     DRAWS = 5
+    STAGES = 6
 
 
 def permutation(
@@ -130,6 +131,30 @@ def spread_permutation(n: int, *, seed: int, epoch: int) -> np.ndarray:
         order[some] = np.arange(first + turn, first + turn + len(some))
     np.subtract(order, n, out=order, where=order >= n)
     return order
+
+
+def make_generator(
+    *, seed: int, epoch: int, purpose: Purpose, lane: int = 0, window: int = 0, salt: int = 0
+) -> np.random.Generator:
+    """Make a generator of random numbers of any kind out of a key.
+
+    Parameters
+    ----------
+    seed, epoch : int
+        Key of the generator, each in [0, 2**64).
+    purpose : Purpose
+        What it is for.
+    lane, window : int
+        Which of the key's independent streams.
+    salt : int
+        In [0, 2**32): which of those of the purpose.
+
+    Examples
+    --------
+    >>> make_generator(seed=0, epoch=0, purpose=Purpose.STAGES).integers(0, 10, 3)
+    array([7, 4, 9])
+    """
+    return np.random.Generator(_generator((seed, epoch), (purpose | salt << 32, lane, window)))
 
 
 def _draw_bits(n: int, key: tuple[int, int]) -> tuple[np.ndarray, int]:

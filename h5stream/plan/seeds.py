@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["row_seeds"]
+__all__ = ["mixed", "row_seeds"]
 
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
 _FACTORS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
@@ -36,12 +36,13 @@ def row_seeds(rows: np.ndarray, *, seed: int, epoch: int) -> np.ndarray:
     >>> row_seeds(np.arange(2), seed=0, epoch=0)
     array([2558736989570252433, 3400964856525257824], dtype=uint64)
     """
-    key = _mixed(np.array([seed], np.uint64))
-    key = _mixed(key ^ np.uint64(epoch))
-    return _mixed(key ^ rows.astype(np.uint64))
+    key = mixed(np.array([seed], np.uint64))
+    key = mixed(key ^ np.uint64(epoch))
+    return mixed(key ^ rows.astype(np.uint64))
 
 
-def _mixed(words: np.ndarray) -> np.ndarray:
+def mixed(words: np.ndarray) -> np.ndarray:
+    """Return uint64 numbers in which every bit of the given ones counts; one for each."""
     words = words + _GAMMA
     words = (words ^ (words >> _SHIFTS[0])) * _FACTORS[0]
     words = (words ^ (words >> _SHIFTS[1])) * _FACTORS[1]

@@ -17,7 +17,7 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-from h5stream.columns import Column, Ragged, Slices, Sparse, concat, take
+from h5stream.columns import Column, Ragged, Slices, concat, take
 from h5stream.decode import Scratch
 from h5stream.errors import DecodeError
 from h5stream.fetch.buffers import BufferPool
@@ -27,12 +27,13 @@ from h5stream.fields import (
     GivenField,
     MaskField,
     MemoryField,
+    Reading,
     RegionField,
     RepeatedField,
     StartField,
     VlenField,
 )
-from h5stream.fields.region import Form, PatchForm, RowForm, SliceForm, SparseForm
+from h5stream.fields.region import Form, PatchForm, RowForm
 from h5stream.fields.regions import Steps
 from h5stream.plan import Cover, cover_ranges, expand_spans
 from h5stream.reader.asking import Job
@@ -107,17 +108,9 @@ def group_names(files: Iterable[Mapping[str, Field]]) -> list[tuple[str, ...]]:
     groups: dict[Any, list[str]] = {}
     different = list({id(fields): fields for fields in files}.values())
     for name in different[0]:
-        fields = [fields[name] for fields in different]
-        sliced = [field_ for field_ in fields if _is_sliced(field_)]
-        alone = len(sliced) < len(fields)
-        key = name if alone else tuple(field_.sources for field_ in sliced)
-        groups.setdefault(key, []).append(name)
+        shared = tuple(fields[name].shared_with for fields in different)
+        groups.setdefault(shared if all(shared) else name, []).append(name)
     return [tuple(names) for names in groups.values()]
-
-
-def _is_sliced(field_: Field) -> TypeGuard[RegionField]:
-    form = field_.form if isinstance(field_, RegionField) else None
-    return isinstance(form, SliceForm) and not isinstance(form, PatchForm)
 
 
 class Assembler:
@@ -150,21 +143,24 @@ class Assembler:
         order : numpy.ndarray or None
             int64: number of the row that comes first, second and so on; None: as they are.
         """
-        kinds = {type(part.file.fields[names[0]]) for part in rows}
-        if kinds == {RepeatedField}:
-            return self._repeated(names[0], rows, order)
-        if all(issubclass(kind, MemoryField) for kind in kinds):
-            return self._given(names[0], rows, order)
-        forms = [_form_of(part, names[0]) for part in rows]
-        if all(isinstance(form, PatchForm) for form in forms):
-            return self._patches(names[0], rows, order)
-        if all(isinstance(form, RowForm) for form in forms):
-            return self._rows(names[0], rows, order)
-        if VlenField in kinds:
-            return self._vlen(names[0], rows, order)
-        return self._regions(names, rows, order)
+        kinds = {part.file.fields[names[0]].reading for part in rows}
+        plan = self._plans[max(kinds, key=list(self._plans).index)]
+        return plan(names, rows, order)
 
-    def _given(self, name: str, rows: list[Rows], order: np.ndarray | None) -> Planned:
+    @property
+    def _plans(self) -> dict[Reading, Callable[..., Planned]]:
+        """How each kind is planned, as the last one here if files differ in it."""
+        return {
+            Reading.REPEATED: self._repeated,
+            Reading.MEMORY: self._given,
+            Reading.VOLUMES: self._patches,
+            Reading.LISTS: self._rows,
+            Reading.HEAP: self._vlen,
+            Reading.ELEMENTS: self._regions,
+        }
+
+    def _given(self, names: tuple[str, ...], rows: list[Rows], order: np.ndarray | None) -> Planned:
+        (name,) = names
         parts: list[Any] = []
         for part in rows:
             given, own = part.field(name)
@@ -176,8 +172,11 @@ class Assembler:
         whole = parts[0] if len(parts) == 1 else concat(parts)
         return Planned({name: take(whole, places if order is None else places[order])})
 
-    def _repeated(self, name: str, rows: list[Rows], order: np.ndarray | None) -> Planned:
+    def _repeated(
+        self, names: tuple[str, ...], rows: list[Rows], order: np.ndarray | None
+    ) -> Planned:
         """Say for each row which value it has; values are not copied."""
+        (name,) = names
         fields = [_as_repeated(part.file, name) for part in rows]
         different = list({id(field_): field_ for field_ in fields}.values())
         begins = np.cumsum([0, *(len(field_.values) for field_ in different)])
@@ -191,8 +190,11 @@ class Assembler:
         column = Slices(values, at, None) if isinstance(values, np.ndarray) else values[at]
         return Planned({name: column})
 
-    def _patches(self, name: str, rows: list[Rows], order: np.ndarray | None) -> Planned:
+    def _patches(
+        self, names: tuple[str, ...], rows: list[Rows], order: np.ndarray | None
+    ) -> Planned:
         """Read the volumes of files, as far as patches reach, each into memory of its own."""
+        (name,) = names
         volumes: list[np.ndarray] = []
         jobs: list[Job] = []
         placed: list[tuple[np.ndarray, ...]] = []
@@ -211,8 +213,9 @@ class Assembler:
         which, *others = _arranged(placed, rows, order)
         return Planned({name: form.cut(volumes, which, tuple(others))}, jobs)
 
-    def _rows(self, name: str, rows: list[Rows], order: np.ndarray | None) -> Planned:
+    def _rows(self, names: tuple[str, ...], rows: list[Rows], order: np.ndarray | None) -> Planned:
         """Read rows of datasets that differ in shape into one buffer, one after the other."""
+        (name,) = names
         fields = [_as_region(part.file, name) for part in rows]
         covers = [_cover([field_], part.rows) for field_, part in zip(fields, rows, strict=True)]
         (form,) = {field_.form for field_ in fields}
@@ -262,17 +265,16 @@ class Assembler:
             name: field_.form.make(buffers, _arranged(placed[name], rows, order))
             for name, field_ in zip(names, fields[0], strict=True)
         }
-        checks: list[Callable[[], None]] = []
-        if isinstance(first.form, SparseForm):
-            by_part = np.split(buffers[1], ends[:-1])
-            for some, indices in zip(fields, by_part, strict=True):
-                checks.append(partial(_check_indices, some[0], indices))
-            (column,) = columns.values()
-            if first.form.chosen is not None and isinstance(column, Sparse):
-                checks.append(column.drop_negative)
+        by_file = list(zip(*(np.split(buffer, ends[:-1]) for buffer in buffers), strict=True))
+        checks = [
+            check
+            for number, column in enumerate(columns.values())
+            for check in first.form.checks([some[number] for some in fields], by_file, column)
+        ]
         return Planned(columns, jobs, checks)
 
-    def _vlen(self, name: str, rows: list[Rows], order: np.ndarray | None) -> Planned:
+    def _vlen(self, names: tuple[str, ...], rows: list[Rows], order: np.ndarray | None) -> Planned:
+        (name,) = names
         jobs: list[Job] = []
         checks: list[Callable[[], None]] = []
         placed: list[tuple[np.ndarray, ...]] = []
@@ -391,19 +393,3 @@ def _check_text(field: VlenField, rows: np.ndarray, lengths: np.ndarray, data: n
         url=layout.file,
         dataset=layout.path,
     )
-
-
-def _check_indices(field: RegionField, indices: np.ndarray) -> None:
-    """Refuse indices outside a sparse matrix; count those of chosen columns anew, others as -1."""
-    form = field.form
-    assert isinstance(form, SparseForm), "files agree on fields"
-    if len(indices) and not 0 <= int(indices.min()) <= int(indices.max()) < form.n_columns:
-        layout = field.parts[1].first.layout
-        raise DecodeError(
-            f"{layout.file}: {layout.path!r} has indices from {indices.min()} to "
-            f"{indices.max()}, but the matrix has {form.n_columns} columns; the file is damaged",
-            url=layout.file,
-            dataset=layout.path,
-        )
-    if form.chosen is not None and len(indices):
-        indices[...] = form.places[indices]

@@ -22,7 +22,6 @@ from h5stream.fetch.store import PieceStore
 from h5stream.fields import (
     Asked,
     ColumnType,
-    DenseField,
     Field,
     FileFields,
     Missing,
@@ -84,9 +83,9 @@ class Catalog:
         return sum(self._field_nbytes(name, rows) for name in self.files[0].fields)
 
     def _field_nbytes(self, name: str, rows: int) -> int:
-        first = self.files[0].fields[name]
-        if isinstance(first, DenseField):
-            return first.row_nbytes
+        fixed = self.files[0].fields[name].fixed_row_nbytes
+        if fixed is not None:
+            return fixed
         return -(-sum(file.fields[name].nbytes for file in self.files) // rows)
 
     @property

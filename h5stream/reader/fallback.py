@@ -24,8 +24,10 @@ import numpy as np
 from h5stream.errors import DecodeError, FetchError
 from h5stream.fetch.descriptors import descriptor_limit, explain_too_many
 from h5stream.layout import DatasetLayout, Extents, SparseSource
+from h5stream.layout.heaps import check_dataset_heap
 from h5stream.layout.model import Stacking
 from h5stream.layout.opening import open_h5
+from h5stream.system import after_fork
 
 __all__ = ["FallbackFile", "can_hdf5_undo"]
 
@@ -44,7 +46,7 @@ def _renew_lock() -> None:
     _OPEN.clear()
 
 
-os.register_at_fork(after_in_child=_renew_lock)  # a thread of the parent may have held it
+after_fork(_renew_lock)  # a thread of the parent may have held it
 
 
 def can_hdf5_undo(filter_id: int) -> bool:
@@ -72,6 +74,7 @@ class FallbackFile:
         self._file: Any = None
         self._process = -1
         self._number = next(_NUMBERS)
+        self._sound: set[str] = set()
 
     def read(
         self, layout: DatasetLayout, start: int, stop: int, arrived: Extents | None = None
@@ -126,6 +129,9 @@ class FallbackFile:
     def _read(self, layout: DatasetLayout, start: int | None, stop: int | None, file: Any) -> Any:
         try:
             dataset = file[layout.path]
+            if layout.vlen is not None and layout.path not in self._sound:
+                check_dataset_heap(dataset)
+                self._sound.add(layout.path)
             if start is None:
                 return dataset[()]
             if layout.flat:

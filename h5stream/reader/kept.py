@@ -16,7 +16,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from h5stream.conventions import Wanted
+from h5stream.conventions import Wanted, published_versions
 from h5stream.conventions.plain_text import from_plain, to_plain
 from h5stream.errors import H5StreamError
 from h5stream.fetch.store import PieceStore
@@ -92,7 +92,9 @@ class KeptScans:
             said = json.dumps(to_plain(asked))
         except (TypeError, ValueError):
             return None
-        return self._store.digest_of("local layouts", said, str(Path.cwd()), tuple(paths))
+        return self._store.digest_of(
+            "local layouts", said, str(Path.cwd()), tuple(paths), *published_versions()
+        )
 
 
 def _unpack(data: bytes) -> dict[str, ScannedFile]:

@@ -10,13 +10,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from time import time_ns
+from typing import Literal
 
-from h5stream.conventions import Choice, Wanted
+import platformdirs
+
+from h5stream.conventions import Choice, Wanted, published_versions
 from h5stream.errors import ConfigError, FetchError, LayoutError
 from h5stream.fetch import Access
 from h5stream.fetch.local import read_small
@@ -42,7 +46,13 @@ from h5stream.reader.scanned import (
     scan_names,
 )
 
-__all__ = ["LayoutFinder", "Sidecar", "save_scanned"]
+__all__ = ["LayoutFinder", "LayoutOption", "Sidecar", "layout_cache", "save_scanned"]
+
+LayoutOption = str | os.PathLike[str] | Literal[False] | None
+"""A sidecar's path or URL; None: the cache; False: neither."""
+
+_CACHE_BYTES = 2**28
+"""What layouts may take on disk."""
 
 _MOST_SIDECAR_BYTES = 2**31
 _MOST_RECORD_BYTES = 2**28
@@ -147,16 +157,20 @@ class LayoutFinder:
         Path or URL of layouts that were written down.
     cache : PieceStore, optional
         Where layouts are kept.
+    sound : SoundKinds, optional
+        The kinds of dataset that were read both ways so far; others are added.
     """
 
     def __init__(
-        self, access: Access, sidecar: str | None = None, cache: PieceStore | None = None
+        self,
+        access: Access,
+        sidecar: str | None = None,
+        cache: PieceStore | None = None,
+        sound: SoundKinds | None = None,
     ) -> None:
         self._access = access
         self._cache = cache
-        self.sound = SoundKinds()
-        """The kinds of dataset that were read both ways so far."""
-
+        self.sound = SoundKinds() if sound is None else sound
         self._sidecar = None if sidecar is None else Sidecar(sidecar, access)
 
     def find(self, paths: Sequence[str], wanted: Wanted) -> list[ScannedFile]:
@@ -178,7 +192,10 @@ class LayoutFinder:
         if self._cache is None or not self._access.is_remote(path) or not _has_version(source):
             return scan_chosen(source, wanted.choose, self.sound)
         digest = self._cache.digest_of(
-            "layout", self._access.selection(path), source.fingerprint(path)
+            "layout",
+            self._access.selection(path),
+            source.fingerprint(path),
+            *published_versions(),
         )
         kept = self._kept(digest, path)
         if kept is None:
@@ -208,6 +225,24 @@ class LayoutFinder:
         except (LayoutError, ValueError):
             return None
         return saved if saved.layout.path == path else None
+
+
+def layout_cache(
+    paths: Sequence[str], folder: str | os.PathLike[str] | None = None
+) -> PieceStore | None:
+    """Say where the layouts of files are kept; nowhere, if they lie in this process's memory.
+
+    Parameters
+    ----------
+    paths : sequence of str
+        Files and patterns.
+    folder : path, optional
+        By default the user's cache directory.
+    """
+    if all(path.startswith("memory://") for path in paths):
+        return None
+    folder = folder or platformdirs.user_cache_dir("h5stream", appauthor=False)
+    return PieceStore(Path(folder) / "layouts", _CACHE_BYTES)
 
 
 def _is_folder(source: str, name: str, access: Access) -> bool:

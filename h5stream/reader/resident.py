@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from h5stream.fields import DenseField
+from h5stream.fields import Reading
 from h5stream.reader.catalog import Catalog
 
 __all__ = ["resident_fields"]
@@ -46,9 +46,9 @@ def resident_fields(catalog: Catalog, instances: int = 1) -> frozenset[str]:
 
 
 def _may_stay(catalog: Catalog, name: str) -> bool:
-    """Say whether a field is dense and does not cut the rows of a file."""
+    """Say whether a field is read row by row, and does not cut the rows of a file."""
     return all(
-        isinstance(file.fields[name], DenseField)
+        file.fields[name].reading is Reading.PLACED
         and file.heaviest.layouts[:1] != file.fields[name].layouts[:1]
         for file in catalog.files
     )

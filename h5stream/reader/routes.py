@@ -17,11 +17,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from h5stream.decode import Pipeline, Scratch, describe_filter
+from h5stream.decode import LZF, Pipeline, Scratch, describe_filter
 from h5stream.errors import DecodeError, FetchError, UnsupportedError
 from h5stream.fetch import DataFile, LocalFile
 from h5stream.fields import DenseField
 from h5stream.layout import DatasetLayout, Fingerprint, SparseSource, Storage
+from h5stream.layout.plugins import does_hdf5_end
 from h5stream.reader.destination import Destination
 from h5stream.reader.direct import DirectDataset
 from h5stream.reader.fallback import FallbackFile, can_hdf5_undo
@@ -30,6 +31,9 @@ from h5stream.reader.ranges import ranges_of_rows
 from h5stream.reader.stats import Stats
 
 __all__ = ["Route", "choose_route", "is_checked", "load_checked", "reason_against"]
+
+_FIRST_PLUGIN = 256
+"""Filters from here on are registered, and undone by plugins; h5py brings `LZF`."""
 
 _MOST_CHECKED_BYTES = 64 * 2**20
 _MOST_FETCHED_BYTES = 16 * 2**20
@@ -124,6 +128,15 @@ def _has_unfiltered_edges(layout: DatasetLayout) -> bool:
     return bool(partial.any()) and bool((table.size[partial] == layout.chunk_nbytes).all())
 
 
+def _may_hdf5_decide(layout: DatasetLayout) -> bool:
+    """Tell whether HDF5 is asked about chunks that do not decode here: no plugin without need."""
+    if not all(does_hdf5_end(spec.id) for spec in layout.filters):
+        return False
+    return _has_unfiltered_edges(layout) or all(
+        spec.id < _FIRST_PLUGIN or spec.id == LZF for spec in layout.filters
+    )
+
+
 def load_checked(layouts: Sequence[DatasetLayout], source: SparseSource) -> None:
     """Fetch what the self-checks of some datasets of a remote file will read, all at once."""
     file = PeekedFile(source)
@@ -155,6 +168,12 @@ def reason_against(layout: DatasetLayout) -> str | None:
 
 def _require_filters(layout: DatasetLayout) -> None:
     for spec in layout.filters:
+        if not does_hdf5_end(spec.id):
+            raise UnsupportedError(
+                f"{layout.file}: {layout.path!r} is compressed with "
+                f"{describe_filter(spec.id, spec.name)} beside filters that only HDF5 undoes, and "
+                "HDF5 finds no end in damaged chunks; write it again with one compressor"
+            )
         if not can_hdf5_undo(spec.id):
             raise UnsupportedError(
                 f"{layout.file}: {layout.path!r} is compressed with "
@@ -176,16 +195,21 @@ def _check(
     fallback = FallbackFile(layout.file, source)
     try:
         for start, stop in samples:
+            found: np.ndarray | DecodeError
+            try:
+                found = _read_directly(direct, start, stop)
+            except DecodeError as error:
+                found = error
+                if not _may_hdf5_decide(layout):
+                    continue  # reading it will say what is wrong, with the chunk's place
             try:
                 expected = fallback.read(layout, start, stop)
             except (DecodeError, FetchError):
                 continue  # damaged for HDF5 too: reading it will say so, with the chunk's place
-            try:
-                found = _read_directly(direct, start, stop)
-            except DecodeError as error:
+            if isinstance(found, DecodeError):
                 if not _has_unfiltered_edges(layout):
-                    raise
-                return f"the self-check failed on rows {start} to {stop}: {error}"
+                    raise found
+                return f"the self-check failed on rows {start} to {stop}: {found}"
             if not _same(found, expected.astype(found.dtype)):
                 return f"the self-check differed on rows {start} to {stop}"
     finally:

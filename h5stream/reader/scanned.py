@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from h5stream.fields import names_of
 from h5stream.layout import DatasetLayout, FileLayout, Source, SparseSource, scan_file
 from h5stream.reader.kinds import SoundKinds, kind_of
 from h5stream.reader.routes import Route, choose_route, is_checked, load_checked
+from h5stream.system import memory_bytes
 
 __all__ = [
     "ScannedFile",
@@ -167,7 +167,7 @@ def _to_check(layouts: Sequence[DatasetLayout]) -> set[tuple[str, str]]:
 
 def check_row_size(layout: FileLayout) -> None:
     """Refuse rows that cannot fit in memory before anything is allocated for them."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    memory = memory_bytes()
     for name, dataset in layout.datasets.items():
         if dataset.refused or not dataset.shape:
             continue

@@ -10,16 +10,16 @@ import h5py
 import pytest
 
 import h5stream as h5s
-from h5stream.conventions import CONVENTIONS, Convention, recognise
+from h5stream.conventions import Convention, all_conventions, recognise
 from h5stream.errors import ConfigError, LayoutError
 from tests.golden import GOLDEN
 
 FILES = sorted(GOLDEN.glob("*/*.h5"))
-EACH = pytest.mark.parametrize("convention", CONVENTIONS, ids=lambda c: c.name)
+EACH = pytest.mark.parametrize("convention", all_conventions(), ids=lambda c: c.name)
 
 
 def test_names_are_unique() -> None:
-    assert len({convention.name for convention in CONVENTIONS}) == len(CONVENTIONS)
+    assert len({convention.name for convention in all_conventions()}) == len(all_conventions())
 
 
 @EACH
@@ -31,7 +31,7 @@ def test_options_are_those_of_the_function(convention: Convention) -> None:
 @pytest.mark.parametrize("path", [*FILES, Path(h5s.example_file())], ids=lambda p: p.name)
 def test_at_most_one_convention_recognises_a_file(path: Path) -> None:
     with h5py.File(path) as file:
-        found = [convention.name for convention in CONVENTIONS if convention.recognise(file)]
+        found = [convention.name for convention in all_conventions() if convention.recognise(file)]
     assert len(found) == (path.name != "images.h5")
 
 
@@ -64,7 +64,7 @@ def broken(kind: type[Exception]) -> Callable[..., bool]:
 @pytest.mark.parametrize("kind", [RuntimeError, OSError, KeyError, ValueError])
 def test_damaged_files_are_not_recognised_and_refused(kind: type[Exception]) -> None:
     fail = broken(kind)
-    convention = Convention("x", "", "", (), fail, fail, fail)
+    convention = Convention("x", "", "", fail, fail, fail)
     with h5py.File(GOLDEN / "blog" / "images.h5") as file:
         assert not convention.recognise(file)
         with pytest.raises(LayoutError, match=r"images.h5: .* damaged"):

@@ -44,9 +44,14 @@ def test_strings_become_lists_of_str() -> None:
     assert batch == {"s": [["é", "b"], ["", "cd"]], "one": "ab", "text": "as it is"}
 
 
-def test_strings_that_are_not_utf8_raise_a_value_error() -> None:
-    with pytest.raises(ValueError, match=r"utf-8|UTF-8"):
-        h5s.collate({"s": np.array([b"\xff\xfe"])})
+def test_strings_that_are_not_utf8_are_named() -> None:
+    column = np.array([[b"a", b"b"], [b"c", b"\xe9t\xe9"], [b"\xff", b"d"]])
+    with pytest.raises(
+        h5s.DecodeError, match=r"^sample 1 of a batch holds bytes in field 's' .*xe9t"
+    ):
+        h5s.collate({"s": column})
+    with pytest.raises(h5s.DecodeError, match=r"^the sample holds bytes in field 's'"):
+        h5s.collate({"s": column[1, 1]})
 
 
 def test_compounds_become_dicts_of_their_members() -> None:

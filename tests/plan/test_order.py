@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from h5stream.plan import order, permutation, spread_permutation
-from h5stream.plan.order import Purpose
+from h5stream.plan.order import Purpose, make_generator
 
 MASK = 2**64 - 1
 
@@ -196,5 +196,13 @@ def test_a_spread_permutation_does_not_depend_on_how_much_is_drawn_at_once(
 
 def test_no_two_purposes_draw_the_same() -> None:
     drawn = {tuple(permutation(50, seed=1, epoch=0, purpose=each)) for each in Purpose}
-    assert len(drawn) == len(Purpose) == 6
-    assert [each.value for each in Purpose] == [0, 1, 2, 3, 4, 5]
+    assert len(drawn) == len(Purpose) == 7
+    assert [each.value for each in Purpose] == list(range(7))
+
+
+def test_generators_differ_by_everything_in_their_key() -> None:
+    first = {"seed": 1, "epoch": 2, "purpose": Purpose.STAGES, "lane": 3, "window": 4, "salt": 5}
+    other = {**first, "purpose": Purpose.BUCKETS}
+    keys = [first, other, *({**first, n: v + 1} for n, v in first.items() if n != "purpose")]
+    drawn = {tuple(make_generator(**key).integers(0, 2**60, 4)) for key in [*keys, first]}
+    assert len(drawn) == len(keys) == 7

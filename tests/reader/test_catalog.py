@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import pickle
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 from h5stream.errors import ConfigError, LayoutError, UnsupportedError
 from h5stream.reader import expand_sources, open_catalog
 from h5stream.reader.catalog import Catalog
+from h5stream.system import memory_bytes
 from tests.windows import read_pieces
 
 
@@ -149,7 +149,7 @@ def test_a_catalog_can_be_pickled_and_read(tmp_path: Path) -> None:
 
 def test_rows_that_cannot_fit_in_memory_are_refused_before_any_is_read(tmp_path: Path) -> None:
     path = tmp_path / "file.h5"
-    rows = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
+    rows = memory_bytes() // 2**20
     with h5py.File(path, "w") as file:
         file.create_dataset("x", (2, rows, 2**20), "u2", chunks=(1, 1, 2**10))
     with pytest.raises(LayoutError, match=r"one chunk of rows of field 'x' takes .* memory"):

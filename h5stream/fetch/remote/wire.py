@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import select
 import ssl
 from collections import Counter
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from h5stream.fetch.buffers import BufferPool
+from h5stream.system import has_input
 
 __all__ = ["Head", "NotUnderstoodError", "Wires", "body_memory", "parse_head"]
 
@@ -123,11 +123,7 @@ class _Wire(asyncio.BufferedProtocol):
     def has_waiting(self) -> bool:
         """Whether bytes, or the end, have come that belong to no request."""
         socket = None if self.transport is None else self.transport.get_extra_info("socket")
-        if socket is None:
-            return True
-        poll = select.poll()
-        poll.register(socket, select.POLLIN | select.POLLHUP | select.POLLERR)
-        return bool(poll.poll(0))
+        return socket is None or has_input(socket)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from h5stream.errors import H5StreamError, LayoutError, UnsupportedError
+from h5stream.layout.elements import SCALAR
 from h5stream.layout.model import ChunkTable, DatasetLayout, FileLayout, FilterSpec, Storage
 
 __all__ = [
@@ -221,7 +222,7 @@ def _make_array(name: str, said: Mapping[str, Any]) -> DatasetLayout:
         dtype=_element_type(said["dtype"]),
         storage=Storage.CHUNKED,
         chunks=chunks,
-        refused=None if shape else "it is a scalar: there is no sample axis",
+        refused=None if shape else SCALAR,
     )
     if min(chunks, default=1) < 1 or math.prod(layout.grid) > _MOST_CHUNKS:
         raise ValueError(f"{name!r} of shape {shape} has chunks {chunks}")

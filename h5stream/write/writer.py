@@ -1,0 +1,573 @@
+"""The writer: rows in, a file out that streams fast."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import h5py
+import numpy as np
+
+from h5stream.conventions.schema import ATTRIBUTE, PROVENANCE, SCHEMA, SPLITS, read_columns
+from h5stream.errors import ConfigError, H5StreamError, LayoutError, WriteError
+from h5stream.system import available_cores
+from h5stream.write.arrays import ChunkQueue
+from h5stream.write.column_writers import ColumnWriter, Storage, make_column, spec_of
+from h5stream.write.columns import (
+    ColumnSpec,
+    DenseColumn,
+    RaggedColumn,
+    SparseColumn,
+    TextColumn,
+)
+from h5stream.write.filters import Compression, filters_for
+from h5stream.write.output import GrowingOutput, NewOutput, Output
+from h5stream.write.values import At, as_rows, fit, infer
+
+__all__ = ["Writer"]
+
+_LEAST_CHUNK_BYTES = 2**16
+"""Chunks of light columns have as many rows as those of the heaviest, or more up to this size."""
+
+_FIRST_SAMPLES = 64
+"""Single samples that are looked at before a column is taken to be dense or ragged."""
+
+
+class Writer:
+    """Writes rows into an HDF5 file that streams fast.
+
+    Rows are gathered into chunks of about a megabyte, which are compressed on threads. Ragged rows
+    are stored as values and offsets, sparse ones in CSR form, text as UTF-8 and offsets. `H5Stream`
+    knows all of it again without arguments; for other programs they are plain datasets.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    columns : mapping of str to ColumnSpec, optional
+        Name -> `DenseColumn`, `RaggedColumn`, `SparseColumn` or `TextColumn`. Without, they follow
+        from the first batch, or the first 64 samples. A type that was inferred is not changed later
+        in silence: rows that it cannot hold exactly are an error.
+    mode : {"new", "append"}
+        "new": the file appears under its name when the writer is closed without an error.
+        "append": go on with a file of a writer, which is made if it is not there; rows are there
+        for good after each `flush`, even if the process is killed.
+    overwrite : bool
+        Whether a file of that name is replaced by a new one.
+    compression : {"auto", "gzip", "zstd", "lz4", None}
+        After a byte shuffle. "auto": gzip, which is read everywhere, where the first chunk shrinks
+        by a tenth. zstd and lz4 need ``hdf5plugin`` where HDF5 itself reads the file.
+    level : int, optional
+        How hard to compress; 4 for gzip and 3 for zstd by default.
+    checksum : bool
+        Whether each chunk has one (fletcher32), so that damage is noticed.
+    chunk_bytes : int
+        About how large a chunk is, decoded.
+    n_rows : int, optional
+        How many rows there will be, if that is known: dimensions are then fixed.
+    threads : int, optional
+        How many threads compress; one for each core by default.
+    attributes : mapping, optional
+        Of the file: name -> string, number or array.
+    column_attributes : mapping of str to mapping, optional
+        The same of columns, by their names.
+    sources : sequence of str, optional
+        What the rows were made from; kept in the file with the version of h5stream.
+
+    Raises
+    ------
+    ConfigError
+        If an argument does not fit, or the file is there already.
+    LayoutError
+        If a file to append to is damaged, open elsewhere, or not made by a writer.
+    WriteError
+        If it cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> import h5stream as h5s
+    >>> path = Path(tempfile.mkdtemp()) / "train.h5"
+    >>> with h5s.Writer(path) as writer:
+    ...     for label, text in enumerate(["a cat", "two dogs", "fish"]):
+    ...         image = np.full((3, 8, 8), label, np.uint8)
+    ...         writer.append({"image": image, "caption": text, "label": label})
+    >>> batch = next(iter(h5s.H5Stream(path, batch_size=3)))
+    >>> batch["image"].shape, batch["caption"], batch["label"].tolist()
+    (torch.Size([3, 3, 8, 8]), ['a cat', 'two dogs', 'fish'], [0, 1, 2])
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        columns: Mapping[str, ColumnSpec] | None = None,
+        *,
+        mode: Literal["new", "append"] = "new",
+        overwrite: bool = False,
+        compression: Compression = "auto",
+        level: int | None = None,
+        checksum: bool = True,
+        chunk_bytes: int = 2**20,
+        n_rows: int | None = None,
+        threads: int | None = None,
+        attributes: Mapping[str, Any] | None = None,
+        column_attributes: Mapping[str, Mapping[str, Any]] | None = None,
+        sources: Sequence[str] = (),
+    ) -> None:
+        self.path = Path(path)
+        self._n_rows = _count("n_rows", n_rows, least=0)
+        self._chunk_bytes = _count("chunk_bytes", chunk_bytes) or 1
+        self._filters = partial(filters_for, compression, level, bool(checksum))
+        self._filters(1)
+        self._may_drop_codec = compression == "auto"
+        self._attributes = dict(attributes or {})
+        self._column_attributes = {k: dict(v) for k, v in (column_attributes or {}).items()}
+        self._sources = [str(source) for source in sources]
+        self._specs = _checked(columns)
+        self._inferred: set[str] = set()
+        self._columns: dict[str, ColumnWriter] = {}
+        self._splits: dict[str, np.ndarray] = {}
+        self._waiting: list[Mapping[str, Any]] = []
+        self._rows = 0
+        self._is_closed = False
+        self._output = self._open(mode, overwrite)
+        count = _count("threads", threads) or available_cores()
+        self._threads = ThreadPoolExecutor(count, thread_name_prefix="h5stream-writer")
+        self._queue = ChunkQueue(self._threads, 2 * count)
+        if isinstance(self._output, GrowingOutput):
+            try:
+                self._go_on()
+            except BaseException:
+                self.discard()
+                raise
+
+    def _open(self, mode: str, overwrite: bool) -> Output:
+        if mode == "append":
+            if overwrite or self._n_rows is not None:
+                raise ConfigError('mode="append" goes without overwrite= and n_rows=')
+            return GrowingOutput(self.path)
+        if mode != "new":
+            raise ConfigError(f'mode must be "new" or "append", not {mode!r}')
+        return NewOutput(self.path, overwrite=overwrite)
+
+    def _go_on(self) -> None:
+        """Take over the columns of the file."""
+        file = self._output.file
+        if ATTRIBUTE not in file.attrs:
+            if len(file):
+                raise LayoutError(
+                    f"{self.path}: was not made by h5stream.Writer, which appends to its own files "
+                    "only; repack it first"
+                )
+            return
+        found = {name: spec_of(file, name, kind) for name, kind in read_columns(file).items()}
+        if not found:
+            return
+        if self._specs and {n: _form(s) for n, s in self._specs.items()} != {
+            n: _form(s) for n, s in found.items()
+        }:
+            raise ConfigError(
+                f"{self.path}: has the columns {found}, but {self._specs} were asked for; leave "
+                "them out"
+            )
+        self._specs = self._specs or found
+        self._make_columns({})
+        lengths = {name: column.n_rows for name, column in self._columns.items()}
+        if len(set(lengths.values())) > 1:
+            raise LayoutError(f"{self.path}: its columns differ in length: {lengths}")
+        self._rows = next(iter(lengths.values()))
+
+    def __len__(self) -> int:
+        """Count the rows that were taken so far."""
+        return self._rows + len(self._waiting)
+
+    def append(self, sample: Mapping[str, Any]) -> None:
+        """Add a row.
+
+        Parameters
+        ----------
+        sample : mapping
+            Name of the column -> array, number, string, or tensor; for sparse columns a pair of
+            indices and values, a SciPy row, or a plain row.
+
+        Raises
+        ------
+        WriteError
+            If it does not fit the columns; then nothing of it is written, and the writer goes on.
+        """
+        self._require_open()
+        if not isinstance(sample, Mapping):
+            raise WriteError(f"row {len(self)}: expected a mapping, not {type(sample).__name__}")
+        if self._specs:
+            self._take({str(name): [value] for name, value in sample.items()})
+            return
+        self._waiting.append(sample)
+        if len(self._waiting) >= _FIRST_SAMPLES:
+            self._take_waiting()
+
+    def extend(self, batch: Mapping[str, Any]) -> None:
+        """Add rows.
+
+        Parameters
+        ----------
+        batch : mapping
+            Name of the column -> its rows: an array or tensor, a list, a ragged or sparse column of
+            a stream with ``output="numpy"``, a SciPy matrix.
+
+        Raises
+        ------
+        WriteError
+            If a row does not fit the columns; then nothing of the batch is written, and the writer
+            goes on.
+        """
+        self._require_open()
+        self._take_waiting()
+        self._take(as_rows(batch, self._rows))
+
+    def append_all(self, samples: Sequence[Mapping[str, Any]]) -> None:
+        """Add rows, all of them or none.
+
+        Raises
+        ------
+        WriteError
+            If one does not fit the columns; then none is written, and the writer goes on.
+        """
+        if not samples:
+            return
+        if not self._specs:
+            for number, sample in enumerate(samples):
+                _require_names(sample, samples[0], len(self) + number)
+            self._waiting += samples
+            if len(self._waiting) >= _FIRST_SAMPLES:
+                self._take_waiting()
+            return
+        names = list(samples[0])
+        for number, sample in enumerate(samples):
+            _require_names(sample, names, len(self) + number)
+        self._take({str(name): [sample[name] for sample in samples] for name in names})
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing can be written any more."""
+        return self._is_closed
+
+    def set_attributes(self, attributes: Mapping[str, Any]) -> None:
+        """Set attributes of the file, from the next `flush` on; None takes one away."""
+        self._attributes |= attributes
+
+    def add_split(self, name: str, rows: Any) -> None:
+        """Name some of the rows, as ``splits/name``.
+
+        Parameters
+        ----------
+        name : str
+            Such as "train".
+        rows : array of bool or int
+            One flag a row, or the numbers of the rows. Rows that are added later do not belong to
+            it.
+
+        Raises
+        ------
+        ConfigError
+            If there are no such rows.
+        """
+        self._require_open()
+        _require_name(name)
+        found = np.asarray(rows)
+        mask = np.zeros(len(self), np.bool_)
+        if found.dtype == np.bool_ and found.shape == mask.shape:
+            mask = found.copy()
+        elif found.dtype.kind in "iu" and found.ndim == 1:
+            if len(found) and not 0 <= int(found.min()) <= int(found.max()) < len(mask):
+                raise ConfigError(f"split {name!r} has rows beyond the {len(mask)} that there are")
+            mask[found] = True
+        elif len(found):
+            raise ConfigError(
+                f"split {name!r} must be numbers of rows, or {len(mask)} flags, not {found.dtype} "
+                f"of shape {found.shape}"
+            )
+        self._splits[name] = mask
+
+    def flush(self) -> None:
+        """Write all rows so far; in mode "append" they are then there, even after kill -9.
+
+        A new file is seen only when it is closed.
+
+        Raises
+        ------
+        WriteError
+            If the disk is full or the file cannot be written.
+        """
+        self._require_open()
+        self._take_waiting()
+        if isinstance(self._output, GrowingOutput):
+            with self._explained():
+                self._settle()
+                self._output.commit()
+
+    def close(self) -> None:
+        """Write what is left, and give a new file its name.
+
+        Raises
+        ------
+        WriteError
+            If that fails: there is no new file then, and a file that grows is as it was after the
+            last `flush`.
+        """
+        if self._is_closed:
+            return
+        try:
+            self._take_waiting()
+            if self._n_rows is not None and self._rows != self._n_rows:
+                raise WriteError(
+                    f"{self.path}: {self._rows} rows came, but n_rows={self._n_rows} was announced"
+                )
+            with self._explained():
+                if isinstance(self._output, NewOutput):
+                    for column in self._columns.values():
+                        column.end()
+                self._settle()
+                self._output.close()
+        except BaseException:
+            self.discard()
+            raise
+        self._is_closed = True
+        self._threads.shutdown()
+
+    def discard(self) -> None:
+        """Leave no new file, and a file that grows as it was after the last `flush`."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._threads.shutdown(cancel_futures=True)
+            self._output.discard()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        """Close; after an error leave no new file, but keep the whole rows of one that grows."""
+        if kind is None or isinstance(self._output, GrowingOutput):
+            self.close()
+        else:
+            self.discard()
+
+    def _require_open(self) -> None:
+        if self._is_closed:
+            raise WriteError(f"{self.path}: the writer is closed")
+
+    def _take_waiting(self) -> None:
+        """Write the samples from which columns are inferred."""
+        if not self._waiting:
+            if not self._columns and self._specs and not any(map(_is_open, self._specs.values())):
+                self._make_columns({})
+            return
+        first, samples = self._rows, self._waiting
+        names = list(samples[0])
+        for number, sample in enumerate(samples):
+            _require_names(sample, names, first + number)
+        self._waiting = []
+        self._take({str(name): [sample[name] for sample in samples] for name in names})
+
+    def _take(self, rows: Mapping[str, Any]) -> None:
+        first = self._rows
+        count = max((_len(value) for value in rows.values()), default=0)
+        if not self._columns:
+            self._begin(rows, first)
+        _require_names(rows, list(self._specs), first)
+        fitted = {
+            name: fit(rows[name], spec, At(name, first, rounds=name not in self._inferred))
+            for name, spec in self._specs.items()
+        }
+        if not self._columns:
+            self._make_columns(fitted)
+        with self._explained():
+            for name, column in self._columns.items():
+                column.append(fitted[name])
+        self._rows += count
+
+    def _begin(self, rows: Mapping[str, Any], first: int) -> None:
+        """Infer what is not known of the columns."""
+        if self._specs:
+            _require_names(rows, list(self._specs), first)
+        open_ = {n: v for n, v in rows.items() if _is_open(self._specs.get(n))}
+        found = infer(open_, first)
+        _checked(found)
+        merged = {name: _merged(self._specs.get(name), spec) for name, spec in found.items()}
+        self._inferred = set(found)
+        self._specs = {**{name: merged.get(name) or self._specs[name] for name in rows}}
+
+    def _make_columns(self, first: Mapping[str, Any]) -> None:
+        """Make the columns, whose chunks follow from the heaviest of them."""
+        heaviest = max(map(_row_bytes, [*self._specs.values(), *first.values()]), default=0)
+        rows = max(1, self._chunk_bytes // max(1, heaviest))
+
+        def chunk_rows(nbytes: int) -> int:
+            count = rows
+            while count * nbytes < min(_LEAST_CHUNK_BYTES, self._chunk_bytes) and count < 2**31:
+                count *= 2
+            return count if nbytes else 1
+
+        storage = Storage(
+            self._filters, self._may_drop_codec, self._chunk_bytes, chunk_rows, self._n_rows
+        )
+        self._columns = {
+            name: make_column(name, spec, self._output, storage, self._queue)
+            for name, spec in self._specs.items()
+        }
+
+    def _settle(self) -> None:
+        """Write chunks that are not full, lengths, splits and attributes."""
+        for column in self._columns.values():
+            column.finish()
+        self._queue.drain()
+        file = self._output.file
+        for column in self._columns.values():
+            column.settle(file, self._rows)
+        kinds = {name: column.kind for name, column in self._columns.items()}
+        _set(file, ATTRIBUTE, json.dumps({"schema": SCHEMA, "columns": kinds}))
+        if PROVENANCE not in file.attrs or self._sources:
+            told = {"library": f"h5stream {version('h5stream')}", "sources": self._sources}
+            _set(file, PROVENANCE, json.dumps(told))
+        for name, value in self._attributes.items():
+            if value is not None:
+                file.attrs[name] = value
+            elif name in file.attrs:
+                del file.attrs[name]
+        for name, attributes in self._column_attributes.items():
+            if name not in self._columns:
+                raise ConfigError(f"column_attributes name {name!r}, which is no column")
+            for key, value in attributes.items():
+                file[name].attrs[key] = value
+        self._write_splits(file)
+
+    def _write_splits(self, file: h5py.File) -> None:
+        before = list(file[SPLITS]) if SPLITS in file else []
+        for name in {*before, *self._splits}:
+            mask = self._splits.get(name)
+            if mask is None:
+                mask = file[f"{SPLITS}/{name}"][()]
+            mask = np.concatenate([mask, np.zeros(self._rows - len(mask), np.bool_)])
+            path = f"{SPLITS}/{name}"
+            if path in file:
+                file[path].resize(mask.shape)
+                file[path][...] = mask
+            else:
+                chunks = (max(1, min(len(mask), 2**16)),)
+                file.create_dataset(path, data=mask, maxshape=(None,), chunks=chunks)
+
+    @contextlib.contextmanager
+    def _explained(self) -> Any:
+        """Turn what the system or HDF5 says into an error of ours; nothing more is written then."""
+        try:
+            yield
+        except H5StreamError:
+            raise
+        except (OSError, RuntimeError, ValueError) as error:
+            self.discard()
+            raise WriteError(
+                f"{self.path}: cannot be written: {error}; what was there before is as it was"
+            ) from error
+
+
+def _set(file: h5py.File, name: str, text: str) -> None:
+    """Store text that any reader gets without a look into a heap."""
+    file.attrs[name] = np.bytes_(text.encode())
+
+
+def _count(name: str, value: Any, least: int = 1) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ConfigError(f"{name} must be an integer of {least} or more, not {value!r}")
+    return int(value)
+
+
+def _checked(columns: Mapping[str, ColumnSpec] | None) -> dict[str, ColumnSpec]:
+    found = dict(columns or {})
+    for name, spec in found.items():
+        _require_name(name)
+        if not isinstance(spec, ColumnSpec):
+            raise ConfigError(
+                f"column {name!r} must be a DenseColumn, RaggedColumn, SparseColumn or "
+                f"TextColumn, not {spec!r}"
+            )
+        holders = [name[:at] for at, letter in enumerate(name) if letter == "/"]
+        if any(holder in found for holder in holders):
+            raise ConfigError(f"column {name!r} would lie inside another column")
+    return found
+
+
+def _require_name(name: Any) -> None:
+    parts = name.split("/") if isinstance(name, str) else [""]
+    if not all(part not in ("", ".", "..") and "\0" not in part for part in parts):
+        raise ConfigError(f"{name!r} is no name of a column: write 'image', or 'obs/image'")
+    if parts[0] == SPLITS:
+        raise ConfigError(f"{name!r} is where splits lie; give the column another name")
+
+
+def _require_names(rows: Mapping[str, Any], names: Iterable[Any], first: int) -> None:
+    wanted = {str(name) for name in names}
+    found = {str(name) for name in rows}
+    if wanted - found:
+        raise WriteError(f"row {first}: lacks {sorted(wanted - found)}")
+    if found - wanted:
+        raise WriteError(
+            f"row {first}: has {sorted(found - wanted)}, but the file has no such columns; they "
+            f"are {sorted(wanted)}"
+        )
+
+
+def _is_open(spec: ColumnSpec | None) -> bool:
+    """Tell whether a column has no type yet."""
+    return spec is None or (not isinstance(spec, TextColumn) and getattr(spec, "dtype", 0) is None)
+
+
+def _merged(asked: ColumnSpec | None, found: ColumnSpec) -> ColumnSpec:
+    """Complete what was asked for by the type that was found."""
+    if asked is None:
+        return found
+    dtype = getattr(found, "dtype", None)
+    if dtype is None:
+        raise ConfigError(f"text came for a column of {asked}; write TextColumn()")
+    if isinstance(asked, DenseColumn):
+        shape = asked.shape or (found.shape if isinstance(found, DenseColumn) else ())
+        return DenseColumn(shape, dtype, asked.casting)
+    if isinstance(asked, RaggedColumn):
+        return RaggedColumn(dtype, asked.shape, asked.casting)
+    assert isinstance(asked, SparseColumn), "text has a type"
+    return SparseColumn(asked.n_columns, dtype, asked.casting)
+
+
+def _form(spec: ColumnSpec) -> tuple[Any, ...]:
+    names = ("shape", "dtype", "n_columns", "vlen")
+    return type(spec), *(getattr(spec, name, None) for name in names)
+
+
+def _len(value: Any) -> int:
+    return len(value)
+
+
+def _row_bytes(column: Any) -> int:
+    """Return how many bytes a row of a column or spec has, on average; 0 if that is not known."""
+    if isinstance(column, DenseColumn):
+        return math.prod(column.shape) * column.dtype.itemsize
+    if isinstance(column, ColumnSpec | np.ndarray):
+        return 0
+    parts = [column.indices, column.data] if hasattr(column, "indices") else [column.values]
+    return sum(part.nbytes for part in parts) // max(1, len(column))
