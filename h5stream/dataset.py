@@ -29,7 +29,7 @@ from h5stream.pipes.hints import refuse_unknown
 from h5stream.pipes.open_files import OpenFiles
 from h5stream.pipes.shown import show_files
 from h5stream.pipes.transform import as_sample, checked, wants_generator
-from h5stream.plan import Pieces, RowChunks, join_bounds
+from h5stream.plan import Pieces, RowChunks
 from h5stream.reader import Catalog, Reader, Stats
 from h5stream.reader.asking import ask_for
 from h5stream.reader.catalog import Sources
@@ -210,7 +210,7 @@ class Dataset(torch.utils.data.Dataset[Any]):
         """Return the row chunks."""
         if self._chunks is None or self._reader is None:
             self._reader = Reader(self.catalog, Stats())
-            self._chunks = join_bounds([file.cut(_ROW_CHUNK_BYTES) for file in self.catalog.files])
+            self._chunks = self.catalog.row_chunks(_ROW_CHUNK_BYTES)
         return self._chunks
 
     def _read(self, numbers: np.ndarray) -> list[Block]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 from collections.abc import Mapping, Sequence
@@ -93,6 +94,13 @@ class OpenFiles(Stage):
     def gives(self, taken: Items) -> Items:
         """Files."""
         return Items.FILES
+
+    def plan_parameters(self) -> dict[str, int | str | None]:
+        """Return a digest of the order of rows, if it is not that of the files."""
+        order = self.catalog.order
+        if order is None:
+            return {}
+        return {"order": hashlib.blake2b(order.tobytes(), digest_size=8).hexdigest()}
 
     @property
     def catalog(self) -> Catalog:
