@@ -33,8 +33,8 @@ from fsspec.spec import AbstractBufferedFile
 from benchmarks.scan_files import FILES
 from h5stream.conventions import Wanted
 from h5stream.fetch.coalesce import join_ranges
-from h5stream.fetch.flow import SMALL_BYTES, Depth
 from h5stream.fetch.remote.hub import HEAD_BYTES
+from h5stream.fetch.request_queue import SMALL_BYTES, ConcurrencyLimit
 from h5stream.layout import Fingerprint, SparseSource, scan_file
 from h5stream.layout.extents import Extents
 from h5stream.layout.hints import Ahead
@@ -50,7 +50,7 @@ class Network:
     path: Path
     latency_s: float
     bytes_per_s: float
-    depth: Depth
+    limit: ConcurrencyLimit
     requests: int = 0
     trips: int = 0
     nbytes: int = 0
@@ -67,7 +67,7 @@ class Network:
         self.requests += len(joined)
         small = sum(stop - start <= SMALL_BYTES for start, stop in joined)
         self.trips += math.ceil(
-            small / self.depth.small_requests + (len(joined) - small) / self.depth.requests
+            small / self.limit.small_requests + (len(joined) - small) / self.limit.requests
         )
         self.nbytes += sum(stop - start for start, stop in joined)
         return [os.pread(self.descriptor, stop - start, start) for start, stop in ranges]
@@ -164,12 +164,12 @@ class Settings:
 
     latency_s: float = 0.03
     bytes_per_s: float = 125e6
-    depth: Depth = field(default_factory=Depth)
+    limit: ConcurrencyLimit = field(default_factory=ConcurrencyLimit)
     head_bytes: int = HEAD_BYTES
     ahead: Ahead = field(default_factory=Ahead)
 
     def network(self, path: Path) -> Network:
-        return Network(path, self.latency_s, self.bytes_per_s, self.depth)
+        return Network(path, self.latency_s, self.bytes_per_s, self.limit)
 
 
 def scan_ours(path: Path, settings: Settings, names: Sequence[str] | None) -> tuple[Network, Any]:
@@ -231,7 +231,11 @@ def main() -> None:
     arguments = parser.parse_args()
     ahead = Ahead(**{knob.name: getattr(arguments, knob.name) for knob in fields(Ahead)})
     settings = Settings(
-        arguments.delay, arguments.gbit * 1e9 / 8, Depth(arguments.requests), arguments.head, ahead
+        arguments.delay,
+        arguments.gbit * 1e9 / 8,
+        ConcurrencyLimit(arguments.requests),
+        arguments.head,
+        ahead,
     )
     with tempfile.TemporaryDirectory() as name:
         folder = arguments.folder or Path(name)

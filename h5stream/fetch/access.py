@@ -107,9 +107,9 @@ class Access:
         return selection_of(self._urls[name], self._options)
 
     @property
-    def depth(self) -> int:
+    def limit(self) -> int:
         """How many requests this process has in flight at most, now."""
-        return self._connect().depth
+        return self._connect().limit
 
     @property
     def asked(self) -> int:

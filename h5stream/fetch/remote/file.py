@@ -2,7 +2,7 @@
 
 1. Ranges that are asked for together are joined where little lies between them.
 2. They are lined up in the order in which they will be needed, behind all that was asked for
-   before; the flow keeps a bounded number of them in flight.
+   before; the queue keeps a bounded number of them in flight.
 3. Each answer must be of the version that was scanned, and as long as was asked for. What fails
    is asked for again, within the patience of the policy.
 4. Where answers do not tell their version, it is looked up after the bytes have come.
@@ -21,11 +21,11 @@ import numpy as np
 from h5stream.errors import FetchError, H5StreamError, LayoutError
 from h5stream.fetch.coalesce import REMOTE_GAP_BYTES, REMOTE_READ_BYTES, join_ranges
 from h5stream.fetch.file import Limits
-from h5stream.fetch.flow import SMALL_BYTES, Flow, Ticket
 from h5stream.fetch.loop import LoopThread
 from h5stream.fetch.redact import redact_text
 from h5stream.fetch.remote.arrival import Arrival
 from h5stream.fetch.remote.transport import Response, Transport
+from h5stream.fetch.request_queue import SMALL_BYTES, QueuedRequest, RequestQueue
 from h5stream.fetch.retry import Failed, Fault, FaultError, RetryPolicy, retried
 from h5stream.fetch.store import PieceStore
 from h5stream.layout import Fingerprint
@@ -55,7 +55,7 @@ class Connection:
         Where requests run.
     transport : Transport
         Asks once.
-    flow : Flow
+    queue : RequestQueue
         Bounds what is in flight.
     policy : RetryPolicy
         How often to ask.
@@ -67,19 +67,19 @@ class Connection:
         self,
         thread: LoopThread,
         transport: Transport,
-        flow: Flow,
+        queue: RequestQueue,
         policy: RetryPolicy,
         owner: object = None,
     ) -> None:
         self.owner = owner
         self.thread = thread
         self.transport = transport
-        self.flow = flow
+        self.queue = queue
         self.policy = policy
 
     def end_unwanted(self) -> None:
         """End requests that nobody wants any more, soon; those of a parent are left alone."""
-        self.thread.call_if_running(self.flow.cancel_unwanted)
+        self.thread.call_if_running(self.queue.cancel_unwanted)
 
 
 _ATTEMPT_S, _LEAST_BYTES_PER_S = 60.0, 4096
@@ -167,8 +167,8 @@ class RemoteFile:
             keep,
             self._connection.end_unwanted,
         )
-        tickets = [
-            Ticket(
+        queued = [
+            QueuedRequest(
                 stop - start,
                 partial(self._bring, arrival, number, start, stop),
                 lambda: arrival.wanted,
@@ -176,8 +176,8 @@ class RemoteFile:
             )
             for number, (start, stop) in enumerate(spans)
         ]
-        if tickets:
-            self._connection.thread.call(self._connection.flow.put, tickets)
+        if queued:
+            self._connection.thread.call(self._connection.queue.put, queued)
         return arrival
 
     def _digest(self, span: Span) -> bytes:
@@ -264,7 +264,7 @@ class RemoteFile:
             raise
         except Exception as error:
             arrival.fail(error)
-            self._connection.flow.cancel_unwanted()
+            self._connection.queue.cancel_unwanted()
 
     async def _attempt(self, arrival: Arrival, start: int, stop: int) -> bytes | memoryview:
         if not arrival.wanted:
@@ -302,7 +302,7 @@ class RemoteFile:
         """Retry within the policy; tell a failure without secrets, and without what caused it."""
 
         async def counted() -> T:
-            self._connection.flow.asked += 1
+            self._connection.queue.asked += 1
             return await attempt()
 
         try:
@@ -315,7 +315,7 @@ class RemoteFile:
 
     def _on_fault(self, fault: FaultError) -> None:
         if fault.throttled:
-            self._connection.flow.depth.note_throttled(time.monotonic())
+            self._connection.queue.limit.note_throttled(time.monotonic())
         if fault.fault is Fault.TRANSIENT:
             self.on_retry()
 

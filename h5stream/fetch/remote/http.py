@@ -37,7 +37,7 @@ _OF_TRANSFER = ("timeout", "read_bufsize")
 
 
 async def make_client(**options: Any) -> aiohttp.ClientSession:
-    """Make a session that leaves the number of connections to the flow of requests."""
+    """Make a session that leaves the number of connections to the queue of requests."""
     options.pop("loop", None)
     if "connector" not in options:
         options["connector"] = aiohttp.TCPConnector(limit=0, ttl_dns_cache=300)

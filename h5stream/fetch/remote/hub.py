@@ -1,4 +1,4 @@
-"""The connections of one process: one transport for each server, one flow over all of them."""
+"""The connections of one process: one transport for each server, one queue over all of them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import weakref
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from h5stream.fetch.flow import Depth, Flow
 from h5stream.fetch.loop import LoopThread, loop_of_this_process
 from h5stream.fetch.redact import links_of, public_url, secrets_in, selection_of
 from h5stream.fetch.remote.file import Connection, RemoteFile
 from h5stream.fetch.remote.filesystems import filesystem_class, make_transport, transport_key
 from h5stream.fetch.remote.transport import Transport
+from h5stream.fetch.request_queue import ConcurrencyLimit, RequestQueue
 from h5stream.fetch.retry import RetryPolicy
 from h5stream.fetch.store import PieceStore
 from h5stream.layout import Fingerprint, SparseSource
@@ -55,21 +55,21 @@ class Hub:
         self._options = options
         self._store = store
         self._policy = RetryPolicy() if retry_s is None else RetryPolicy(deadline_s=retry_s)
-        self._flow = Flow(Depth(requests), _MOST_BYTES_IN_FLIGHT)
+        self._queue = RequestQueue(ConcurrencyLimit(requests), _MOST_BYTES_IN_FLIGHT)
         self._transports: dict[str, Transport] = {}
         self._making = threading.Lock()
         self._threads: set[LoopThread] = set()
         weakref.finalize(self, _release, self._threads, self._transports).atexit = False
 
     @property
-    def depth(self) -> int:
+    def limit(self) -> int:
         """How many requests are in flight at most, now."""
-        return self._flow.depth.requests
+        return self._queue.limit.requests
 
     @property
     def asked(self) -> int:
         """How many requests were made so far, tries again included."""
-        return self._flow.asked
+        return self._queue.asked
 
     def source(self, name: str, url: str) -> SparseSource:
         """Open a file to be scanned, with one request."""
@@ -92,7 +92,7 @@ class Hub:
         self, name: str, url: str, fingerprint: Fingerprint, policy: RetryPolicy
     ) -> RemoteFile:
         transport = self._transport(url)
-        connection = Connection(loop_of_this_process(), transport, self._flow, policy, self)
+        connection = Connection(loop_of_this_process(), transport, self._queue, policy, self)
         path = filesystem_class(url)._strip_protocol(links_of(url)[0])
         store = self._store if fingerprint.version else None  # others cannot be told apart
         secrets = secrets_in(url, self._options)
