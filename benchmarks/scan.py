@@ -33,7 +33,7 @@ from fsspec.spec import AbstractBufferedFile
 from benchmarks.scan_files import FILES
 from h5stream.conventions import Wanted
 from h5stream.fetch.coalesce import join_ranges
-from h5stream.fetch.remote.hub import HEAD_BYTES
+from h5stream.fetch.remote.connections import HEAD_BYTES
 from h5stream.fetch.request_queue import SMALL_BYTES, ConcurrencyLimit
 from h5stream.layout import Fingerprint, SparseSource, scan_file
 from h5stream.layout.extents import Extents

@@ -24,7 +24,7 @@ from h5stream.layout import Fingerprint, LocalSource, Source, SparseSource
 from h5stream.system import after_fork
 
 if TYPE_CHECKING:
-    from h5stream.fetch.remote import Hub
+    from h5stream.fetch.remote import Connections
 
 __all__ = ["Access", "open_access"]
 
@@ -69,13 +69,13 @@ class Access:
         self._retry_s = retry_s
         self._store = store
         self._urls: dict[str, str] = {}
-        self._hub: tuple[int, Hub] | None = None
+        self._connections: tuple[int, Connections] | None = None
 
     def __repr__(self) -> str:
         return f"Access({harmless_options(self._options)!r})"
 
     def __getstate__(self) -> dict[str, Any]:
-        state = {**self.__dict__, "_hub": None}
+        state = {**self.__dict__, "_connections": None}
         if get_spawning_popen() is None:
             state["_options"] = harmless_options(self._options)
             state["_urls"] = {name: name.partition("#")[0] for name in self._urls}
@@ -114,7 +114,7 @@ class Access:
     @property
     def asked(self) -> int:
         """How many requests this process made so far, tries again included."""
-        known = self._hub is not None and self._hub[0] == os.getpid()
+        known = self._connections is not None and self._connections[0] == os.getpid()
         return self._connect().asked if known else 0
 
     def expand(self, pattern: str) -> list[str]:
@@ -194,23 +194,23 @@ class Access:
         file.on_retry = on_retry
         return file
 
-    def _connect(self) -> Hub:
+    def _connect(self) -> Connections:
         """Return this process's connections; a forked child makes its own."""
         with _CONNECTING:
             return self._connect_once()
 
-    def _connect_once(self) -> Hub:
-        from h5stream.fetch.remote import Hub
+    def _connect_once(self) -> Connections:
+        from h5stream.fetch.remote import Connections
 
-        if self._hub is None or self._hub[0] != os.getpid():
-            hub = Hub(
+        if self._connections is None or self._connections[0] != os.getpid():
+            connections = Connections(
                 self._options,
                 requests=self._requests,
                 retry_s=self._retry_s,
                 store=self._store,
             )
-            self._hub = (os.getpid(), hub)
-        return self._hub[1]
+            self._connections = (os.getpid(), connections)
+        return self._connections[1]
 
 
 def open_access(

@@ -17,7 +17,7 @@ from h5stream.fetch.retry import RetryPolicy
 from h5stream.fetch.store import PieceStore
 from h5stream.layout import Fingerprint, SparseSource
 
-__all__ = ["HEAD_BYTES", "Hub"]
+__all__ = ["HEAD_BYTES", "Connections"]
 
 HEAD_BYTES = 64 * 2**10
 """The first request brings so many bytes: superblock and root group of most files."""
@@ -29,7 +29,7 @@ _OPENING_S = 20.0
 """A file that cannot be opened at first is given up sooner than one that was read before."""
 
 
-class Hub:
+class Connections:
     """Connections to servers.
 
     Parameters
