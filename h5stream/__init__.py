@@ -8,6 +8,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from h5stream.block import Block
+from h5stream.creating import (
+    Created,
+    class_of_folder,
+    create,
+    decode_image,
+    find_sources,
+    load_audio,
+    load_csv,
+    load_encoded,
+    load_image,
+    load_lines,
+    load_numpy,
+    load_parquet,
+)
 from h5stream.data import example_file
 from h5stream.errors import (
     ConfigError,
@@ -65,6 +79,7 @@ __all__ = [
     "Concat",
     "ConfigError",
     "Constant",
+    "Created",
     "Dataset",
     "DecodeError",
     "Dense",
@@ -105,9 +120,20 @@ __all__ = [
     "WindowStage",
     "WriteError",
     "Writer",
+    "class_of_folder",
     "collate",
+    "create",
+    "decode_image",
     "example_file",
+    "find_sources",
     "index_files",
+    "load_audio",
+    "load_csv",
+    "load_encoded",
+    "load_image",
+    "load_lines",
+    "load_numpy",
+    "load_parquet",
     "mix",
     "open_files",
     "read",

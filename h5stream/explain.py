@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import html
 import itertools
+import math
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -44,6 +46,9 @@ _MOST_WINDOWS = 64
 
 
 _MOST_LEFT_OUT = 10
+
+_SMALL, _MANY = 2**15, 1000
+"""Chunks of fewer bytes, and rows or chunks that are more, are slow."""
 
 
 @dataclass(frozen=True)
@@ -337,9 +342,23 @@ def _amplification(catalog: Catalog, name: str, groups: Sequence[Pieces]) -> flo
 
 
 def _layout_advice(catalog: Catalog, reports: Sequence[FieldReport]) -> Iterator[str]:
+    """Say what is slow because of how it is stored, and how to store it otherwise."""
+    for report in reports:
+        yield from _packing_advice(catalog, report.name)
+    slow = list(_slow_layouts(catalog, reports))
+    yield from slow
+    if slow:
+        paths = list(dict.fromkeys(file.path for file in catalog.files))
+        shown = shlex.join(paths[:3]) + (" ..." if len(paths) > 3 else "")
+        yield (
+            f"`h5stream repack {shown} fast.h5` stores it so; with --dry-run it says, measured on "
+            "a part, what that gains"
+        )
+
+
+def _slow_layouts(catalog: Catalog, reports: Sequence[FieldReport]) -> Iterator[str]:
     for report in reports:
         layouts = catalog.files[0].fields[report.name].layouts
-        yield from _packing_advice(catalog, report.name)
         if not layouts:
             continue
         layout = layouts[0]
@@ -354,6 +373,17 @@ def _layout_advice(catalog: Catalog, reports: Sequence[FieldReport]) -> Iterator
                 f"{report.name!r} is decoded {report.amplification:.1f} times over: its chunks of "
                 f"{layout.chunk_rows} rows are larger than what is read together; a larger "
                 "buffer_size, or smaller chunks, would help"
+            )
+        if layout.vlen is not None and layout.n_rows >= _MANY:
+            yield (
+                f"{report.name!r} has variable length, and each row is a look-up in a heap; as "
+                "values and offsets it is read in long runs"
+            )
+        elif layout.chunks and layout.chunk_nbytes < _SMALL and math.prod(layout.grid) >= _MANY:
+            yield (
+                f"{report.name!r} has {math.prod(layout.grid)} chunks of "
+                f"{format_bytes(layout.chunk_nbytes)}, each decoded by itself; chunks of about "
+                f"1 MB, like {_better_chunks(layout)}, cost a fraction"
             )
         as_stored = layout.stacking is None and layout.inner is None
         if layout.chunks and layout.chunks_per_chunk_row > 8 and as_stored:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Unpack
 
+from h5stream.arguments import a_seed
 from h5stream.collation import CollateOptions
 from h5stream.errors import ConfigError
 from h5stream.explain import Explanation, explain
@@ -190,6 +191,7 @@ class H5Stream(Pipe):
             raise ConfigError("rows are drawn at random; pass shuffle=True as well")
         if not drawn and not replacement:
             raise ConfigError("replacement=False is for rows that are drawn; pass weights= as well")
+        a_seed(seed)
         files = open_files(
             sources,
             fields,

@@ -312,3 +312,115 @@ def test_threads_may_share_a_dataset(path: Path, counted: Counted) -> None:
 def test_a_negative_cache_is_refused(path: Path) -> None:
     with pytest.raises(h5s.ConfigError, match="cache_bytes must not be negative"):
         Dataset(path, cache_bytes=-1)
+
+
+def sparse_file(path: Path) -> None:
+    with h5py.File(path, "a") as file:
+        group = file.create_group("m")
+        group["data"], group["indices"] = np.arange(1.0, N + 1), np.arange(N) % 7
+        group["indptr"] = np.minimum(np.arange(N + 1), N)
+        group.attrs["shape"] = (N, 7)
+        file["skewed"] = np.cumsum([0, *(np.arange(N) % 4)])
+
+
+def same(one: Any, other: Any) -> bool:
+    if isinstance(one, torch.Tensor):
+        if one.is_nested:
+            pairs = zip(one.unbind(), other.unbind(), strict=True)
+            return all(torch.equal(a, b) for a, b in pairs)
+        if one.layout is torch.sparse_csr:
+            one, other = one.to_dense(), other.to_dense()
+        return one.dtype == other.dtype and torch.equal(one, other)
+    if isinstance(one, tuple):
+        return all(map(same, one, other))
+    if isinstance(one, list) and one and isinstance(one[0], torch.Tensor):
+        return all(map(same, one, other))
+    return bool(one == other)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"padding_value": {"ragged": -1}, "padding_side": "left", "padding_info": "both"},
+        {"ragged": {"ragged": "nested"}},
+        {"ragged": {"ragged": "packed"}},
+        {"ragged": {"ragged": "list"}},
+        {"ragged": {"x": "list"}},
+        {"sparse": "dense", "pad_to": {"ragged": 5}},
+        {"sparse": "pairs"},
+    ],
+    ids=str,
+)
+def test_a_loader_makes_batches_without_a_collate_fn(path: Path, options: dict[str, Any]) -> None:
+    sparse_file(path)
+    fields = {
+        "x": "x",
+        "ragged": h5s.Ragged("values", "skewed", partial=True),
+        "sparse": "m",
+        "text": "text",
+        "number": "number",
+    }
+    dataset = Dataset(path, fields, **options)
+    for number, batch in enumerate(DataLoader(dataset, batch_size=7, num_workers=0)):
+        expected = dataset.batch(range(7 * number, min(N, 7 * number + 7)))
+        assert batch.keys() == expected.keys()
+        assert all(same(batch[name], expected[name]) for name in expected)
+
+
+def test_lists_and_slices_of_rows_are_batches(path: Path) -> None:
+    dataset = Dataset(path, ["x", "number"])
+    for rows in ([5, 3], np.array([5, 3]), torch.tensor([5, 3])):
+        assert numbers_of([dataset[rows]]) == [5, 3]
+    assert numbers_of([dataset[10:20:4], dataset[-2:]]) == [10, 14, 18, N - 2, N - 1]
+    sampler = BatchSampler(RandomSampler(dataset), 16, False)
+    loader = DataLoader(dataset, batch_size=None, sampler=sampler)
+    assert sorted(numbers_of(loader)) == list(range(N))
+
+
+def noisy(sample: dict[str, Any]) -> dict[str, Any]:
+    return {"number": sample["number"], "noise": torch.rand(2, dtype=torch.float64)}
+
+
+def noise_of(batches: Any) -> dict[int, list[float]]:
+    pairs = [(batch["number"].tolist(), batch["noise"].tolist()) for batch in batches]
+    return {row: noise for rows, some in pairs for row, noise in zip(rows, some, strict=True)}
+
+
+def test_random_numbers_belong_to_seed_epoch_and_row(path: Path) -> None:
+    dataset = Dataset(path, ["number"], transform=noisy, seed=3)
+    options: dict[str, Any] = {"batch_size": 16, "shuffle": True}
+    alone = noise_of(DataLoader(dataset, **options))
+    loader = DataLoader(dataset, **options, num_workers=2, persistent_workers=True)
+    assert noise_of(loader) == alone
+    streamed = h5s.H5Stream(path, ["number"], batch_size=16, transform=noisy, seed=3, shuffle=True)
+    assert noise_of(streamed) == alone
+    dataset.set_epoch(1)
+    second = noise_of(streamed)
+    assert second == noise_of(loader) == noise_of(DataLoader(dataset, **options)) != alone
+    assert noise_of([dataset.batch(range(N))]) == second
+    before = torch.rand(())
+    torch.manual_seed(0)
+    expected = torch.rand(())
+    torch.manual_seed(0)
+    dataset[0]
+    assert torch.rand(()) == expected != before
+
+
+def test_a_cache_that_does_not_help_is_told_once(path: Path) -> None:
+    dataset = Dataset(path, ["x"], cache_bytes=CHUNK_NBYTES)
+    order = np.random.default_rng(0).permutation(np.tile(np.arange(N), 4)).tolist()
+    with pytest.warns(UserWarning, match=r"a shuffled H5Stream decodes each once, or .*=6400$"):
+        assert [dataset[row]["x"][0] // 8 for row in order] == order
+    stats = dataset.stats()
+    assert stats["decoded_row_chunks"] == stats["decoded_again"] + 1 == len(order)
+
+
+def test_options_of_collate_are_checked(path: Path) -> None:
+    with pytest.raises(h5s.ConfigError, match="padding_side"):
+        Dataset(path, padding_side="up")  # type: ignore[arg-type]
+    with pytest.raises(h5s.ConfigError, match="padding_value would do nothing"):
+        Dataset(path, collate=dict, padding_value=1)
+    for wrong in (-1, 0.5, True):
+        with pytest.raises(h5s.ConfigError, match="epoch must be an integer"):
+            Dataset(path).set_epoch(wrong)  # type: ignore[arg-type]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 import h5stream as h5s
+from h5stream.cli import app
 from h5stream.explain import Explanation, FieldReport, explain, format_bytes
 from tests.places import Place
 from tests.streams import blocks_of, write_columns, write_rows
@@ -149,6 +152,21 @@ def test_advice_warns_of_huge_chunks(tmp_path: Path) -> None:
     assert "has chunks of 83.9 MB; chunks of about 1 MB, like (1, 1048576)" in advice_of(
         tmp_path / "a.h5"
     )
+
+
+def test_advice_ends_with_the_command_that_stores_it_otherwise(tmp_path: Path) -> None:
+    path = tmp_path / "a b.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("x", data=np.zeros((1200, 10)), chunks=(1, 10), compression="gzip")
+        file.create_dataset("t", data=["text"] * 1200, dtype=h5py.string_dtype())
+    found = advice_of(path)
+    assert "'x' has 1200 chunks of 80 B, each decoded by itself" in found
+    assert "'t' has variable length" in found
+    assert found.endswith("what that gains")
+    command = found[found.index("`h5stream") + 1 : found.rindex("`")]
+    words = [*shlex.split(command)[1:-1], str(tmp_path / "fast.h5")]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    assert "repack" not in advice_of(tmp_path / "fast.h5")
 
 
 def test_advice_warns_of_windows_that_mix_few_row_chunks(tmp_path: Path) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.progress import (
@@ -22,6 +23,7 @@ from rich.progress import (
 from h5stream.cli.screen import errors_in_one_line, make_console, read_options
 from h5stream.errors import ConfigError, H5StreamError
 from h5stream.explain import format_bytes
+from h5stream.fields import Subset
 from h5stream.repacking import Progress as Tell
 from h5stream.repacking import Repacked, verify
 from h5stream.repacking import repack as repack_rows
@@ -32,6 +34,7 @@ __all__ = ["repack", "verify_files"]
 _UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
 _MEASURED_S = 1.0
+_SAMPLE_BYTES = 2**26
 
 Sources = Annotated[list[str], typer.Argument(help="Paths, URLs or patterns.", show_default=False)]
 Field = Annotated[
@@ -86,28 +89,41 @@ def repack(
     with errors_in_one_line(), _bar() as tell:
         options = read_options(option)
         subset = _parse_rows(rows)
+        how: Any = {
+            "compression": None if compression == "none" else compression,
+            "level": level,
+            "chunk_bytes": _parse_size(chunk_bytes),
+            "storage_options": options,
+        }
+
+        def rewrite(path: Path, some: Subset, **more: Any) -> Repacked:
+            return repack_rows(sources, path, field or None, subset=some, **how, **more)
+
         if dry_run:
             stream = H5Stream(sources, field or None, subset=subset, storage_options=options)
             count = stream.catalog.n_rows
             size = format_bytes(count * stream.catalog.row_nbytes)
             console.print(f"would write {count} rows, {size} decoded", soft_wrap=True)
-            console.print(f"streamed as they are: {_rate(sources, field, options)}", soft_wrap=True)
+            before = _rate(sources, field, options)
+            part = max(64, min(count, _SAMPLE_BYTES // max(1, stream.catalog.row_nbytes)))
+            with tempfile.TemporaryDirectory() as folder:
+                sample = Path(folder) / "sample.h5"
+                rewrite(sample, slice(0, part) if subset is None else subset, check=False)
+                after = _rate([str(sample)], None, {})
+                small = sample.stat().st_size
+            size = format_bytes(small * count // part)
+            console.print(f"size      about {size} after")
+            console.print(f"shuffled  {before} -> {after}, by {part} rows", soft_wrap=True)
             return
         before = _rate(sources, field, options)
-        done = repack_rows(
-            sources,
+        done = rewrite(
             output,
-            field or None,
-            subset=subset,
+            subset,
             shuffle=shuffle,
             memory_bytes=_parse_size(memory),
             shard_bytes=None if shard_bytes is None else _parse_size(shard_bytes),
-            compression=None if compression == "none" else compression,  # type: ignore[arg-type]
-            level=level,
-            chunk_bytes=_parse_size(chunk_bytes),
             overwrite=overwrite,
             check=check,
-            storage_options=options,
             progress=tell,
         )
     for line in _report(done, before, _rate([str(path) for path in done.paths], field, {})):

@@ -1,13 +1,15 @@
 """Blocks and samples -> dicts of tensors.
 
 `batch` puts a batch together: `tensors` turns arrays and single values into tensors, `ragged`
-and `sparse` turn columns of those kinds, `options` says what can be chosen. Files and pipes are
+and `sparse` turn columns of those kinds, `options` says what can be chosen, and `samples` lets
+torch's `default_collate` do the same. Files and pipes are
 unknown here.
 """
 
 from h5stream.collation.batch import collate, collate_counted
 from h5stream.collation.options import CollateOptions, Collation
 from h5stream.collation.ragged import Packed, Padding
+from h5stream.collation.samples import Sample
 from h5stream.collation.sparse import Pairs, ignore_csr_warning
 from h5stream.collation.tensors import TENSOR_CHARS, to_tensor
 
@@ -18,6 +20,7 @@ __all__ = [
     "Packed",
     "Padding",
     "Pairs",
+    "Sample",
     "collate",
     "collate_counted",
     "ignore_csr_warning",

@@ -1,6 +1,7 @@
 """Files that `h5stream.Writer` wrote; see `schema` for what they hold.
 
-By default all columns are fields, but for ``source/rows``; that and ``splits/name`` are by name.
+By default all columns are fields, but for those of ``source``; these and ``splits/name`` are there
+by name.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from collections.abc import Sequence
 import h5py
 
 from h5stream.conventions.nodes import choose, find
-from h5stream.conventions.schema import ATTRIBUTE, ROWS, SPLITS, read_columns
+from h5stream.conventions.schema import ATTRIBUTE, SPLITS, read_columns
 from h5stream.fields import Dense, FileSpec, Ragged, Sparse, Vlen
 from h5stream.layout.contents import names_in
 
 __all__ = ["default_fields", "field_names", "recognise"]
+
+_OF_SOURCES = "source/"
 
 
 def recognise(file: h5py.File) -> bool:
@@ -41,7 +44,7 @@ def default_fields(file: h5py.File, fields: Sequence[str] | None = None) -> dict
     """
     columns = read_columns(file)
     if fields is None:
-        fields = [name for name in columns if name != ROWS]
+        fields = [name for name in columns if not name.startswith(_OF_SOURCES)]
     choose(file, "h5stream", fields, field_names(file))
     return {name: _spec(name, columns.get(name, "dense")) for name in fields}
 

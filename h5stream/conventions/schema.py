@@ -9,8 +9,8 @@ A column is, by its kind,
 - ``sparse``: a group with ``data``, ``indices`` and ``indptr``, and an attribute ``shape``;
 - ``strings``: a dataset of HDF5 strings of variable length.
 
-A column ``source/rows``, which is no field by default, says where each row stood before rows were
-shuffled.
+Columns of ``source`` are no fields by default: ``source/rows`` says where each row stood before
+rows were shuffled, ``source/ids`` what it was made from.
 ``splits/name`` are booleans, one a row. An attribute ``h5stream_provenance`` says in JSON what
 wrote the file, from what.
 """
@@ -24,11 +24,21 @@ import h5py
 
 from h5stream.conventions.nodes import attribute, refuse
 
-__all__ = ["ATTRIBUTE", "KINDS", "PROVENANCE", "ROWS", "SCHEMA", "SPLITS", "read_columns"]
+__all__ = [
+    "ATTRIBUTE",
+    "KINDS",
+    "PROVENANCE",
+    "ROWS",
+    "SCHEMA",
+    "SOURCE_IDS",
+    "SPLITS",
+    "read_columns",
+]
 
 ATTRIBUTE = "h5stream"
 PROVENANCE = "h5stream_provenance"
 ROWS = "source/rows"
+SOURCE_IDS = "source/ids"
 SCHEMA = 1
 SPLITS = "splits"
 KINDS = ("dense", "ragged", "text", "sparse", "strings")

@@ -48,7 +48,7 @@ class Batch(LaneStage):
     drop_last: bool = False
 
     method: ClassVar[str] = "batch"
-    takes: ClassVar[frozenset[Items]] = frozenset({Items.BLOCKS, Items.SAMPLES})
+    takes: ClassVar[frozenset[Items]] = frozenset({Items.BLOCKS, Items.SAMPLES, Items.TENSORS})
     keeps_rows: ClassVar[bool] = True
 
     def gives(self, taken: Items) -> Items:

@@ -20,16 +20,25 @@ _OF_LOADER = (
     "worker_init_fn",
 )
 
+_OF_BATCHES = ("batch_sampler", "batch_size", "drop_last", "sampler", "shuffle")
+
+_OF_DATASET = {
+    name: f"it is a DataLoader that makes batches: DataLoader(dataset, {name}=...)"
+    for name in (*_OF_LOADER, *_OF_BATCHES)
+}
+
 _ARGUMENTS = {
     **{
         name: f"reading runs on threads; for worker processes write Loader(stream, {name}=...)"
         for name in _OF_LOADER
     },
     "collate_fn": "write collate=",
+    "class_weights": 'write weights=Balanced("label"), or {"label": {value: weight}}',
     "columns": "write fields=",
     "datasets": "write fields=",
     "device": 'write to_device(stream, "cuda")',
     "epoch": "write stream.set_epoch(n)",
+    "epoch_size": "write rows_per_epoch=n",
     "filter": 'write subset={"name": value}, or .where(predicate) in a chain of pipes',
     "keys": "write fields=",
     "limit": "write subset=slice(n)",
@@ -39,9 +48,12 @@ _ARGUMENTS = {
     "max_samples": "write subset=slice(n)",
     "n_rows": "write subset=slice(n)",
     "num_replicas": "write world_size=",
-    "num_samples": "write subset=slice(n)",
-    "sampler": "write shuffle=True, or subset= for the rows in an order of yours; or give the "
-    "sampler to a DataLoader of Dataset(...)",
+    "num_samples": "write rows_per_epoch=n to draw so many rows in each epoch, or "
+    "subset=slice(n) for the first ones",
+    "oversample": 'write weights=Balanced("label")',
+    "sampler": "write shuffle=True, weights= to draw rows by weight, or subset= for the rows in an "
+    "order of yours; or give the sampler to a DataLoader of Dataset(...)",
+    "samples_per_epoch": "write rows_per_epoch=n",
     "batch_sampler": "write batch_size=; or give the sampler to a DataLoader of Dataset(...)",
     "shuffle_buffer_size": "write buffer_size=",
     "split": 'write subset={"split": "train"}, or subset=Split(validation=0.1)["train"]',
@@ -90,9 +102,10 @@ def refuse_unknown(what: str, given: Iterable[str], known: Collection[str]) -> N
     UnknownArgumentError
         Naming the first, and what to write instead.
     """
+    of_others = _ARGUMENTS | _OF_DATASET if what == "Dataset" else _ARGUMENTS
     for name in given:
         if name not in known:
-            hint = _ARGUMENTS.get(name) or _close(name, known)
+            hint = of_others.get(name) or _close(name, known)
             raise UnknownArgumentError(f"{what} has no argument {name!r}; {hint}")
 
 

@@ -38,9 +38,12 @@ class Map(LaneStage):
         may return any tree of dicts, tuples and lists, the same for every sample. A generator
         function may yield any number of items for one; over blocks these must be `Block`s, for
         nothing else tells rows of a block from the first axis of a sample.
+    single : bool
+        Items are single samples.
     """
 
     function: Callable[[dict[str, Any]], Any]
+    single: bool = False
 
     method: ClassVar[str] = "map"
     takes: ClassVar[frozenset[Items]] = frozenset({Items.BLOCKS, Items.SAMPLES, Items.TENSORS})
@@ -55,6 +58,11 @@ class Map(LaneStage):
         """Yes: what a function makes is its own business."""
         return True
 
+    @property
+    def keeps_rows(self) -> bool:  # type: ignore[override] # whether it does depends on the function
+        """Whether each sample becomes one."""
+        return self.single and not self.is_generator
+
     def gives(self, taken: Items) -> Items:
         """Items of the same kind."""
         return taken
@@ -64,12 +72,19 @@ class Map(LaneStage):
         return {"map": getattr(self.function, "__qualname__", "callable")}
 
     def count(self, lane: Lane, upstream: Count) -> Count:
-        """As many items; how many rows they have is the function's business."""
-        return Count(None, None) if self.is_generator else Count(upstream.items, None)
+        """As many items; how many rows those of several have is the function's business."""
+        if self.is_generator:
+            return Count(None, None)
+        return Count(upstream.items, upstream.items if self.single else None)
 
     def seek_items(self, count: int, before: Seek) -> State | None:
         """Pass it on: a plain function makes one item of each."""
         return None if self.is_generator else before.items(count)
+
+    def seek_rows(self, count: int, before: Seek) -> tuple[State, int] | None:
+        """Find a row: single samples have one."""
+        state = self.seek_items(count, before) if self.keeps_rows else None
+        return None if state is None else (state, 0)
 
     def iterate(
         self, lane: Lane, runtime: Runtime, upstream: Upstream, state: State

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Unpack, get_args
 
@@ -277,7 +278,19 @@ class Pipe(Chain):
             after `unbatch`, of tensors after `collate`. A generator function may yield any number
             of items for one.
         """
-        return self.then(Map(a_callable("map", function)))
+        self._tell_of_one_draw(function)
+        return self.then(Map(a_callable("map", function), unit_of(self.stages) is Items.SAMPLES))
+
+    def _tell_of_one_draw(self, function: Any) -> None:
+        """Warn of an augmentation that would treat all images of a batch alike."""
+        of_images = str(type(function).__module__).startswith("torchvision.transforms")
+        if of_images and unit_of(self.stages) is Items.BLOCKS:
+            warnings.warn(
+                f"map() gets whole batches here, and {type(function).__name__} draws once for all "
+                "their images: the same flip or crop; write H5Stream(..., transform=function) for "
+                "one sample at a time",
+                stacklevel=3,
+            )
 
     def where(self, predicate: Callable[[dict[str, Any]], Any]) -> Pipe:
         """Keep some rows.
@@ -300,7 +313,16 @@ class Pipe(Chain):
         drop_last : bool
             Leave a lane's short last batch out.
         """
-        return self.then(Batch(a_count("batch_size", batch_size), drop_last))
+        stage = Batch(a_count("batch_size", batch_size), drop_last)
+        if self.gives is not Items.TENSORS:
+            return self.then(stage)
+        if unit_of(self.stages) is Items.BLOCKS:
+            raise ConfigError(
+                "this stream gives batches already; for others write batch_size= when it is made, "
+                "or for functions of single samples batch_size=None"
+            )
+        collate = next(each for each in reversed(self.stages) if isinstance(each, Collate))
+        return self.then(stage).then(collate)
 
     def bucket(
         self,

@@ -235,6 +235,37 @@ class Writer:
         self._take_waiting()
         self._take(as_rows(batch, self._rows))
 
+    def append_all(self, samples: Sequence[Mapping[str, Any]]) -> None:
+        """Add rows, all of them or none.
+
+        Raises
+        ------
+        WriteError
+            If one does not fit the columns; then none is written, and the writer goes on.
+        """
+        if not samples:
+            return
+        if not self._specs:
+            for number, sample in enumerate(samples):
+                _require_names(sample, samples[0], len(self) + number)
+            self._waiting += samples
+            if len(self._waiting) >= _FIRST_SAMPLES:
+                self._take_waiting()
+            return
+        names = list(samples[0])
+        for number, sample in enumerate(samples):
+            _require_names(sample, names, len(self) + number)
+        self._take({str(name): [sample[name] for sample in samples] for name in names})
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing can be written any more."""
+        return self._is_closed
+
+    def set_attributes(self, attributes: Mapping[str, Any]) -> None:
+        """Set attributes of the file, from the next `flush` on; None takes one away."""
+        self._attributes |= attributes
+
     def add_split(self, name: str, rows: Any) -> None:
         """Name some of the rows, as ``splits/name``.
 
@@ -414,7 +445,10 @@ class Writer:
             told = {"library": f"h5stream {version('h5stream')}", "sources": self._sources}
             _set(file, PROVENANCE, json.dumps(told))
         for name, value in self._attributes.items():
-            file.attrs[name] = value
+            if value is not None:
+                file.attrs[name] = value
+            elif name in file.attrs:
+                del file.attrs[name]
         for name, attributes in self._column_attributes.items():
             if name not in self._columns:
                 raise ConfigError(f"column_attributes name {name!r}, which is no column")

@@ -43,7 +43,7 @@ WRONG_CHAINS: dict[str, tuple[Callable[[Pipe], Pipe], str]] = {
     "shuffle_chunks": (lambda p: p.shuffle_chunks(), "gets files"),
     "shard": (lambda p: p.shard(), r"shard\(\) takes row chunks, but gets files"),
     "list_chunks twice": (lambda p: p.list_chunks().list_chunks(), "takes files, but gets row"),
-    "batch": (lambda p: p.list_chunks().batch(2), "takes blocks or samples, but gets row chunks"),
+    "batch": (lambda p: p.list_chunks().batch(2), "takes blocks or samples or tensors, but gets"),
     "shuffle_rows": (
         lambda p: p.list_chunks().read_chunks().unbatch().shuffle_rows(),
         r"shuffle_rows\(\) takes blocks, but gets samples",

@@ -29,6 +29,8 @@ def path(tmp_path: Path) -> str:
         ("shufle", r"did you mean shuffle"),
         ("num_workers", r"write Loader\(stream, num_workers="),
         ("collate_fn", "write collate="),
+        ("num_samples", "rows_per_epoch=n"),
+        ("oversample", "Balanced"),
         ("limit", r"write subset=slice\(n\)"),
         ("split", "subset="),
         ("paddingvalue", "did you mean padding_value"),
@@ -45,6 +47,9 @@ def test_arguments_of_others_are_answered(path: str, name: str, said: str) -> No
 def test_arguments_of_datasets_are_answered(path: str) -> None:
     with pytest.raises(h5s.ConfigError, match=r"did you mean subset\?"):
         h5s.Dataset(path, subsets=[1])
+    for name in ("batch_size", "shuffle", "num_workers"):
+        with pytest.raises(h5s.ConfigError, match=rf"DataLoader\(dataset, {name}=\.\.\.\)"):
+            h5s.Dataset(path, **{name: 1})
 
 
 @pytest.mark.parametrize(

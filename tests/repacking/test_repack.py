@@ -154,9 +154,9 @@ def test_rows_that_differ_are_found(tmp_path: Path) -> None:
 REPACK = """
 import sys
 import h5stream as h5s
-import h5stream.repacking.repack as repack
-import h5stream.repacking.rows as rows
-repack._FLUSH_BYTES, rows._BATCH_BYTES = 20_000, 3_000
+h5s.repack
+sys.modules["h5stream.repacking.repack"]._FLUSH_BYTES = 20_000
+sys.modules["h5stream.repacking.rows"]._BATCH_BYTES = 3_000
 shuffle = int(sys.argv[3]) if sys.argv[3] else None
 def tell(what, done, of):
     print(what, done, flush=True)
