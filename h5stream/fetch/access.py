@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from h5stream.arguments import a_count
 from h5stream.errors import FetchError, LayoutError
+from h5stream.fetch.disk_cache import DiskCache
 from h5stream.fetch.file import DataFile
 from h5stream.fetch.local import LocalFile, read_small
 from h5stream.fetch.redact import harmless_options, is_url, join_url, public_url, selection_of
-from h5stream.fetch.store import PieceStore
 from h5stream.layout import Fingerprint, LocalSource, Source, SparseSource
 from h5stream.system import after_fork
 
@@ -52,7 +52,7 @@ class Access:
         In flight at once; by default as many as are found to be worth it.
     retry_s : float, optional
         How long to keep asking for a range.
-    store : PieceStore, optional
+    disk_cache : DiskCache, optional
         Keeps on disk what was fetched.
     """
 
@@ -62,12 +62,12 @@ class Access:
         *,
         requests: int | None = None,
         retry_s: float | None = None,
-        store: PieceStore | None = None,
+        disk_cache: DiskCache | None = None,
     ) -> None:
         self._options = dict(storage_options or {})
         self._requests = requests
         self._retry_s = retry_s
-        self._store = store
+        self._disk_cache = disk_cache
         self._urls: dict[str, str] = {}
         self._connections: tuple[int, Connections] | None = None
 
@@ -207,7 +207,7 @@ class Access:
                 self._options,
                 requests=self._requests,
                 retry_s=self._retry_s,
-                store=self._store,
+                disk_cache=self._disk_cache,
             )
             self._connections = (os.getpid(), connections)
         return self._connections[1]
@@ -240,7 +240,7 @@ def open_access(
     for name, value in {"requests": requests, "cache_limit": cache_limit}.items():
         if value is not None:
             a_count(name, value)
-    store = None
+    disk_cache = None
     if cache_dir is not None:
-        store = PieceStore(Path(cache_dir) / "chunks", cache_limit or _CACHE_BYTES)
-    return Access(storage_options, requests=requests, retry_s=retry_s, store=store)
+        disk_cache = DiskCache(Path(cache_dir) / "chunks", cache_limit or _CACHE_BYTES)
+    return Access(storage_options, requests=requests, retry_s=retry_s, disk_cache=disk_cache)

@@ -17,8 +17,8 @@ import numpy as np
 from h5stream.conventions import Wanted
 from h5stream.errors import ConfigError
 from h5stream.fetch import Access, is_url
+from h5stream.fetch.disk_cache import DiskCache
 from h5stream.fetch.redact import public_url
-from h5stream.fetch.store import PieceStore
 from h5stream.fields import (
     Asked,
     ColumnType,
@@ -224,7 +224,7 @@ def open_catalog(
     convention: str | None = "auto",
     options: Mapping[str, Any] | None = None,
     sidecar: str | None = None,
-    cache: PieceStore | None = None,
+    cache: DiskCache | None = None,
     missing: Missing = "error",
 ) -> Catalog:
     """Scan files and decide how each dataset is read.
@@ -246,7 +246,7 @@ def open_catalog(
         Options of the convention.
     sidecar : str, optional
         Path or URL of layouts that were written down.
-    cache : PieceStore, optional
+    cache : DiskCache, optional
         Where layouts are kept.
     missing : {"error", "drop"}
         What to do with a group that lacks a field.

@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from h5stream.fetch.disk_cache import DiskCache
 from h5stream.fetch.loop import LoopThread, loop_of_this_process
 from h5stream.fetch.redact import links_of, public_url, secrets_in, selection_of
 from h5stream.fetch.remote.file import Connection, RemoteFile
@@ -14,7 +15,6 @@ from h5stream.fetch.remote.filesystems import filesystem_class, make_transport, 
 from h5stream.fetch.remote.transport import Transport
 from h5stream.fetch.request_queue import ConcurrencyLimit, RequestQueue
 from h5stream.fetch.retry import RetryPolicy
-from h5stream.fetch.store import PieceStore
 from h5stream.layout import Fingerprint, SparseSource
 
 __all__ = ["HEAD_BYTES", "Connections"]
@@ -40,7 +40,7 @@ class Connections:
         In flight at once; by default as many as are found to be worth it.
     retry_s : float, optional
         How long to keep asking for a range.
-    store : PieceStore, optional
+    disk_cache : DiskCache, optional
         Keeps on disk what was fetched.
     """
 
@@ -50,10 +50,10 @@ class Connections:
         *,
         requests: int | None,
         retry_s: float | None,
-        store: PieceStore | None = None,
+        disk_cache: DiskCache | None = None,
     ) -> None:
         self._options = options
-        self._store = store
+        self._disk_cache = disk_cache
         self._policy = RetryPolicy() if retry_s is None else RetryPolicy(deadline_s=retry_s)
         self._queue = RequestQueue(ConcurrencyLimit(requests), _MOST_BYTES_IN_FLIGHT)
         self._transports: dict[str, Transport] = {}
@@ -94,10 +94,11 @@ class Connections:
         transport = self._transport(url)
         connection = Connection(loop_of_this_process(), transport, self._queue, policy, self)
         path = filesystem_class(url)._strip_protocol(links_of(url)[0])
-        store = self._store if fingerprint.version else None  # others cannot be told apart
+        # Without a version, pieces of an object that was replaced cannot be told apart.
+        disk_cache = self._disk_cache if fingerprint.version else None
         secrets = secrets_in(url, self._options)
         selection = selection_of(url, self._options)
-        return RemoteFile(name, path, connection, fingerprint, secrets, store, selection)
+        return RemoteFile(name, path, connection, fingerprint, secrets, disk_cache, selection)
 
     def find(self, pattern: str) -> list[str]:
         """List the URLs that match a pattern."""

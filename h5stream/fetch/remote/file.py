@@ -20,6 +20,7 @@ import numpy as np
 
 from h5stream.errors import FetchError, H5StreamError, LayoutError
 from h5stream.fetch.coalesce import REMOTE_GAP_BYTES, REMOTE_READ_BYTES, join_ranges
+from h5stream.fetch.disk_cache import DiskCache
 from h5stream.fetch.file import Limits
 from h5stream.fetch.loop import LoopThread
 from h5stream.fetch.redact import redact_text
@@ -27,7 +28,6 @@ from h5stream.fetch.remote.arrival import Arrival
 from h5stream.fetch.remote.transport import Response, Transport
 from h5stream.fetch.request_queue import SMALL_BYTES, QueuedRequest, RequestQueue
 from h5stream.fetch.retry import Failed, Fault, FaultError, RetryPolicy, retried
-from h5stream.fetch.store import PieceStore
 from h5stream.layout import Fingerprint
 
 __all__ = ["Connection", "RemoteFile"]
@@ -101,10 +101,10 @@ class RemoteFile:
         The version that may be read.
     secrets : frozenset of str
         What no message may repeat.
-    store : PieceStore, optional
+    disk_cache : DiskCache, optional
         Keeps on disk what was fetched.
     selection : str
-        All that selects the object, for the store.
+        All that selects the object, for the cache.
     """
 
     def __init__(
@@ -114,12 +114,12 @@ class RemoteFile:
         connection: Connection,
         fingerprint: Fingerprint,
         secrets: frozenset[str] = frozenset(),
-        store: PieceStore | None = None,
+        disk_cache: DiskCache | None = None,
         selection: str = "",
     ) -> None:
         self.name = name
         self.on_retry: Callable[[], None] = lambda: None
-        self._store = store
+        self._disk_cache = disk_cache
         self._path = path
         self._connection = connection
         self._fingerprint = fingerprint
@@ -141,11 +141,11 @@ class RemoteFile:
         """
         wanted = size > 0
         offset, size = offset[wanted], size[wanted]
-        if self._store is None:
+        if self._disk_cache is None:
             return self._ask(join_ranges(offset, size))
         pairs = zip(offset.tolist(), size.tolist(), strict=True)
         ranges = sorted({(start, start + n) for start, n in pairs})
-        here = {span for span in ranges if self._store.has(self._digest(span))}
+        here = {span for span in ranges if self._disk_cache.has(self._digest(span))}
         rest = np.array([span for span in ranges if span not in here], np.int64).reshape(-1, 2)
         spans = join_ranges(rest[:, 0], rest[:, 1] - rest[:, 0])
         return self._ask(spans, sorted(here), partial(self._keep, rest.tolist()))
@@ -181,19 +181,19 @@ class RemoteFile:
         return arrival
 
     def _digest(self, span: Span) -> bytes:
-        assert self._store is not None, "pieces have names only where they are kept"
-        return self._store.digest_of(self._selection, self._fingerprint, span)
+        assert self._disk_cache is not None, "pieces have names only where they are kept"
+        return self._disk_cache.digest_of(self._selection, self._fingerprint, span)
 
     def _keep(self, ranges: Sequence[Sequence[int]], arrival: Arrival) -> None:
         """Put ranges that have arrived on disk."""
-        if self._store is not None:
+        if self._disk_cache is not None:
             for start, stop in ranges:
-                self._store.put(self._digest((start, stop)), arrival.view(start, stop - start))
+                self._disk_cache.put(self._digest((start, stop)), arrival.view(start, stop - start))
 
     def _read_kept(self, offset: int, size: int) -> bytes:
         """Read a range from disk, or fetch it if it is there no more."""
         span = (offset, offset + size)
-        data = self._store.get(self._digest(span)) if self._store is not None else None
+        data = self._disk_cache.get(self._digest(span)) if self._disk_cache is not None else None
         return self._read_anew(offset, size) if data is None else data
 
     def _read_anew(self, offset: int, size: int) -> bytes:
@@ -202,8 +202,8 @@ class RemoteFile:
         arrival = self._ask([span])
         arrival.wait()
         data = bytes(arrival.view(offset, size))
-        if self._store is not None:
-            self._store.put(self._digest(span), data)
+        if self._disk_cache is not None:
+            self._disk_cache.put(self._digest(span), data)
         return data
 
     def fetch(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
