@@ -35,7 +35,7 @@ from h5stream.conventions import Wanted
 from h5stream.fetch.coalesce import join_ranges
 from h5stream.fetch.remote.connections import HEAD_BYTES
 from h5stream.fetch.request_queue import SMALL_BYTES, ConcurrencyLimit
-from h5stream.layout import Fingerprint, SparseSource, scan_file
+from h5stream.layout import Fingerprint, PartialFile, scan_file
 from h5stream.layout.extents import Extents
 from h5stream.layout.hints import Ahead
 from h5stream.reader.scanned import scan_chosen
@@ -176,7 +176,7 @@ def scan_ours(path: Path, settings: Settings, names: Sequence[str] | None) -> tu
     """Do what a stream does before its first window."""
     network = settings.network(path)
     head = network.fetch([(0, min(settings.head_bytes, network.size_bytes))])[0]
-    source = SparseSource("a.h5", Fingerprint(network.size_bytes), network.fetch, settings.ahead)
+    source = PartialFile("a.h5", Fingerprint(network.size_bytes), network.fetch, settings.ahead)
     source.keep(0, head)
     wanted = Wanted(None if names is None else {name: name for name in names})
     layout = scan_chosen(source, wanted.choose).layout

@@ -20,7 +20,7 @@ from h5stream.fetch.disk_cache import DiskCache
 from h5stream.fetch.file import DataFile
 from h5stream.fetch.local import LocalFile, read_small
 from h5stream.fetch.redact import harmless_options, is_url, join_url, public_url, selection_of
-from h5stream.layout import Fingerprint, LocalSource, Source, SparseSource
+from h5stream.layout import Fingerprint, LocalSource, PartialFile, Source
 from h5stream.system import after_fork
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ class Access:
         except LayoutError:
             return None
 
-    def reopen(self, name: str, fingerprint: Fingerprint) -> SparseSource | None:
+    def reopen(self, name: str, fingerprint: Fingerprint) -> PartialFile | None:
         """Look again at a version of a remote file, for which nothing is asked; None if local."""
         if not self.is_remote(name):
             return None

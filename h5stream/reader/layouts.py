@@ -26,9 +26,9 @@ from h5stream.fetch import Access
 from h5stream.fetch.disk_cache import DiskCache
 from h5stream.fetch.local import read_small
 from h5stream.layout import (
+    PartialFile,
     SavedFile,
     Source,
-    SparseSource,
     pack_layouts,
     unpack_layouts,
 )
@@ -253,7 +253,7 @@ def _is_folder(source: str, name: str, access: Access) -> bool:
 
 
 def _has_version(source: Source) -> bool:
-    return isinstance(source, SparseSource) and bool(source.fingerprint(source.name).version)
+    return isinstance(source, PartialFile) and bool(source.fingerprint(source.name).version)
 
 
 def _as_saved(scanned: ScannedFile) -> SavedFile:

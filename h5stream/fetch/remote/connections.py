@@ -15,7 +15,7 @@ from h5stream.fetch.remote.filesystems import filesystem_class, make_transport, 
 from h5stream.fetch.remote.transport import Transport
 from h5stream.fetch.request_queue import ConcurrencyLimit, RequestQueue
 from h5stream.fetch.retry import RetryPolicy
-from h5stream.layout import Fingerprint, SparseSource
+from h5stream.layout import Fingerprint, PartialFile
 
 __all__ = ["HEAD_BYTES", "Connections"]
 
@@ -71,7 +71,7 @@ class Connections:
         """How many requests were made so far, tries again included."""
         return self._queue.asked
 
-    def source(self, name: str, url: str) -> SparseSource:
+    def source(self, name: str, url: str) -> PartialFile:
         """Open a file to be scanned, with one request."""
         opening = RetryPolicy(deadline_s=min(_OPENING_S, self._policy.deadline_s))
         unknown = self._file(name, url, Fingerprint(0), opening)
@@ -80,9 +80,9 @@ class Connections:
         source.keep(0, head)
         return source
 
-    def reopen(self, name: str, url: str, fingerprint: Fingerprint) -> SparseSource:
+    def reopen(self, name: str, url: str, fingerprint: Fingerprint) -> PartialFile:
         """Look again at a version of a file; asks for nothing."""
-        return SparseSource(name, fingerprint, self.file(name, url, fingerprint).fetch)
+        return PartialFile(name, fingerprint, self.file(name, url, fingerprint).fetch)
 
     def file(self, name: str, url: str, fingerprint: Fingerprint) -> RemoteFile:
         """Open a version of a file to be read; asks for nothing."""

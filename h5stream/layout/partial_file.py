@@ -24,7 +24,7 @@ from h5stream.layout.image import Image
 from h5stream.layout.model import Fingerprint
 from h5stream.layout.opening import explain_open_failure, open_image
 
-__all__ = ["Fetch", "SparseSource"]
+__all__ = ["Fetch", "PartialFile"]
 
 T = TypeVar("T")
 
@@ -41,7 +41,7 @@ _MOST_TURNS = 4096
 _MOST_LEVELS = 16
 
 
-class SparseSource:
+class PartialFile:
     """A remote file as HDF5 sees it.
 
     Parameters

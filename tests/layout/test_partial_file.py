@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import h5stream as h5s
-from h5stream.layout import DatasetLayout, Fingerprint, SparseSource, scan_file
+from h5stream.layout import DatasetLayout, Fingerprint, PartialFile, scan_file
 from h5stream.layout.contents import list_paths
 from h5stream.layout.extents import Extents
 from h5stream.layout.hints import Ahead, Guide
@@ -38,9 +38,9 @@ class Recorder:
         return sum(stop - start for turn in self.turns for start, stop in turn)
 
 
-def source_of(path: Path) -> tuple[SparseSource, Recorder]:
+def source_of(path: Path) -> tuple[PartialFile, Recorder]:
     recorder = Recorder(path)
-    source = SparseSource("a.h5", Fingerprint(len(recorder.content)), recorder)
+    source = PartialFile("a.h5", Fingerprint(len(recorder.content)), recorder)
     source.keep(0, recorder.content[:HEAD_BYTES])
     return source, recorder
 
@@ -64,7 +64,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_scan_of_a_sparse_file_is_that_of_the_file(kind: str, tmp_path: Path) -> None:
+def test_a_scan_of_a_partial_file_is_that_of_the_file(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "file.h5"
     generator = np.random.default_rng(0)
     with h5py.File(path, "w", **KINDS[kind]) as file:
@@ -161,7 +161,7 @@ def test_hints_that_are_wrong_cost_only_turns(
         assert len(recorder.turns) < 400
 
 
-def misled(source: SparseSource, seed: int) -> Guide:
+def misled(source: PartialFile, seed: int) -> Guide:
     """Make a guide that sees other bytes than HDF5, here and there."""
     generator = np.random.default_rng(seed)
 
@@ -188,7 +188,7 @@ def test_hdf5_survives_a_miss_at_every_read(
     recorder = Recorder(path)
     mark, bare = Fingerprint(len(recorder.content)), Ahead(1, 1, 1)
     for names in (None, ["missing"], lambda file: list_paths(file)[1:]):
-        source = SparseSource("a.h5", mark, recorder, bare)
+        source = PartialFile("a.h5", mark, recorder, bare)
         blind = Guide(mark.size_bytes, lambda _at, _size: None, bare)
         monkeypatch.setattr(source, "_guide", blind)
         with contextlib.suppress(h5s.ConfigError):
@@ -200,7 +200,7 @@ def test_hdf5_survives_a_miss_at_every_read(
 def test_hints_that_would_bring_too_much_are_left_out(
     many_chunks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("h5stream.layout.sparse._MOST_HINTED_BYTES", 2**21)
+    monkeypatch.setattr("h5stream.layout.partial_file._MOST_HINTED_BYTES", 2**21)
     source, recorder = source_of(many_chunks)
     layout = scan_file("a.h5", ["x"], source=source).datasets["x"]
     assert_same_layout(layout, scan_file(str(many_chunks), ["x"]).datasets["x"])
