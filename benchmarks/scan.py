@@ -37,7 +37,7 @@ from h5stream.fetch.remote.connections import HEAD_BYTES
 from h5stream.fetch.request_queue import SMALL_BYTES, ConcurrencyLimit
 from h5stream.layout import Fingerprint, PartialFile, scan_file
 from h5stream.layout.extents import Extents
-from h5stream.layout.hints import Ahead
+from h5stream.layout.metadata import PrefetchSizes
 from h5stream.reader.scanned import scan_chosen
 
 CACHES = ("readahead", "bytes", "blockcache", "none")
@@ -166,7 +166,7 @@ class Settings:
     bytes_per_s: float = 125e6
     limit: ConcurrencyLimit = field(default_factory=ConcurrencyLimit)
     head_bytes: int = HEAD_BYTES
-    ahead: Ahead = field(default_factory=Ahead)
+    sizes: PrefetchSizes = field(default_factory=PrefetchSizes)
 
     def network(self, path: Path) -> Network:
         return Network(path, self.latency_s, self.bytes_per_s, self.limit)
@@ -176,7 +176,7 @@ def scan_ours(path: Path, settings: Settings, names: Sequence[str] | None) -> tu
     """Do what a stream does before its first window."""
     network = settings.network(path)
     head = network.fetch([(0, min(settings.head_bytes, network.size_bytes))])[0]
-    source = PartialFile("a.h5", Fingerprint(network.size_bytes), network.fetch, settings.ahead)
+    source = PartialFile("a.h5", Fingerprint(network.size_bytes), network.fetch, settings.sizes)
     source.keep(0, head)
     wanted = Wanted(None if names is None else {name: name for name in names})
     layout = scan_chosen(source, wanted.choose).layout
@@ -223,19 +223,20 @@ def main() -> None:
     parser.add_argument("--gbit", type=float, default=1.0, help="a second")
     parser.add_argument("--requests", type=int, default=None, help="in flight at once")
     parser.add_argument("--head", type=int, default=HEAD_BYTES, help="bytes of the first request")
-    for knob in fields(Ahead):
+    for knob in fields(PrefetchSizes):
         name = f"--{knob.name.replace('_', '-')}"
-        parser.add_argument(name, type=int, default=knob.default, help="see Ahead")
+        parser.add_argument(name, type=int, default=knob.default, help="see PrefetchSizes")
     parser.add_argument("--no-h5py", action="store_true")
     parser.add_argument("--folder", type=Path, default=None, help="keep the files here")
     arguments = parser.parse_args()
-    ahead = Ahead(**{knob.name: getattr(arguments, knob.name) for knob in fields(Ahead)})
+    knobs = (knob.name for knob in fields(PrefetchSizes))
+    sizes = PrefetchSizes(**{name: getattr(arguments, name) for name in knobs})
     settings = Settings(
         arguments.delay,
         arguments.gbit * 1e9 / 8,
         ConcurrencyLimit(arguments.requests),
         arguments.head,
-        ahead,
+        sizes,
     )
     with tempfile.TemporaryDirectory() as name:
         folder = arguments.folder or Path(name)
