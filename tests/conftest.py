@@ -30,7 +30,7 @@ SLOW = (
     "contracts",
     "integration",
     "layout/test_round_trips.py",
-    "layout/test_sparse.py",
+    "layout/test_partial_file.py",
     "loader",
     "pipes/test_before_fork.py",
     "pipes/test_bucket.py",

@@ -23,9 +23,9 @@ import numpy as np
 from h5py import h5a, h5t
 
 from h5stream.errors import LayoutError
-from h5stream.layout.hints.headers import Attribute, attribute_bodies, message_pointers
-from h5stream.layout.hints.pointers import UNDEFINED, Kind
 from h5stream.layout.image import Image, Read, is_sound_collection
+from h5stream.layout.metadata.headers import Attribute, attribute_bodies, message_pointers
+from h5stream.layout.metadata.pointers import UNDEFINED, Kind
 from h5stream.system import open_descriptor, read_at
 
 __all__ = ["check_attribute_heap", "check_dataset_heap"]

@@ -22,7 +22,7 @@ from h5stream.decode import FLETCHER32, LZF, Pipeline, Scratch, describe_filter
 from h5stream.errors import DecodeError, FetchError, UnsupportedError
 from h5stream.fetch import DataFile, LocalFile
 from h5stream.fields import DenseField
-from h5stream.layout import DatasetLayout, Fingerprint, SparseSource, Storage
+from h5stream.layout import DatasetLayout, Fingerprint, PartialFile, Storage
 from h5stream.layout.plugins import does_hdf5_end
 from h5stream.reader.destination import Destination
 from h5stream.reader.direct import DirectDataset
@@ -65,7 +65,7 @@ class Route:
 def choose_route(
     layout: DatasetLayout,
     fingerprint: Fingerprint | None = None,
-    source: SparseSource | None = None,
+    source: PartialFile | None = None,
 ) -> Route:
     """Decide how to read a dataset.
 
@@ -76,7 +76,7 @@ def choose_route(
     fingerprint : Fingerprint, optional
         Of the file that holds it; without, the self-check is left out. Elements of variable
         length have one of their own, when their descriptors are read.
-    source : SparseSource, optional
+    source : PartialFile, optional
         How to look at that file, if it is remote: each byte is fetched once for both ways.
 
     Raises
@@ -153,7 +153,7 @@ def _may_hdf5_decide(layout: DatasetLayout, *, is_decoded: bool) -> bool:
     return _has_unfiltered_edges(layout)
 
 
-def load_checked(layouts: Sequence[DatasetLayout], source: SparseSource) -> None:
+def load_checked(layouts: Sequence[DatasetLayout], source: PartialFile) -> None:
     """Fetch what the self-checks of some datasets of a remote file will read, all at once."""
     file = PeekedFile(source)
     file.load(
@@ -199,7 +199,7 @@ def _require_filters(layout: DatasetLayout) -> None:
 
 
 def _check(
-    layout: DatasetLayout, fingerprint: Fingerprint, source: SparseSource | None
+    layout: DatasetLayout, fingerprint: Fingerprint, source: PartialFile | None
 ) -> str | None:
     """Read a sample of rows both ways; return why not to trust the direct way."""
     file: DataFile = LocalFile(layout.file, fingerprint)
