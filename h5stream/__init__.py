@@ -64,10 +64,10 @@ if TYPE_CHECKING:
     from h5stream.collation import Packed, Pairs, collate
     from h5stream.dataset import Dataset
     from h5stream.device import to_device
-    from h5stream.explain import Explanation
     from h5stream.field_statistics import Normalize, Statistics, statistics
     from h5stream.loader import Loader
     from h5stream.pipes import Pipe, WindowStage, mix, open_files
+    from h5stream.pipes.explain import Explanation
     from h5stream.repacking import Repacked, repack, verify
     from h5stream.stream import H5Stream
 
@@ -146,7 +146,7 @@ __all__ = [
 
 _WITH_TORCH = {
     "Dataset": "dataset",
-    "Explanation": "explain",
+    "Explanation": "pipes.explain",
     "H5Stream": "stream",
     "Loader": "loader",
     "Normalize": "field_statistics",

@@ -29,7 +29,7 @@ from h5stream.pipes import open_files
 from h5stream.pipes.hints import refuse_unknown
 from h5stream.pipes.open_files import OpenFiles
 from h5stream.pipes.shared import SharedWords
-from h5stream.pipes.shown import show_files
+from h5stream.pipes.shown import html_of_files, show_files
 from h5stream.pipes.transform import (
     as_sample,
     checked,
@@ -158,6 +158,9 @@ class Dataset(torch.utils.data.Dataset[Any]):
 
     def __repr__(self) -> str:
         return f"Dataset({show_files(self._files)})"
+
+    def _repr_html_(self) -> str:
+        return html_of_files("Dataset", self._files)
 
     def set_epoch(self, epoch: int) -> None:
         """Say which epoch it is, to whatever is drawn by it: also to workers that run already.

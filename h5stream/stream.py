@@ -10,7 +10,6 @@ from typing import Any, Literal, Unpack
 from h5stream.arguments import a_seed
 from h5stream.collation import CollateOptions
 from h5stream.errors import ConfigError
-from h5stream.explain import Explanation, explain
 from h5stream.fields import Asked, Missing, Subset, Weights
 from h5stream.pipes import Pipe, open_files
 from h5stream.pipes.bucket import By
@@ -236,16 +235,6 @@ class H5Stream(Pipe):
         if collate is None and output == "numpy":
             collate = as_arrays
         super().__init__(pipe.collate(collate, **collate_options).stages)
-
-    def explain(self) -> Explanation:
-        """Say what the next epoch will read, what it costs, and what would make it better.
-
-        Returns
-        -------
-        Explanation
-            Text when printed, tables in a notebook.
-        """
-        return explain(self)
 
 
 _ARGUMENTS = frozenset(inspect.signature(H5Stream).parameters) - {"collate_options"} | frozenset(

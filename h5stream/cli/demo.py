@@ -21,8 +21,8 @@ from rich.text import Text
 
 from h5stream.cli.screen import errors_in_one_line, make_console
 from h5stream.data import example_file
-from h5stream.explain import explain, format_bytes
 from h5stream.pipes import Pipe, open_files
+from h5stream.pipes.explain import explain, format_bytes
 from h5stream.stream import H5Stream
 
 __all__ = ["cell_pipe", "class_names", "demo", "is_held_out", "is_trained_on"]

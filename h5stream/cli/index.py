@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from h5stream.cli.screen import errors_in_one_line, make_console, read_options
-from h5stream.explain import format_bytes
 from h5stream.index import index_files
+from h5stream.pipes.explain import format_bytes
 
 __all__ = ["index"]
 

@@ -12,7 +12,6 @@ from h5stream.cli.screen import errors_in_one_line, make_console, read_options
 from h5stream.conventions import recognise
 from h5stream.decode import describe_filter
 from h5stream.errors import H5StreamError, UnsupportedError
-from h5stream.explain import format_bytes
 from h5stream.fetch import Access
 from h5stream.fields import Chosen, Dense, FileSpec, Grouped, Known, Picked, Slices, Sparse, Vlen
 from h5stream.layout import (
@@ -23,6 +22,7 @@ from h5stream.layout import (
     Source,
     scan_file,
 )
+from h5stream.pipes.explain import format_bytes
 from h5stream.reader.routes import choose_route
 
 __all__ = ["describe_convention", "draw_tree", "inspect"]

@@ -22,8 +22,8 @@ from rich.progress import (
 
 from h5stream.cli.screen import errors_in_one_line, make_console, read_options
 from h5stream.errors import ConfigError, H5StreamError
-from h5stream.explain import format_bytes
 from h5stream.fields import Subset
+from h5stream.pipes.explain import format_bytes
 from h5stream.repacking import Progress as Tell
 from h5stream.repacking import Repacked, verify
 from h5stream.repacking import repack as repack_rows

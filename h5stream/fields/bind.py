@@ -15,7 +15,7 @@ from h5stream.errors import ConfigError
 from h5stream.fields.computed import Begins, FileRows, compute_fields, is_computed, with_ids
 from h5stream.fields.dense import DenseField
 from h5stream.fields.field import ColumnType, Field
-from h5stream.fields.given import GivenField
+from h5stream.fields.given import GivenField, RepeatedField
 from h5stream.fields.join import Joined, Missing, join_groups
 from h5stream.fields.make import Read, make_field
 from h5stream.fields.meanings import check_columns, join_categories, recoded
@@ -111,6 +111,12 @@ class FileFields:
         if self.rows is None:
             return self.n_rows
         return f"{self.n_rows} {hashlib.blake2b(self.rows.tobytes(), digest_size=8).hexdigest()}"
+
+    @cached_property
+    def tables(self) -> str:
+        """What tables beside the file say of its rows: a digest, empty if there are none."""
+        fields = (each for each in self.fields.values() if isinstance(each, RepeatedField))
+        return " ".join(each.digest for each in fields if each.from_table)
 
     @cached_property
     def heaviest(self) -> Field:

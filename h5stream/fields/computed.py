@@ -156,7 +156,8 @@ def _look_up(
     places = np.zeros(len(at), np.int64)
     places[~lacking] = within
     kept = take(values, used if len(used) else np.zeros(1, np.int64))
-    return RepeatedField(key, kept, places), lacking, _told(key, source, labels, lacking, path)
+    field = RepeatedField(key, kept, places, from_table=True)
+    return field, lacking, _told(key, source, labels, lacking, path)
 
 
 def _labels(key: str, part: Field, path: str) -> np.ndarray:

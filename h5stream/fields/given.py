@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -103,11 +105,14 @@ class RepeatedField(MemoryField):
         The values, at least one; those of a window share their memory.
     at : numpy.ndarray
         int64: row i is ``values[at[i]]``.
+    from_table : bool
+        A table beside the file says them.
     """
 
     name: str
     values: Column
     at: np.ndarray
+    from_table: bool = False
 
     @property
     def reading(self) -> Reading:
@@ -135,7 +140,21 @@ class RepeatedField(MemoryField):
 
     def picked(self, at: np.ndarray) -> RepeatedField:
         """Repeat the values as the rows are."""
-        return RepeatedField(self.name, self.values, self.at[at])
+        return RepeatedField(self.name, self.values, self.at[at], self.from_table)
+
+    @cached_property
+    def digest(self) -> str:
+        """What tells the column from others: a digest of all that its rows hold."""
+        used, first, which = np.unique(self.at, return_index=True, return_inverse=True)
+        order = np.argsort(first)  # whatever order the table is in
+        number = np.empty(len(used), np.int64)
+        number[order] = np.arange(len(used))
+        values = take(self.values, used[order])
+        parts = [values.lengths, values.values] if isinstance(values, Ragged) else [values]
+        found = hashlib.blake2b(number[which].tobytes(), digest_size=8)
+        for part in parts:
+            found.update(np.ascontiguousarray(part).tobytes())
+        return found.hexdigest()
 
 
 @dataclass(frozen=True, eq=False)

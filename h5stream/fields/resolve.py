@@ -44,7 +44,7 @@ from h5stream.layout.contents import (
     read_attribute,
 )
 from h5stream.layout.names import find_named, natural_key, split_members
-from h5stream.layout.values import read_ids, read_value, shape_of
+from h5stream.layout.values import read_decoded, read_ids, read_value, shape_of
 
 __all__ = [
     "Asked",
@@ -426,7 +426,13 @@ def _resolve_constant(file: Any, spec: Constant) -> PerFile:
             f"{file.filename}: {spec.path!r} names many objects, and a constant is one value of "
             f"the file; ask for Grouped({told})"
         )
-    column = stack([read_value(file, spec.path, spec.attribute)])
+    if spec.decode_cf and spec.attribute is not None:
+        raise ConfigError(
+            f"{file.filename}: attribute {spec.attribute!r} of {spec.path!r} is not packed; "
+            "decode_cf=True is for datasets"
+        )
+    value = read_value(file, spec.path, spec.attribute)
+    column = stack([read_decoded(file, spec.path, value) if spec.decode_cf else value])
     return PerFile(column, spec.dtype, spec.casting)
 
 

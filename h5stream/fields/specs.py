@@ -518,6 +518,8 @@ class Constant:
         Convert to this type.
     casting : {"exact", "unsafe"}
         What `dtype` may do to values; see `Dense`.
+    decode_cf : bool
+        Numbers that netCDF packed are decoded; see `Dense`.
 
     Examples
     --------
@@ -536,6 +538,7 @@ class Constant:
     attribute: str | None = None
     dtype: str | None = None
     casting: Casting = "exact"
+    decode_cf: bool = False
 
 
 @dataclass(frozen=True)

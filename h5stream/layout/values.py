@@ -15,9 +15,17 @@ from h5stream.layout.contents import find_node, read_attribute
 from h5stream.layout.heaps import check_dataset_heap
 from h5stream.layout.links import leads_outside, refuse_others
 from h5stream.layout.names import split_members
+from h5stream.layout.packing import read_packing
 from h5stream.layout.plugins import check_plugin_chunks
 
-__all__ = ["find_dataset", "read_ids", "read_value", "refuse_elsewhere", "shape_of"]
+__all__ = [
+    "find_dataset",
+    "read_decoded",
+    "read_ids",
+    "read_value",
+    "refuse_elsewhere",
+    "shape_of",
+]
 
 _MOST_BYTES = 2**28
 """A larger dataset is no constant of its file: it is data."""
@@ -83,6 +91,35 @@ def read_value(file: Any, path: str, attribute: str | None = None) -> Any:
         refuse_elsewhere(file, path or "/")
         return _plain(file, path, attribute, read_attribute(file, path or "/", attribute))
     return _plain(file, path, None, _read(file, path))
+
+
+def read_decoded(file: Any, path: str, value: Any) -> Any:
+    """Return what the stored numbers of a dataset stand for, as its attributes say.
+
+    Parameters
+    ----------
+    file : h5py.File
+        Open.
+    path : str
+        The dataset, or a member of it.
+    value : numpy.ndarray
+        What it holds.
+
+    Raises
+    ------
+    UnsupportedError
+        If the attributes cannot be followed.
+    """
+    dataset = find_dataset(file, path)
+    packing = read_packing(dataset.id, dataset.dtype)
+    if packing is None:
+        return value
+    if packing.trouble:
+        raise UnsupportedError(
+            f"{file.filename}: {path!r} cannot be decoded: {packing.trouble}; leave decode_cf out, "
+            "and decode what is stored with map()"
+        )
+    return packing.decode(np.asarray(value))
 
 
 def read_ids(file: Any, path: str) -> Any:

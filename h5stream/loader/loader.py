@@ -5,13 +5,14 @@ from __future__ import annotations
 import warnings
 import weakref
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, Literal, get_args
 
 from torch.utils.data import DataLoader, Sampler
 
 from h5stream.arguments import an_option
 from h5stream.errors import ConfigError, StateError
+from h5stream.fields import Rows
 from h5stream.loader.run import Counted, Run
 from h5stream.loader.sampler import EpochSampler
 from h5stream.loader.source import Source
@@ -25,7 +26,9 @@ from h5stream.pipes.epoch import (
     instance_of,
     pin_cut,
 )
+from h5stream.pipes.explain import Explanation, explain
 from h5stream.pipes.mix import Mix
+from h5stream.pipes.shown import show_html
 from h5stream.pipes.state import (
     LARGEST_EPOCH,
     OnChanged,
@@ -138,6 +141,28 @@ class Loader(DataLoader[Any]):
 
     def __repr__(self) -> str:
         return f"Loader({self.stream!r}, num_workers={self.num_workers})"
+
+    def _repr_html_(self) -> str:
+        return show_html(f"Loader, num_workers={self.num_workers}", self.stream.stages)
+
+    def explain(self) -> Explanation:
+        """Say what the next epoch of this rank will read, as its first worker does."""
+        workers = max(1, self.num_workers)
+        instance = instance_of(self.stream.stages, num_workers=workers)
+        return explain(self.stream, replace(instance, num_workers=workers))
+
+    def stats(self) -> dict[str, float]:
+        """Return what the stream and its workers did so far; see `Pipe.stats`."""
+        return self.stream.stats()
+
+    def rows(self) -> Rows:
+        """Say which file and group each row comes from; see `Pipe.rows`."""
+        return self.stream.rows()
+
+    @property
+    def categories(self) -> dict[str, list[Any]]:
+        """What the codes of categories stand for; see `Pipe.categories`."""
+        return self.stream.categories
 
     def __iter__(self) -> Counted:  # type: ignore[override]
         """Start the next epoch, or what is left of a loaded one.

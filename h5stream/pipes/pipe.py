@@ -22,6 +22,7 @@ from h5stream.pipes.chain import Chain
 from h5stream.pipes.collate import Collate
 from h5stream.pipes.draw_rows import DrawRows
 from h5stream.pipes.epoch import unit_of
+from h5stream.pipes.explain import Explanation, explain
 from h5stream.pipes.hints import UnknownMethodError, method_hint
 from h5stream.pipes.instance import find_rank
 from h5stream.pipes.list_chunks import ListChunks
@@ -31,7 +32,7 @@ from h5stream.pipes.open_files import OpenFiles
 from h5stream.pipes.prefetch import Prefetch
 from h5stream.pipes.read_chunks import ReadChunks
 from h5stream.pipes.shard import Shard
-from h5stream.pipes.shown import show_pipe
+from h5stream.pipes.shown import show_html, show_pipe
 from h5stream.pipes.shuffle_chunks import ShuffleChunks
 from h5stream.pipes.shuffle_rows import ShuffleRows
 from h5stream.pipes.stage import Items, Stage
@@ -85,6 +86,19 @@ class Pipe(Chain):
 
     def __repr__(self) -> str:
         return show_pipe(type(self).__name__, self.stages)
+
+    def _repr_html_(self) -> str:
+        return show_html(type(self).__name__, self.stages)
+
+    def explain(self) -> Explanation:
+        """Say what the next epoch will read, what it costs, and what would make it better.
+
+        Returns
+        -------
+        Explanation
+            Text when printed, tables in a notebook.
+        """
+        return explain(self)
 
     def __getattr__(self, name: str) -> Any:
         hint = None if name.startswith("_") else method_hint(name, dir(type(self)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Any
@@ -14,7 +15,7 @@ from h5stream.pipes.open_files import OpenFiles
 from h5stream.pipes.stage import Stage
 from h5stream.reader import Catalog
 
-__all__ = ["show_files", "show_pipe"]
+__all__ = ["html_of_files", "html_table", "show_files", "show_html", "show_pipe"]
 
 _SHOWN = 6
 
@@ -37,6 +38,50 @@ def show_pipe(kind: str, stages: Sequence[Stage]) -> str:
         begin = f"mix of {len(first.parts)} streams"
     told = [begin, *(text for stage in others if (text := _options(stage, kind)))]
     return f"{kind}({'; '.join(told)})"
+
+
+def show_html(kind: str, stages: Sequence[Stage]) -> str:
+    """Show a pipe as tables: its files and rows, its fields, and its stages.
+
+    Examples
+    --------
+    >>> import h5stream as h5s
+    >>> stream = h5s.H5Stream("train-*.h5", ["x", "y"], batch_size=32)
+    >>> "train-*.h5" in show_html("H5Stream", stream.stages)
+    True
+    """
+    first, *others = stages
+    if isinstance(first, OpenFiles):
+        rows = _facts_of_files(first)
+    else:
+        assert isinstance(first, Mix), "a pipe begins with its files"
+        rows = [("streams", str(len(first.parts)))]
+    rows += [(stage.method, _options(stage, "Pipe")) for stage in others]
+    return html_table(kind, rows)
+
+
+def html_table(title: str, rows: Sequence[tuple[str, str]]) -> str:
+    """Write a table of two columns for a notebook."""
+    lines = "".join(
+        f"<tr><th style='text-align:left'>{html.escape(label)}</th>"
+        f"<td style='text-align:left'>{html.escape(value)}</td></tr>"
+        for label, value in rows
+    )
+    return f"<b>{html.escape(title)}</b><table>{lines}</table>"
+
+
+def html_of_files(kind: str, files: OpenFiles) -> str:
+    """Show files, rows and fields as a table."""
+    return html_table(kind, _facts_of_files(files))
+
+
+def _facts_of_files(files: OpenFiles) -> list[tuple[str, str]]:
+    catalog = files.known
+    if catalog is not None:
+        fields = [(f"field {name}", str(column)) for name, column in catalog.columns.items()]
+        return [("files", _counted(catalog)), *fields]
+    asked = "by default" if files.fields is None else _some(list(files.fields))
+    return [("files", f"{_sources(files.sources)}, not opened yet"), ("fields", asked)]
 
 
 def show_files(files: OpenFiles) -> str:

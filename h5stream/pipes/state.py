@@ -56,7 +56,8 @@ def describe_plan(stages: Sequence[Stage], catalog: Catalog, cut: Cut) -> dict[s
     stages : sequence of Stage
         The pipe; each stage names its own parameters.
     catalog : Catalog
-        The files, which count by their rows, size and content (or version), not by path or time.
+        The files, which count by their rows, size and content (or version), not by path or time;
+        and what tables beside them say of their rows.
     cut : Cut
         How an epoch is cut into lanes.
     """
@@ -77,6 +78,7 @@ def _describe_files(catalog: Catalog) -> list[str]:
             [
                 f"{file.chosen} rows",
                 *sorted(describe_content(path, mark) for path, mark in file.fingerprints.items()),
+                *([f"tables {file.tables}"] if file.tables else []),
             ]
         )
         for file in catalog.files

@@ -341,3 +341,29 @@ def test_numbers_of_text_files_keep_their_zeros_as_keys(tmp_path: Path) -> None:
         found = [float(row["y"]) for row in h5s.H5Stream(tmp_path / "a.h5", fields)]
         assert np.isnan(found[0])
         assert found[1] == 1.5
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_resumed_run_refuses_a_table_that_changed(
+    slides: list[str], tmp_path: Path, several: bool
+) -> None:
+    def stream(labels: dict[str, int]) -> h5s.H5Stream:
+        path = tmp_path / f"labels-{len(list(tmp_path.iterdir()))}.csv"
+        write_csv(path, ["id", "label"], *map(list, labels.items()))
+        fields = by_slide(path, column="label", key="id", several=several)
+        return h5s.H5Stream(slides, fields, shuffle=True)
+
+    iterator = iter(stream(LABELS))
+    next(iterator)
+    state = iterator.state_dict()
+    same = stream(dict(reversed(LABELS.items())))
+    same.load_state_dict(state)
+    assert len(list(same)) == sum(SLIDES.values()) - 1
+    changed = stream({**LABELS, "s10": 7})
+    changed.load_state_dict(state)
+    with pytest.raises(h5s.StateError, match=r"s10\.h5 had 2 rows.*tables .* and has 2 rows"):
+        next(iter(changed))
+    warned = stream({**LABELS, "s10": 7})
+    warned.load_state_dict(state, on_changed="warn")
+    with pytest.warns(UserWarning, match="saved over other files"):
+        next(iter(warned))

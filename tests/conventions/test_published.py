@@ -11,7 +11,7 @@ import pytest
 
 import h5stream as h5s
 from h5stream.conventions import published
-from h5stream.explain import explain
+from h5stream.pipes.explain import explain
 
 MODULE = """
 import h5stream as h5s

@@ -127,6 +127,28 @@ def test_datasets_that_are_rows_of_one_field_are_each_decoded_their_own_way(
     assert next(iter(ragged))["x"].values.tolist() == [0, 2, 4, 6, 8, 10]
 
 
+def test_constants_are_decoded(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.nc", np.int16([4, -1, 6]), {"scale_factor": 0.5, "_FillValue": -1})
+    with h5py.File(path, "a") as file:
+        file["t"] = np.arange(3)
+        file["bad"] = np.int16([1])
+        file["bad"].attrs["scale_factor"] = "two"
+
+    def constant(name: str, **options: Any) -> Any:
+        fields = {"c": h5s.Constant(name, **options), "t": "t"}
+        return next(iter(h5s.H5Stream(path, fields, output="numpy")))["c"]
+
+    assert np.array_equal(constant("x", decode_cf=True), [2.0, NAN, 3.0], equal_nan=True)
+    assert constant("x").tolist() == [4, -1, 6]
+    assert constant("t", decode_cf=True).tolist() == [0, 1, 2]
+    found = constant("x", decode_cf=True, dtype="f4")
+    assert found.dtype == np.float32
+    with pytest.raises(h5s.UnsupportedError, match="'bad' cannot be decoded"):
+        constant("bad", decode_cf=True)
+    with pytest.raises(h5s.ConfigError, match="is for datasets"):
+        constant("x", attribute="scale_factor", decode_cf=True)
+
+
 def test_numbers_without_a_sign_are_meant_so(tmp_path: Path) -> None:
     attributes = {"_Unsigned": np.bytes_(b"true"), "scale_factor": 2.0}
     path = write(tmp_path / "u.h5", np.array([1, -1, -128], "i1"), attributes)

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 import h5stream as h5s
-from h5stream.explain import explain
 from h5stream.plan.draws import StopCriteria
 from tests.places import Place
 from tests.streams import write_rows
@@ -208,6 +207,11 @@ def test_a_stream_without_rows_for_a_lane_cannot_be_cycled(tmp_path: Path) -> No
         list(islice(h5s.mix(streams, stop_criteria="cycle"), 50))
 
 
-def test_explain_is_for_the_streams_of_a_mix(paths: list[str]) -> None:
-    with pytest.raises(h5s.ConfigError, match="explain those that were mixed"):
-        explain(make(paths))
+def test_explain_tells_each_of_the_streams_of_a_mix(paths: list[str]) -> None:
+    mixed = make(paths)
+    found = mixed.explain()
+    assert dict(found.facts)["items"] == str(len(list(mixed)))
+    assert len(found.parts) == 3
+    assert [dict(part.facts)["rows"].split()[0] for part in found.parts] == ["30", "12", "21"]
+    assert "stream 3" in str(found)
+    assert "Stream 3" in found._repr_html_()

@@ -18,10 +18,9 @@ import numpy as np
 
 from h5stream.conventions import find_convention
 from h5stream.decode import describe_filter
-from h5stream.errors import ConfigError
 from h5stream.fields import Field
 from h5stream.layout import DatasetLayout
-from h5stream.pipes import Pipe
+from h5stream.pipes.chain import Chain
 from h5stream.pipes.draw_rows import DrawRows
 from h5stream.pipes.epoch import (
     count_items,
@@ -30,14 +29,17 @@ from h5stream.pipes.epoch import (
     ordered_chunks,
     plan_lanes,
     rows_of_epoch,
+    threads_asked,
 )
 from h5stream.pipes.fuse import lane_stages
+from h5stream.pipes.instance import Instance
 from h5stream.pipes.mix import Mix
-from h5stream.pipes.read_chunks import ReadGroups
+from h5stream.pipes.read_chunks import ReadChunks, ReadGroups
 from h5stream.pipes.stage import Lane
 from h5stream.plan import Pieces, RowChunks, dropped_rows
 from h5stream.reader import Catalog, resident_fields, stored_spans
 from h5stream.reader.costs import count_requests
+from h5stream.system import available_cores
 
 __all__ = ["Explanation", "FieldReport", "explain", "format_bytes"]
 
@@ -46,6 +48,12 @@ _MOST_WINDOWS = 64
 
 
 _MOST_LEFT_OUT = 10
+
+_JOB_BYTES = 4 * 2**20
+"""What a thread reads at once."""
+
+_PLACE_BYTES = 24
+"""What planning takes for each row of a window."""
 
 _SMALL, _MANY = 2**15, 1000
 """Chunks of fewer bytes, and rows or chunks that are more, are slow."""
@@ -90,12 +98,15 @@ class Explanation:
         Bytes decoded for each byte used, over all fields.
     advice : tuple of str
         What would make the stream faster or better shuffled.
+    parts : tuple of Explanation
+        One for each stream that is mixed.
     """
 
     facts: tuple[tuple[str, str], ...]
-    fields: tuple[FieldReport, ...]
-    amplification: float
-    advice: tuple[str, ...]
+    fields: tuple[FieldReport, ...] = ()
+    amplification: float = 1.0
+    advice: tuple[str, ...] = ()
+    parts: tuple[Explanation, ...] = ()
 
     _HEADER = ("field", "dataset", "rows of", "chunks", "filters", "read", "amplification")
 
@@ -116,9 +127,12 @@ class Explanation:
     def __str__(self) -> str:
         width = max(len(label) for label, _ in self.facts)
         lines = [f"{label:<{width}}  {value}" for label, value in self.facts]
-        lines += ["", *_aligned([self._HEADER, *self._table()])]
+        if self.fields:
+            lines += ["", *_aligned([self._HEADER, *self._table()])]
         if self.advice:
             lines += ["", *(f"advice: {advice}" for advice in self.advice)]
+        for number, part in enumerate(self.parts, 1):
+            lines += ["", f"stream {number}", "", str(part)]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
@@ -133,18 +147,27 @@ class Explanation:
             for row in self._table()
         )
         advice = "".join(f"<li>{html.escape(advice)}</li>" for advice in self.advice)
-        return f"<table>{facts}</table><table><tr>{head}</tr>{rows}</table>" + (
-            f"<p>Advice</p><ul>{advice}</ul>" if advice else ""
+        parts = "".join(
+            f"<p>Stream {number}</p>{part._repr_html_()}"
+            for number, part in enumerate(self.parts, 1)
+        )
+        return (
+            f"<table>{facts}</table>"
+            + (f"<table><tr>{head}</tr>{rows}</table>" if rows else "")
+            + (f"<p>Advice</p><ul>{advice}</ul>" if advice else "")
+            + parts
         )
 
 
-def explain(pipe: Pipe) -> Explanation:
-    """Explain what a pipe with `read_chunks` will do in its next epoch, on this rank.
+def explain(pipe: Chain, instance: Instance | None = None) -> Explanation:
+    """Explain what a pipe will do in its next epoch, on this rank.
 
     Parameters
     ----------
-    pipe : Pipe
-        With a stage that reads.
+    pipe : Chain
+        Any; of one that does not read yet only the files are told.
+    instance : Instance, optional
+        Whose part; by default that of this process.
 
     Examples
     --------
@@ -158,32 +181,38 @@ def explain(pipe: Pipe) -> Explanation:
     row chunks    1 of at most 12 rows (269.6 kB)
     lanes         1 of 1
     read at once  at most 12 rows (269.6 kB)
-    in memory     at most 269.6 kB
+    in memory     at most ...
+    first batch   once 12 rows (269.6 kB) are read
     batches       3
     decoded       1.00 bytes for each byte used
     <BLANKLINE>
     field  dataset  rows of          chunks        filters  read    amplification
     noy    /noy     float32 39x144   (1, 39, 144)  shuffle, gzip  direct  1.00
     """
-    if isinstance(pipe.stages[0], Mix):
-        raise ConfigError("explain() is for one stream; explain those that were mixed")
-    catalog = pipe.catalog
-    chunks = ordered_chunks(pipe.stages, catalog, 0)
-    lanes = plan_lanes(pipe.stages, catalog, instance_of(pipe.stages), 0)
-    reading = lane_stages(pipe.stages)[0]
+    source = pipe.stages[0]
+    if isinstance(source, Mix):
+        return _explain_mix(source, pipe)
+    catalog, stages = pipe.catalog, pipe.stages
+    if not any(isinstance(stage, ReadChunks) for stage in stages):
+        return Explanation(tuple(_file_facts(catalog)))
+    instance = instance or instance_of(stages)
+    chunks = ordered_chunks(stages, catalog, 0)
+    lanes = plan_lanes(stages, catalog, instance, 0)
+    reading = lane_stages(stages)[0]
     assert isinstance(reading, ReadGroups), "a lane starts with a stage that reads"
     groups = [group for lane in lanes for group in _groups(reading, lane)]
-    resident = resident_fields(catalog, instance_of(pipe.stages).count)
+    resident = resident_fields(catalog, instance.count)
     reports = tuple(_field_reports(catalog, resident, _spread(groups, _MOST_WINDOWS)))
     row_bytes = [field.row_nbytes for field in catalog.files[0].fields.values()]
     used = sum(n * report.amplification for n, report in zip(row_bytes, reports, strict=True))
     amplification = used / sum(row_bytes) if sum(row_bytes) else 1.0
     facts = (
-        *_file_facts(catalog, chunks),
+        *_file_facts(catalog),
+        *_chunk_facts(catalog, chunks),
         *_draw_facts(pipe),
-        *_lane_facts(pipe, lanes, reading, groups),
+        *_lane_facts(pipe, lanes, reading, groups, instance),
         ("decoded", f"{amplification:.2f} bytes for each byte used"),
-        *_request_facts(catalog, groups, instance_of(pipe.stages).count),
+        *_request_facts(catalog, groups, instance.count),
     )
     shuffles = bool(lanes) and reading.draw(lanes[0]) is not None
     mixed = max((len(group) for group in groups if shuffles), default=len(chunks))
@@ -191,10 +220,22 @@ def explain(pipe: Pipe) -> Explanation:
     return Explanation(facts, reports, amplification, advice)
 
 
-def _file_facts(catalog: Catalog, chunks: RowChunks) -> Iterator[tuple[str, str]]:
+def _explain_mix(mix: Mix, pipe: Chain) -> Explanation:
+    """Explain each of the streams that are mixed."""
+    total = sum(mix.weights)
+    shares = ", ".join(f"{weight / total:.0%}" for weight in mix.weights)
+    items = count_items(pipe.stages, plan_lanes(pipe.stages, pipe.catalog, Instance(), 0))
+    facts = (
+        ("streams", f"{len(mix.parts)}, which give {shares} of the items"),
+        ("ends", mix.stop_criteria.replace("_", " ")),
+        ("items", "known only after a run" if items is None else str(sum(items))),
+    )
+    return Explanation(facts, parts=tuple(explain(Chain(part)) for part in mix.parts))
+
+
+def _file_facts(catalog: Catalog) -> Iterator[tuple[str, str]]:
     marks = {path: mark for file in catalog.files for path, mark in file.fingerprints.items()}
     size = format_bytes(sum(mark.size_bytes for mark in marks.values()))
-    largest = int(chunks.sizes.max(initial=0))
     yield "files", f"{len(catalog.files)} ({size})"
     yield "convention", _convention(catalog)
     unknown = [p for p, mark in marks.items() if catalog.access.is_remote(p) and not mark.version]
@@ -204,11 +245,7 @@ def _file_facts(catalog: Catalog, chunks: RowChunks) -> Iterator[tuple[str, str]
             f"unknown for {len(unknown)} files, {unknown[0]} first: their servers tell none, and "
             "only its length shows that a file was replaced",
         )
-    yield "rows", f"{chunks.n_rows} of {format_bytes(catalog.row_nbytes)}"
-    yield (
-        "row chunks",
-        f"{len(chunks)} of at most {largest} rows ({format_bytes(largest * catalog.row_nbytes)})",
-    )
+    yield "rows", f"{catalog.n_rows} of {format_bytes(catalog.row_nbytes)}"
     left_out = list(dict.fromkeys(told for file in catalog.files for told in file.left_out))
     for told in left_out[:_MOST_LEFT_OUT]:
         yield "left out", told
@@ -216,7 +253,15 @@ def _file_facts(catalog: Catalog, chunks: RowChunks) -> Iterator[tuple[str, str]
         yield "left out", f"and so on in {len(left_out) - _MOST_LEFT_OUT} more cases"
 
 
-def _draw_facts(pipe: Pipe) -> Iterator[tuple[str, str]]:
+def _chunk_facts(catalog: Catalog, chunks: RowChunks) -> Iterator[tuple[str, str]]:
+    largest = int(chunks.sizes.max(initial=0))
+    yield (
+        "row chunks",
+        f"{len(chunks)} of at most {largest} rows ({format_bytes(largest * catalog.row_nbytes)})",
+    )
+
+
+def _draw_facts(pipe: Chain) -> Iterator[tuple[str, str]]:
     """Tell how rows are drawn, if they are."""
     weights = pipe.catalog.weights
     for stage in pipe.stages:
@@ -236,30 +281,53 @@ def _convention(catalog: Catalog) -> str:
 
 
 def _lane_facts(
-    pipe: Pipe, lanes: Sequence[Lane], reading: ReadGroups, groups: Sequence[Pieces]
+    pipe: Chain,
+    lanes: Sequence[Lane],
+    reading: ReadGroups,
+    groups: Sequence[Pieces],
+    instance: Instance,
 ) -> Iterator[tuple[str, str]]:
+    catalog, stages = pipe.catalog, pipe.stages
     rows = max((int(group.sizes.sum()) for group in groups), default=0)
-    nbytes = rows * pipe.catalog.row_nbytes
-    held = sum(
-        min(1 + reading.ahead(lane), len(reading.bounds(lane)) - 1) * nbytes for lane in lanes
-    )
+    nbytes = rows * catalog.row_nbytes
+    windows = sum(min(1 + reading.ahead(lane), len(reading.bounds(lane)) - 1) for lane in lanes)
+    held = windows * nbytes
     held += sum(
-        min(stage.held_rows(lane), int(lane.pieces.sizes.sum())) * pipe.catalog.row_nbytes
-        for stage in lane_stages(pipe.stages)
+        min(stage.held_rows(lane), int(lane.pieces.sizes.sum())) * catalog.row_nbytes
+        for stage in lane_stages(stages)
         for lane in lanes
     )
-    items = count_items(pipe.stages, lanes)
-    cut = cut_for(pipe.stages, instance_of(pipe.stages))
-    if dropped := dropped_rows(rows_of_epoch(pipe.stages, pipe.catalog), cut):
+    held += _working_bytes(pipe, windows * rows, nbytes, instance)
+    items = count_items(stages, lanes)
+    cut = cut_for(stages, instance)
+    if dropped := dropped_rows(rows_of_epoch(stages, catalog), cut):
         yield (
             "left out",
             f"{dropped} rows in each epoch, so that {cut.groups} ranks get equally many; with "
             'uneven="keep" or "pad" all come',
         )
     yield "lanes", f"{len(lanes)} of {lanes[0].lanes if lanes else 0}"
+    if instance.num_workers > 1:
+        yield "workers", f"{instance.num_workers}; what follows is of the first"
     yield "read at once", f"at most {rows} rows ({format_bytes(nbytes)})"
     yield "in memory", f"at most {format_bytes(held)}"
+    if groups:
+        first = int(groups[0].sizes.sum())
+        size = format_bytes(first * catalog.row_nbytes)
+        yield "first batch", f"once {first} rows ({size}) are read"
     yield "batches", "known only after a run" if items is None else str(sum(items))
+
+
+def _working_bytes(pipe: Chain, rows: int, window_bytes: int, instance: Instance) -> int:
+    """Count what is in memory beside windows: threads' scratch memory, places, small fields."""
+    catalog = pipe.catalog
+    fields = catalog.files[0].fields
+    threads = threads_asked(pipe.stages) or available_cores(instance.num_workers)
+    layouts = [layout for field in fields.values() for layout in field.layouts[:1]]
+    chunk = max((layout.chunk_nbytes for layout in layouts), default=0)
+    resident = resident_fields(catalog, instance.count)
+    kept = sum(file.fields[name].nbytes for file in catalog.files for name in resident)
+    return threads * (min(_JOB_BYTES, window_bytes) + chunk) + _PLACE_BYTES * rows + kept
 
 
 def _request_facts(

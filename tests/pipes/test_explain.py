@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from typer.testing import CliRunner
 
 import h5stream as h5s
 from h5stream.cli import app
-from h5stream.explain import Explanation, FieldReport, explain, format_bytes
+from h5stream.pipes.explain import Explanation, FieldReport, explain, format_bytes
 from tests.places import Place
 from tests.streams import blocks_of, write_columns, write_rows
 
@@ -86,7 +88,8 @@ def test_facts_say_what_the_epoch_reads(tmp_path: Path) -> None:
     assert found["row chunks"] == "1 of at most 40 rows (800 B)"
     assert found["lanes"] == "1 of 1"
     assert found["read at once"] == "at most 40 rows (800 B)"
-    assert found["in memory"] == "at most 800 B"
+    assert found["in memory"].startswith("at most ")
+    assert found["first batch"] == "once 40 rows (800 B) are read"
     assert found["batches"] == str(len(stream)) == "3"
     assert found["decoded"] == "1.00 bytes for each byte used"
 
@@ -225,3 +228,55 @@ def test_explaining_reads_nothing_and_starts_no_epoch(tmp_path: Path) -> None:
 )
 def test_bytes_are_written_for_people(count: float, expected: str) -> None:
     assert format_bytes(count) == expected
+
+
+def test_every_pipe_explains_itself(tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "a.h5", 40)
+    files = h5s.open_files(path, ["x"])
+    assert facts(files.explain())["rows"] == "40 of 12 B"
+    assert not files.list_chunks().explain().fields
+    stream = h5s.H5Stream(path, ["x"], batch_size=8, shuffle=True)
+    assert str(stream.map(dict).explain()) == str(stream.explain())
+    loader = h5s.Loader(stream, num_workers=2)
+    assert facts(loader.explain())["workers"].startswith("2;")
+    assert facts(loader.explain())["batches"] == "3"
+    assert loader.stats().keys() == stream.stats().keys()
+
+
+def test_notebooks_show_tables_without_opening_files() -> None:
+    stream = h5s.H5Stream("no-such-<*>.h5", ["x", "y"], batch_size=4, shuffle=True)
+    for shown in (stream, stream.map(dict), h5s.Loader(stream), h5s.Dataset("no-such-<*>.h5")):
+        text = shown._repr_html_()
+        assert "no-such-&lt;*&gt;.h5" in text
+        assert "<table>" in text
+    assert "batch_size=4" in stream._repr_html_()
+    assert "streams</th>" in h5s.mix([stream, stream])._repr_html_()
+
+
+def test_memory_is_about_what_an_epoch_takes(tmp_path: Path) -> None:
+    """Held against a process of its own, whose memory nothing else has grown."""
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        data = np.random.default_rng(0).integers(0, 9, (3000, 16384), np.uint8)
+        file.create_dataset("x", data=data, chunks=(64, 16384), compression="lzf")
+        file["y"] = np.arange(3000)
+    code = f"""
+import os
+import h5stream as h5s
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+stream = h5s.H5Stream({str(path)!r}, batch_size=64, shuffle=True, buffer_size=1000, threads=2)
+for batch in h5s.H5Stream({str(path)!r}, ["y"], batch_size=64):
+    pass
+before = resident()
+print(max(resident() for batch in stream) - before)
+print(dict(stream.explain().facts)["in memory"])
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    grown, told = run.stdout.splitlines()
+    found, unit = told.removeprefix("at most ").split()
+    expected = float(found) * {"kB": 1e3, "MB": 1e6}[unit]
+    assert 0.6 * expected < int(grown) < 1.15 * expected
