@@ -25,6 +25,9 @@ settings.register_profile("hours", settings.get_profile("long"), max_examples=50
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
+collect_ignore = ["lacking.py"]
+"""A plugin, which changes imports when it is loaded."""
+
 SLOW = (
     "cli/test_demo.py",
     "contracts",

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import h5stream as h5s
-from h5stream.explain import explain
+from h5stream.pipes.explain import explain
 from h5stream.reader.catalog import ORDERED
 from tests.streams import rows_of, write_rows
 
