@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import h5stream as h5s
-from h5stream.explain import explain
 from h5stream.reader.catalog import ORDERED
 from tests.streams import rows_of, write_rows
 
@@ -104,7 +103,7 @@ def test_transforms_draw_by_place_in_the_order(files: list[str]) -> None:
 
 
 def test_what_an_order_costs_is_told(files: list[str]) -> None:
-    facts = dict(explain(stream_of(files)).facts)
+    facts = dict(stream_of(files).explain().facts)
     assert facts["files"].startswith("4 (")
     assert facts["rows"].startswith("40 of")
 
