@@ -51,13 +51,19 @@ def check_attribute_heap(node: Any, name: str) -> None:
     Raises
     ------
     LayoutError
-        If HDF5 could walk it without end.
+        If HDF5 could walk it without end, or it holds lists of variable length: HDF5 crashes on
+        damaged types of those, and no text or number is stored so.
     KeyError
         If there is no such attribute.
     """
     kind = h5a.open(node.id, name.encode()).get_type()
     if not _has_varying(kind):
         return
+    if kind.get_class() == h5t.VLEN:
+        raise LayoutError(
+            f"{node.file.filename}: attribute {name!r} of {node.name!r} holds lists of variable "
+            "length; only text and plain elements are read"
+        )
     with _opened(node) as raw:
         if raw is None:
             return

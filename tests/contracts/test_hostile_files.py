@@ -329,6 +329,21 @@ def test_no_chunk_lies_in_the_superblock(data: Path) -> None:
         list(h5s.H5Stream(data, ["x"], batch_size=7))
 
 
+def test_attributes_of_lists_are_no_text(tmp_path: Path) -> None:
+    """HDF5 crashes where the type of their elements is damaged."""
+    path = tmp_path / "lists.h5"
+    with h5py.File(path, "w") as file:
+        file["x"] = np.arange(6)
+        file.create_dataset("central", data=np.arange(6))
+        lists = np.empty(1, object)
+        lists[0] = np.array([78, 45, 68], np.uint8)
+        file["central"].attrs.create("mode", lists, dtype=h5py.vlen_dtype(np.uint8))
+    fields = {"x": "x", "y": h5s.Constant("central", attribute="mode")}
+    with pytest.raises(h5s.LayoutError, match="'mode' of '/central' holds lists"):
+        next(iter(h5s.H5Stream(path, fields)))
+    assert len(list(h5s.H5Stream(path, batch_size=6))) == 1
+
+
 @pytest.mark.parametrize("left", [40, 4])
 def test_bzip2_without_an_end_is_not_waited_for(tmp_path: Path, left: int) -> None:
     """HDF5's plugin asks for more of a stream that is cut off, without end."""
