@@ -89,7 +89,7 @@ def counted_turns() -> Iterator[list[int]]:
     fetch, opened = RemoteFile.fetch, RemoteFile.open
 
     def fetching(self: RemoteFile, ranges: Sequence[Span]) -> list[bytes]:
-        turns.append(-(-len(ranges) // self._connection.flow.depth.small_requests))
+        turns.append(-(-len(ranges) // self._connection.queue.limit.small_requests))
         return fetch(self, ranges)
 
     def opening(self: RemoteFile, head_bytes: int) -> object:
@@ -158,15 +158,15 @@ def compare(
     stream = make_stream(url, requests)
     s3_stream = make_s3_stream(url, requests)
     for each in (stream, s3_stream):
-        run_epoch(each)  # depth and buffers
-    depth = stream.catalog.access.depth
+        run_epoch(each)  # concurrency limit and buffers
+    in_flight = stream.catalog.access.limit
     ours, raw, s3, per_epoch = [], [], [], []
     for _epoch in range(epochs):
         before = len(server.requests())
         with recorded() as spans:
             ours.append(run_epoch(stream))
         per_epoch.append(log_since(server, before))
-        raw.append(asyncio.run(fetch_raw(url, spans, depth)))
+        raw.append(asyncio.run(fetch_raw(url, spans, in_flight)))
         s3.append(run_epoch(s3_stream))
     slow = {cache: read_h5py(url, cache, seconds) for cache in CACHES}
     best = max(slow, key=slow.__getitem__)
@@ -180,7 +180,7 @@ def compare(
         f"limit {limit:9.0f} chunks/s {limit * size / 1e6:7.1f} MB/s   {ratio:5.2f} of the limit\n"
         f"  h5py     {slow[best]:9.1f} chunks/s ({best})   {rate / slow[best]:.0f} times slower\n"
         f"  over S3  {over_s3:9.0f} chunks/s   {over_s3 / limit:5.2f} of the limit\n"
-        f"  epoch    {count} requests, {depth} in flight, {nbytes / stored:.3f} of the stored bytes"
+        f"  epoch    {count} requests, {in_flight} at once, {nbytes / stored:.3f} of what is stored"
     )
 
 

@@ -33,11 +33,11 @@ from fsspec.spec import AbstractBufferedFile
 from benchmarks.scan_files import FILES
 from h5stream.conventions import Wanted
 from h5stream.fetch.coalesce import join_ranges
-from h5stream.fetch.flow import SMALL_BYTES, Depth
-from h5stream.fetch.remote.hub import HEAD_BYTES
-from h5stream.layout import Fingerprint, SparseSource, scan_file
+from h5stream.fetch.remote.connections import HEAD_BYTES
+from h5stream.fetch.request_queue import SMALL_BYTES, ConcurrencyLimit
+from h5stream.layout import Fingerprint, PartialFile, scan_file
 from h5stream.layout.extents import Extents
-from h5stream.layout.hints import Ahead
+from h5stream.layout.metadata import PrefetchSizes
 from h5stream.reader.scanned import scan_chosen
 
 CACHES = ("readahead", "bytes", "blockcache", "none")
@@ -50,7 +50,7 @@ class Network:
     path: Path
     latency_s: float
     bytes_per_s: float
-    depth: Depth
+    limit: ConcurrencyLimit
     requests: int = 0
     trips: int = 0
     nbytes: int = 0
@@ -67,7 +67,7 @@ class Network:
         self.requests += len(joined)
         small = sum(stop - start <= SMALL_BYTES for start, stop in joined)
         self.trips += math.ceil(
-            small / self.depth.small_requests + (len(joined) - small) / self.depth.requests
+            small / self.limit.small_requests + (len(joined) - small) / self.limit.requests
         )
         self.nbytes += sum(stop - start for start, stop in joined)
         return [os.pread(self.descriptor, stop - start, start) for start, stop in ranges]
@@ -164,19 +164,19 @@ class Settings:
 
     latency_s: float = 0.03
     bytes_per_s: float = 125e6
-    depth: Depth = field(default_factory=Depth)
+    limit: ConcurrencyLimit = field(default_factory=ConcurrencyLimit)
     head_bytes: int = HEAD_BYTES
-    ahead: Ahead = field(default_factory=Ahead)
+    sizes: PrefetchSizes = field(default_factory=PrefetchSizes)
 
     def network(self, path: Path) -> Network:
-        return Network(path, self.latency_s, self.bytes_per_s, self.depth)
+        return Network(path, self.latency_s, self.bytes_per_s, self.limit)
 
 
 def scan_ours(path: Path, settings: Settings, names: Sequence[str] | None) -> tuple[Network, Any]:
     """Do what a stream does before its first window."""
     network = settings.network(path)
     head = network.fetch([(0, min(settings.head_bytes, network.size_bytes))])[0]
-    source = SparseSource("a.h5", Fingerprint(network.size_bytes), network.fetch, settings.ahead)
+    source = PartialFile("a.h5", Fingerprint(network.size_bytes), network.fetch, settings.sizes)
     source.keep(0, head)
     wanted = Wanted(None if names is None else {name: name for name in names})
     layout = scan_chosen(source, wanted.choose).layout
@@ -223,15 +223,20 @@ def main() -> None:
     parser.add_argument("--gbit", type=float, default=1.0, help="a second")
     parser.add_argument("--requests", type=int, default=None, help="in flight at once")
     parser.add_argument("--head", type=int, default=HEAD_BYTES, help="bytes of the first request")
-    for knob in fields(Ahead):
+    for knob in fields(PrefetchSizes):
         name = f"--{knob.name.replace('_', '-')}"
-        parser.add_argument(name, type=int, default=knob.default, help="see Ahead")
+        parser.add_argument(name, type=int, default=knob.default, help="see PrefetchSizes")
     parser.add_argument("--no-h5py", action="store_true")
     parser.add_argument("--folder", type=Path, default=None, help="keep the files here")
     arguments = parser.parse_args()
-    ahead = Ahead(**{knob.name: getattr(arguments, knob.name) for knob in fields(Ahead)})
+    knobs = (knob.name for knob in fields(PrefetchSizes))
+    sizes = PrefetchSizes(**{name: getattr(arguments, name) for name in knobs})
     settings = Settings(
-        arguments.delay, arguments.gbit * 1e9 / 8, Depth(arguments.requests), arguments.head, ahead
+        arguments.delay,
+        arguments.gbit * 1e9 / 8,
+        ConcurrencyLimit(arguments.requests),
+        arguments.head,
+        sizes,
     )
     with tempfile.TemporaryDirectory() as name:
         folder = arguments.folder or Path(name)

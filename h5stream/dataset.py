@@ -37,7 +37,7 @@ from h5stream.pipes.transform import (
     wants_generator,
     with_seed,
 )
-from h5stream.plan import Pieces, RowChunks, join_bounds, row_seeds
+from h5stream.plan import Pieces, RowChunks, row_seeds
 from h5stream.reader import Catalog, Reader, Stats
 from h5stream.reader.asking import ask_for
 from h5stream.reader.catalog import Sources
@@ -280,7 +280,7 @@ class Dataset(torch.utils.data.Dataset[Any]):
         """Return the row chunks."""
         if self._chunks is None or self._reader is None:
             self._reader = Reader(self.catalog, self._stats)
-            self._chunks = join_bounds([file.cut(_ROW_CHUNK_BYTES) for file in self.catalog.files])
+            self._chunks = self.catalog.row_chunks(_ROW_CHUNK_BYTES)
         return self._chunks
 
     def _read(self, numbers: np.ndarray) -> list[Block]:

@@ -20,7 +20,7 @@ CORE = (
     "tests/test_read.py",
     "tests/test_stream.py",
     "tests/fetch/test_local.py",
-    "tests/fetch/test_store.py",
+    "tests/fetch/test_disk_cache.py",
     "tests/layout/test_scan.py",
     "tests/reader/test_direct.py",
     "tests/reader/test_fallback.py",

@@ -18,8 +18,8 @@ from h5stream.layout import (
     DatasetLayout,
     FileLayout,
     Fingerprint,
+    PartialFile,
     Source,
-    SparseSource,
     scan_file,
 )
 from h5stream.pipes.explain import format_bytes
@@ -124,13 +124,13 @@ def draw_tree(file: FileLayout, source: Source | None = None) -> Tree:
     source : Source, optional
         How it was scanned, if it is remote.
     """
-    sparse = source if isinstance(source, SparseSource) else None
+    partial_file = source if isinstance(source, PartialFile) else None
     size = format_bytes(file.fingerprints[file.path].size_bytes)
     root = Tree(Text.assemble((file.path, "bold"), f"  {size}"), guide_style="dim")
     groups = {"": root}
     for name, layout in file.datasets.items():
         group, _, leaf = name.rpartition("/")
-        reading = _describe_reading(layout, file.fingerprints[layout.file], sparse)
+        reading = _describe_reading(layout, file.fingerprints[layout.file], partial_file)
         facts: list[Part] = [(leaf, "cyan"), *_facts(layout)]
         if reading.plain == "direct":
             facts += ["  ", reading]
@@ -178,7 +178,7 @@ def _short_name(number: int, stored_name: str) -> str:
 
 
 def _describe_reading(
-    layout: DatasetLayout, fingerprint: Fingerprint, source: SparseSource | None
+    layout: DatasetLayout, fingerprint: Fingerprint, source: PartialFile | None
 ) -> Text:
     """Say how the dataset is read, or why it is not."""
     if layout.refused:

@@ -10,7 +10,7 @@ from h5stream.collation.batch import collate, collate_counted
 from h5stream.collation.options import CollateOptions, Collation
 from h5stream.collation.ragged import Packed, Padding
 from h5stream.collation.samples import Sample
-from h5stream.collation.sparse import Pairs, hush_torch
+from h5stream.collation.sparse import Pairs, ignore_csr_warning
 from h5stream.collation.tensors import TENSOR_CHARS, to_tensor
 
 __all__ = [
@@ -23,6 +23,6 @@ __all__ = [
     "Sample",
     "collate",
     "collate_counted",
-    "hush_torch",
+    "ignore_csr_warning",
     "to_tensor",
 ]

@@ -12,7 +12,7 @@ import torch
 from h5stream.collation.tensors import to_tensor
 from h5stream.columns import Sparse
 
-__all__ = ["Pairs", "collate_sparse", "hush_torch"]
+__all__ = ["Pairs", "collate_sparse", "ignore_csr_warning"]
 
 
 class Pairs(NamedTuple):
@@ -48,7 +48,7 @@ def collate_sparse(name: str, column: Sparse, form: str, *, sample: bool = False
     if form == "pairs":
         parts = (column.indices, column.data, column.indptr)
         return Pairs(*(to_tensor(_owned(part), name) for part in parts))
-    hush_torch()
+    ignore_csr_warning()
     rows = column.in_order()
     indices = rows.indices
     kind = np.int32 if indices.dtype == np.int32 else np.int64  # both must be of one type
@@ -66,7 +66,7 @@ def _owned(array: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=1)
-def hush_torch() -> None:
+def ignore_csr_warning() -> None:
     """Let torch say what it says once a process of its CSR tensors while nobody listens.
 
     It says so also in a process that only receives such tensors, from workers.

@@ -5,7 +5,7 @@ the interpreter lock while it works.
 """
 
 from h5stream.decode.chunks import Pipeline
-from h5stream.decode.filters import DECODERS, LZF, describe_filter
+from h5stream.decode.filters import DECODERS, FLETCHER32, LZF, describe_filter
 from h5stream.decode.scratch import Scratch
 
-__all__ = ["DECODERS", "LZF", "Pipeline", "Scratch", "describe_filter"]
+__all__ = ["DECODERS", "FLETCHER32", "LZF", "Pipeline", "Scratch", "describe_filter"]

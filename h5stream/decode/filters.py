@@ -21,6 +21,7 @@ from h5stream.errors import DecodeError
 
 __all__ = [
     "DECODERS",
+    "FLETCHER32",
     "FRAME_ROOM",
     "LZF",
     "SHUFFLE",
@@ -31,6 +32,9 @@ __all__ = [
 
 SHUFFLE = 2
 """Id of the byte shuffle, the one decoder that the pipeline feeds from a frame."""
+
+FLETCHER32 = 3
+"""Id of the checksum."""
 
 LZF = 32000
 """Id of LZF, which h5py brings itself."""
@@ -206,7 +210,7 @@ def _shuffle_misfit(values: Sequence[int]) -> str | None:
 DECODERS: dict[int, Decoder] = {
     1: Decoder("gzip", _deflate),
     SHUFFLE: Decoder("shuffle", _unshuffle, added_bytes=0, misfit=_shuffle_misfit),
-    3: Decoder("fletcher32", _fletcher32, added_bytes=4),
+    FLETCHER32: Decoder("fletcher32", _fletcher32, added_bytes=4),
     4: Decoder("szip", _szip, misfit=_szip_misfit),
     307: Decoder("bzip2", _bzip2),
     LZF: Decoder("lzf", _lzf),

@@ -1,8 +1,9 @@
 """The only rooms that move data bytes.
 
 `access` knows the way to files: `local` ones are read in place, `remote` ones by ranges that are
-asked for ahead (`flow`, `retry`, on the process's event `loop`). `coalesce` joins neighbours, and
-`redact` keeps secrets out of names and messages. What the bytes mean is not known here.
+asked for ahead (`request_queue`, `retry`, on the process's event `loop`). `coalesce` joins
+neighbours, and `redact` keeps secrets out of names and messages. What the bytes mean is not known
+here.
 """
 
 from h5stream.fetch.access import Access, open_access

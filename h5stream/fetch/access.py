@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 from h5stream.arguments import a_count
 from h5stream.errors import FetchError, LayoutError
+from h5stream.fetch.disk_cache import DiskCache
 from h5stream.fetch.file import DataFile
 from h5stream.fetch.local import LocalFile, read_small
 from h5stream.fetch.redact import harmless_options, is_url, join_url, public_url, selection_of
-from h5stream.fetch.store import PieceStore
-from h5stream.layout import Fingerprint, LocalSource, Source, SparseSource
+from h5stream.layout import Fingerprint, LocalSource, PartialFile, Source
 from h5stream.system import after_fork
 
 if TYPE_CHECKING:
-    from h5stream.fetch.remote import Hub
+    from h5stream.fetch.remote import Connections
 
 __all__ = ["Access", "open_access"]
 
@@ -52,7 +52,7 @@ class Access:
         In flight at once; by default as many as are found to be worth it.
     retry_s : float, optional
         How long to keep asking for a range.
-    store : PieceStore, optional
+    disk_cache : DiskCache, optional
         Keeps on disk what was fetched.
     """
 
@@ -62,20 +62,20 @@ class Access:
         *,
         requests: int | None = None,
         retry_s: float | None = None,
-        store: PieceStore | None = None,
+        disk_cache: DiskCache | None = None,
     ) -> None:
         self._options = dict(storage_options or {})
         self._requests = requests
         self._retry_s = retry_s
-        self._store = store
+        self._disk_cache = disk_cache
         self._urls: dict[str, str] = {}
-        self._hub: tuple[int, Hub] | None = None
+        self._connections: tuple[int, Connections] | None = None
 
     def __repr__(self) -> str:
         return f"Access({harmless_options(self._options)!r})"
 
     def __getstate__(self) -> dict[str, Any]:
-        state = {**self.__dict__, "_hub": None}
+        state = {**self.__dict__, "_connections": None}
         if get_spawning_popen() is None:
             state["_options"] = harmless_options(self._options)
             state["_urls"] = {name: name.partition("#")[0] for name in self._urls}
@@ -107,14 +107,14 @@ class Access:
         return selection_of(self._urls[name], self._options)
 
     @property
-    def depth(self) -> int:
+    def limit(self) -> int:
         """How many requests this process has in flight at most, now."""
-        return self._connect().depth
+        return self._connect().limit
 
     @property
     def asked(self) -> int:
         """How many requests this process made so far, tries again included."""
-        known = self._hub is not None and self._hub[0] == os.getpid()
+        known = self._connections is not None and self._connections[0] == os.getpid()
         return self._connect().asked if known else 0
 
     def expand(self, pattern: str) -> list[str]:
@@ -178,7 +178,7 @@ class Access:
         except LayoutError:
             return None
 
-    def reopen(self, name: str, fingerprint: Fingerprint) -> SparseSource | None:
+    def reopen(self, name: str, fingerprint: Fingerprint) -> PartialFile | None:
         """Look again at a version of a remote file, for which nothing is asked; None if local."""
         if not self.is_remote(name):
             return None
@@ -194,23 +194,23 @@ class Access:
         file.on_retry = on_retry
         return file
 
-    def _connect(self) -> Hub:
+    def _connect(self) -> Connections:
         """Return this process's connections; a forked child makes its own."""
         with _CONNECTING:
             return self._connect_once()
 
-    def _connect_once(self) -> Hub:
-        from h5stream.fetch.remote import Hub
+    def _connect_once(self) -> Connections:
+        from h5stream.fetch.remote import Connections
 
-        if self._hub is None or self._hub[0] != os.getpid():
-            hub = Hub(
+        if self._connections is None or self._connections[0] != os.getpid():
+            connections = Connections(
                 self._options,
                 requests=self._requests,
                 retry_s=self._retry_s,
-                store=self._store,
+                disk_cache=self._disk_cache,
             )
-            self._hub = (os.getpid(), hub)
-        return self._hub[1]
+            self._connections = (os.getpid(), connections)
+        return self._connections[1]
 
 
 def open_access(
@@ -240,7 +240,7 @@ def open_access(
     for name, value in {"requests": requests, "cache_limit": cache_limit}.items():
         if value is not None:
             a_count(name, value)
-    store = None
+    disk_cache = None
     if cache_dir is not None:
-        store = PieceStore(Path(cache_dir) / "chunks", cache_limit or _CACHE_BYTES)
-    return Access(storage_options, requests=requests, retry_s=retry_s, store=store)
+        disk_cache = DiskCache(Path(cache_dir) / "chunks", cache_limit or _CACHE_BYTES)
+    return Access(storage_options, requests=requests, retry_s=retry_s, disk_cache=disk_cache)

@@ -3,7 +3,7 @@
 `model` holds frozen facts about files, `scan` finds them with h5py and closes the file again: it
 opens (`opening`), looks into groups (`contents`), describes datasets (`elements`) and lists their
 chunks (`tables`); `saved` writes the facts down.
-How bytes of a remote file arrive is not known here: `sparse` is handed a function for that.
+How bytes of a remote file arrive is not known here: `partial_file` is handed a function for that.
 Nothing here decides what to read, in which order or how to decode it.
 """
 
@@ -19,10 +19,10 @@ from h5stream.layout.model import (
 )
 from h5stream.layout.opening import fingerprint_of
 from h5stream.layout.packing import Packing
+from h5stream.layout.partial_file import PartialFile
 from h5stream.layout.saved import SavedFile, pack_layouts, unpack_layouts
 from h5stream.layout.scan import scan_file
 from h5stream.layout.source import LocalSource, Source
-from h5stream.layout.sparse import SparseSource
 
 __all__ = [
     "ChunkTable",
@@ -33,9 +33,9 @@ __all__ = [
     "Fingerprint",
     "LocalSource",
     "Packing",
+    "PartialFile",
     "SavedFile",
     "Source",
-    "SparseSource",
     "Storage",
     "VlenType",
     "fingerprint_of",

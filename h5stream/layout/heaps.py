@@ -23,9 +23,9 @@ import numpy as np
 from h5py import h5a, h5t
 
 from h5stream.errors import LayoutError
-from h5stream.layout.hints.headers import Attribute, attribute_bodies, message_pointers
-from h5stream.layout.hints.pointers import UNDEFINED, Kind
 from h5stream.layout.image import Image, Read, is_sound_collection
+from h5stream.layout.metadata.headers import Attribute, attribute_bodies, message_pointers
+from h5stream.layout.metadata.pointers import UNDEFINED, Kind
 from h5stream.system import open_descriptor, read_at
 
 __all__ = ["check_attribute_heap", "check_dataset_heap"]
@@ -51,13 +51,19 @@ def check_attribute_heap(node: Any, name: str) -> None:
     Raises
     ------
     LayoutError
-        If HDF5 could walk it without end.
+        If HDF5 could walk it without end, or it holds lists of variable length: HDF5 crashes on
+        damaged types of those, and no text or number is stored so.
     KeyError
         If there is no such attribute.
     """
     kind = h5a.open(node.id, name.encode()).get_type()
     if not _has_varying(kind):
         return
+    if kind.get_class() == h5t.VLEN:
+        raise LayoutError(
+            f"{node.file.filename}: attribute {name!r} of {node.name!r} holds lists of variable "
+            "length; only text and plain elements are read"
+        )
     with _opened(node) as raw:
         if raw is None:
             return

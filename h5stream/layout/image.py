@@ -10,7 +10,7 @@ import io
 from collections.abc import Callable
 from typing import Any
 
-from h5stream.layout.hints.pointers import Cursor
+from h5stream.layout.metadata.pointers import Cursor
 
 __all__ = ["Image", "Read", "is_sound_collection"]
 

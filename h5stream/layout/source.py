@@ -2,7 +2,7 @@
 
 A scan is a function of an open `h5py.File`. A source may call it several times, until all that
 HDF5 asks for is there, so it must only look. Local files are opened as they are; remote ones are
-seen through a sparse copy in memory (`sparse`).
+seen through a copy in memory of a part of it (`partial_file`).
 """
 
 from __future__ import annotations

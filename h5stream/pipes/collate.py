@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from h5stream.collation import Collation, collate_counted, hush_torch
+from h5stream.collation import Collation, collate_counted, ignore_csr_warning
 from h5stream.pipes.map import apply
 from h5stream.pipes.stage import (
     Count,
@@ -45,7 +45,7 @@ class Collate(LaneStage):
 
     def __post_init__(self) -> None:
         if self.function is None:
-            hush_torch()
+            ignore_csr_warning()
 
     @property
     def changes_columns(self) -> bool:

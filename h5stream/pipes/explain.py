@@ -398,11 +398,12 @@ def _amplification(catalog: Catalog, name: str, groups: Sequence[Pieces]) -> flo
     decoded = used = 0
     for group in groups:
         used += int(group.sizes.sum())
-        for number in sorted(set(group.file.tolist())):
+        located, _first = catalog.locate(group)
+        for number in np.unique(located.file).tolist():
             file = catalog.files[number]
             field = file.fields[name]
-            of_file = group.file == number
-            chosen = group.start[of_file], group.stop[of_file], group.start[of_file]
+            of_file = located.file == number
+            chosen = located.start[of_file], located.stop[of_file], located.start[of_file]
             start, stop, _dest = stored_spans(file, chosen)
             decoded += field.decoded_rows(start, stop)
     return decoded / used if used else 1.0

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from h5stream.pipes.stage import Items, Stage
-from h5stream.plan import RowChunks, join_bounds
+from h5stream.plan import RowChunks
 from h5stream.reader import Catalog
 
 __all__ = ["ListChunks"]
@@ -37,4 +37,4 @@ class ListChunks(Stage):
 
     def cut(self, catalog: Catalog) -> RowChunks:
         """Cut the files of a catalog."""
-        return join_bounds([file.cut(self.target_bytes) for file in catalog.files])
+        return catalog.row_chunks(self.target_bytes)

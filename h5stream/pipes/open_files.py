@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 from collections.abc import Mapping, Sequence
@@ -12,8 +13,8 @@ from typing import Any, ClassVar
 
 from h5stream.errors import ConfigError
 from h5stream.fetch import Access, is_url
+from h5stream.fetch.disk_cache import DiskCache
 from h5stream.fetch.redact import public_url
-from h5stream.fetch.store import PieceStore
 from h5stream.fields import Asked, FieldSpec, Missing, Subset, Weights, WindowRows
 from h5stream.pipes.stage import Items, Stage
 from h5stream.reader import ROW_NUMBERS, Catalog, choose_rows, open_catalog
@@ -94,6 +95,13 @@ class OpenFiles(Stage):
         """Files."""
         return Items.FILES
 
+    def plan_parameters(self) -> dict[str, int | str | None]:
+        """Return a digest of the order of rows, if it is not that of the files."""
+        order = self.catalog.order
+        if order is None:
+            return {}
+        return {"order": hashlib.blake2b(order.tobytes(), digest_size=8).hexdigest()}
+
     @property
     def catalog(self) -> Catalog:
         """What the files hold; scans them if that has not been done."""
@@ -166,7 +174,7 @@ class OpenFiles(Stage):
         fields = self.fields or {key: key for key in whole.files[0].fields}
         return self._open({**fields, **more})
 
-    def _layout_cache(self) -> PieceStore | None:
+    def _layout_cache(self) -> DiskCache | None:
         """Find where layouts are kept, if they are."""
         if self.layout is not None:
             return None

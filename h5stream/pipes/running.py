@@ -28,7 +28,7 @@ from h5stream.pipes.instance import Instance
 from h5stream.pipes.stage import LaneIterator, Runtime, Stage, State, begin
 from h5stream.pipes.start import SavedState, Start
 from h5stream.pipes.state import describe_plan, pack_state, read_epoch
-from h5stream.pipes.switching import hurry_switches, relax_switches
+from h5stream.pipes.switch_interval import restore_switch_interval, shorten_switch_interval
 from h5stream.reader import Reader, Stats
 from h5stream.system import available_cores
 
@@ -222,7 +222,7 @@ class StreamIterator(Iterator[Any]):
             threads, thread_name_prefix=_THREADS, initializer=leave_with, initargs=(self._gone,)
         )
         readers = self._make_readers()
-        hurry_switches()
+        shorten_switch_interval()
         self._end = weakref.finalize(self, _end, self._gone, self._done, executor, readers)
         runtime = Runtime(readers, readers[0], executor, self._stats, self._gone)
         self._alive = [True] * len(lanes)
@@ -245,4 +245,4 @@ def _end(
         reader.release_files()
         if not done.is_set():
             reader.forget_buffers()
-    relax_switches()
+    restore_switch_interval()

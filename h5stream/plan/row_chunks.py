@@ -18,7 +18,10 @@ __all__ = ["RowChunk", "RowChunks", "join_bounds", "rows_per_row_chunk"]
 
 @dataclass(frozen=True, slots=True)
 class RowChunk:
-    """Rows ``start`` to ``stop`` (exclusive) of file number ``file``."""
+    """Rows ``start`` to ``stop`` (exclusive) of file number ``file``.
+
+    Of an order of rows over several files, as a subset may have, `file` is -1.
+    """
 
     file: int
     start: int

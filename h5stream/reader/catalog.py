@@ -17,8 +17,8 @@ import numpy as np
 from h5stream.conventions import Wanted
 from h5stream.errors import ConfigError
 from h5stream.fetch import Access, is_url
+from h5stream.fetch.disk_cache import DiskCache
 from h5stream.fetch.redact import public_url
-from h5stream.fetch.store import PieceStore
 from h5stream.fields import (
     Asked,
     ColumnType,
@@ -28,8 +28,10 @@ from h5stream.fields import (
     Rows,
     Unbound,
     bind,
+    locate_rows,
 )
 from h5stream.layout.names import natural_key
+from h5stream.plan import Pieces, RowChunks, expand_spans, join_bounds
 from h5stream.reader.aligned import check_aligned, choose_default, fields_by_source
 from h5stream.reader.kinds import SoundKinds
 from h5stream.reader.layouts import LayoutFinder
@@ -38,10 +40,13 @@ from h5stream.reader.scanned import ScannedFile
 from h5stream.reader.tables import with_tables
 from h5stream.reader.whole import read_whole
 
-__all__ = ["Catalog", "Paths", "Sources", "expand_sources", "open_catalog"]
+__all__ = ["ORDERED", "Catalog", "Paths", "Sources", "expand_sources", "open_catalog"]
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 """A path, a glob pattern, or a list of them."""
+
+ORDERED = -1
+"""In place of the number of a file: an order of rows over several files."""
 
 Sources = Paths | Mapping[str, Paths]
 """Those of all fields, or by field, where fields of the same rows lie in files of their own."""
@@ -61,6 +66,9 @@ class Catalog:
         The way to the files.
     numbered : bool
         Rows are read with their numbers over all files beside them, as `ROW_NUMBERS`.
+    order : numpy.ndarray or None
+        int64: the row that comes first, second and so on, counted over the rows of all files one
+        after another; None: in that order.
     weights : numpy.ndarray or None
         float64: how often each row is wanted, in proportion; None: all rows are streamed.
     """
@@ -69,7 +77,39 @@ class Catalog:
     routes: dict[tuple[str, str], Route]
     access: Access = dataclasses.field(default_factory=Access)
     numbered: bool = False
+    order: np.ndarray | None = None
     weights: np.ndarray | None = None
+
+    def row_chunks(self, target_bytes: int) -> RowChunks:
+        """Cut the rows into row chunks of about so many bytes; see `FileFields.cut`.
+
+        Those of an order over several files are of "file" -1, and count its rows.
+        """
+        if self.order is None:
+            return join_bounds([file.cut(target_bytes) for file in self.files])
+        bounds = (np.diff(file.heaviest.cut(target_bytes)) for file in self.files)
+        step = max(int(sizes.max(initial=1)) for sizes in bounds)
+        chunks = join_bounds([np.append(np.arange(0, self.n_rows, step), self.n_rows)])
+        return replace(chunks, file=np.full(len(chunks), ORDERED))
+
+    def locate(self, pieces: Pieces) -> tuple[Pieces, np.ndarray]:
+        """Find where the rows of pieces lie.
+
+        Returns
+        -------
+        (Pieces, numpy.ndarray)
+            Pieces of files, and int64: how many rows come before each.
+        """
+        sizes = pieces.sizes
+        if self.order is None or not (pieces.file == ORDERED).any():
+            return pieces, np.cumsum(sizes) - sizes
+        places = self.order[expand_spans(pieces.start, pieces.stop)]
+        file, within = locate_rows(places, [file.n_rows for file in self.files])
+        apart = (np.diff(file) != 0) | (np.diff(within) != 1)
+        first = np.flatnonzero(np.concatenate([[True], apart])[: len(places)])
+        start = within[first]
+        stop = start + np.diff(np.append(first, len(places)))
+        return Pieces(file[first], start, stop), first
 
     @property
     def n_rows(self) -> int:
@@ -103,11 +143,13 @@ class Catalog:
         n_rows = [file.n_rows for file in self.files]
         within = [file.numbers for file in self.files]
         has_names = all(file.names is not None for file in self.files)
+        order = np.arange(self.n_rows) if self.order is None else self.order
+        names = [name for file in self.files for name in file.group_names()] if has_names else None
         return Rows(
             [file.path for file in self.files],
-            np.repeat(np.arange(len(n_rows)), n_rows),
-            [name for file in self.files for name in file.group_names()] if has_names else None,
-            np.concatenate(within),
+            np.repeat(np.arange(len(n_rows)), n_rows)[order],
+            names and [names[row] for row in order.tolist()],
+            np.concatenate(within)[order],
         )
 
 
@@ -182,7 +224,7 @@ def open_catalog(
     convention: str | None = "auto",
     options: Mapping[str, Any] | None = None,
     sidecar: str | None = None,
-    cache: PieceStore | None = None,
+    cache: DiskCache | None = None,
     missing: Missing = "error",
 ) -> Catalog:
     """Scan files and decide how each dataset is read.
@@ -204,7 +246,7 @@ def open_catalog(
         Options of the convention.
     sidecar : str, optional
         Path or URL of layouts that were written down.
-    cache : PieceStore, optional
+    cache : DiskCache, optional
         Where layouts are kept.
     missing : {"error", "drop"}
         What to do with a group that lacks a field.

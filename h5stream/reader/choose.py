@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 
@@ -95,15 +94,21 @@ def choose_rows(
 
 
 def _narrowed(catalog: Catalog, rows: np.ndarray, told: tuple[str, ...]) -> Catalog:
-    """Keep some rows, in their order."""
+    """Keep some rows, in their order: each file keeps its own, and an order says how they mix."""
     numbers, within = locate_rows(rows, [file.n_rows for file in catalog.files])
-    cuts = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(rows)]
+    present, first, which = np.unique(numbers, return_index=True, return_inverse=True)
+    coming = np.argsort(first)  # the files, in the order in which they come first
+    ranks = np.argsort(coming)[which]
+    listed = np.argsort(ranks, kind="stable")
+    parts = np.split(within[listed], np.flatnonzero(np.diff(ranks[listed])) + 1)
     files: list[FileFields] = []
-    for start, stop in pairwise(cuts):
-        file = catalog.files[int(numbers[start])]
-        files.append(replace(file, rows=file.numbers[within[start:stop]]))
+    for number, part in zip(present[coming].tolist(), parts, strict=True):
+        file = catalog.files[number]
+        files.append(replace(file, rows=file.numbers[part]))
     files[0] = replace(files[0], left_out=(*files[0].left_out, *told))
-    return replace(catalog, files=tuple(files))
+    order = np.argsort(listed)
+    mixed = bool((np.diff(ranks) < 0).any())
+    return replace(catalog, files=tuple(files), order=order if mixed else None)
 
 
 def _listed_rows(

@@ -23,7 +23,7 @@ import numpy as np
 
 from h5stream.errors import DecodeError, FetchError
 from h5stream.fetch.descriptors import descriptor_limit, explain_too_many
-from h5stream.layout import DatasetLayout, Extents, SparseSource
+from h5stream.layout import DatasetLayout, Extents, PartialFile
 from h5stream.layout.heaps import check_dataset_heap
 from h5stream.layout.model import Stacking
 from h5stream.layout.opening import open_h5
@@ -64,11 +64,11 @@ class FallbackFile:
     ----------
     path : str
         The file.
-    source : SparseSource, optional
+    source : PartialFile, optional
         How to look at it, if it is remote.
     """
 
-    def __init__(self, path: str, source: SparseSource | None = None) -> None:
+    def __init__(self, path: str, source: PartialFile | None = None) -> None:
         self.path = path
         self._source = source
         self._file: Any = None

@@ -19,7 +19,7 @@ from pathlib import Path
 from h5stream.conventions import Wanted, published_versions
 from h5stream.conventions.plain_text import from_plain, to_plain
 from h5stream.errors import H5StreamError
-from h5stream.fetch.store import PieceStore
+from h5stream.fetch.disk_cache import DiskCache
 from h5stream.layout import SavedFile, Storage, pack_layouts, unpack_layouts
 from h5stream.layout.opening import fingerprint_of
 from h5stream.reader.routes import Route
@@ -42,16 +42,16 @@ class KeptScans:
 
     Parameters
     ----------
-    store : PieceStore
+    disk_cache : DiskCache
         Where.
     """
 
-    def __init__(self, store: PieceStore) -> None:
-        self._store = store
+    def __init__(self, disk_cache: DiskCache) -> None:
+        self._disk_cache = disk_cache
 
     def load(self, paths: Sequence[str], wanted: Wanted) -> dict[str, ScannedFile]:
         """Return what is still true of some files; nothing for those that must be scanned."""
-        data = self._store.get(digest) if (digest := self._digest(paths, wanted)) else None
+        data = self._disk_cache.get(digest) if (digest := self._digest(paths, wanted)) else None
         if data is None:
             return {}
         try:
@@ -83,7 +83,7 @@ class KeptScans:
         if sum(map(_work_of, kept)) + len(choices) // _TEXT_AT_ONCE < _LEAST_WORK:
             return
         saved = [SavedFile(s.layout, {k: r.reason for k, r in s.routes.items()}) for s in kept]
-        self._store.put(digest, _LENGTH.pack(len(choices)) + choices + pack_layouts(saved))
+        self._disk_cache.put(digest, _LENGTH.pack(len(choices)) + choices + pack_layouts(saved))
 
     def _digest(self, paths: Sequence[str], wanted: Wanted) -> bytes | None:
         """Name the piece; None if it cannot be said what is wanted."""
@@ -92,7 +92,7 @@ class KeptScans:
             said = json.dumps(to_plain(asked))
         except (TypeError, ValueError):
             return None
-        return self._store.digest_of(
+        return self._disk_cache.digest_of(
             "local layouts", said, str(Path.cwd()), tuple(paths), *published_versions()
         )
 

@@ -23,12 +23,12 @@ import platformdirs
 from h5stream.conventions import Choice, Wanted, published_versions
 from h5stream.errors import ConfigError, FetchError, LayoutError
 from h5stream.fetch import Access
+from h5stream.fetch.disk_cache import DiskCache
 from h5stream.fetch.local import read_small
-from h5stream.fetch.store import PieceStore
 from h5stream.layout import (
+    PartialFile,
     SavedFile,
     Source,
-    SparseSource,
     pack_layouts,
     unpack_layouts,
 )
@@ -155,7 +155,7 @@ class LayoutFinder:
         The way to the files.
     sidecar : str, optional
         Path or URL of layouts that were written down.
-    cache : PieceStore, optional
+    cache : DiskCache, optional
         Where layouts are kept.
     sound : SoundKinds, optional
         The kinds of dataset that were read both ways so far; others are added.
@@ -165,7 +165,7 @@ class LayoutFinder:
         self,
         access: Access,
         sidecar: str | None = None,
-        cache: PieceStore | None = None,
+        cache: DiskCache | None = None,
         sound: SoundKinds | None = None,
     ) -> None:
         self._access = access
@@ -229,7 +229,7 @@ class LayoutFinder:
 
 def layout_cache(
     paths: Sequence[str], folder: str | os.PathLike[str] | None = None
-) -> PieceStore | None:
+) -> DiskCache | None:
     """Say where the layouts of files are kept; nowhere, if they lie in this process's memory.
 
     Parameters
@@ -242,7 +242,7 @@ def layout_cache(
     if all(path.startswith("memory://") for path in paths):
         return None
     folder = folder or platformdirs.user_cache_dir("h5stream", appauthor=False)
-    return PieceStore(Path(folder) / "layouts", _CACHE_BYTES)
+    return DiskCache(Path(folder) / "layouts", _CACHE_BYTES)
 
 
 def _is_folder(source: str, name: str, access: Access) -> bool:
@@ -253,7 +253,7 @@ def _is_folder(source: str, name: str, access: Access) -> bool:
 
 
 def _has_version(source: Source) -> bool:
-    return isinstance(source, SparseSource) and bool(source.fingerprint(source.name).version)
+    return isinstance(source, PartialFile) and bool(source.fingerprint(source.name).version)
 
 
 def _as_saved(scanned: ScannedFile) -> SavedFile:

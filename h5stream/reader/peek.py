@@ -8,7 +8,7 @@ import numpy as np
 
 from h5stream.fetch import DataFile
 from h5stream.fetch.file import Limits
-from h5stream.layout import SparseSource
+from h5stream.layout import PartialFile
 
 __all__ = ["NoFile", "PeekedFile"]
 
@@ -18,11 +18,11 @@ class PeekedFile(DataFile):
 
     Parameters
     ----------
-    source : SparseSource
+    source : PartialFile
         The file as it is scanned.
     """
 
-    def __init__(self, source: SparseSource) -> None:
+    def __init__(self, source: PartialFile) -> None:
         self._source = source
 
     @property

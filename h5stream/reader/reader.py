@@ -123,9 +123,8 @@ class Reader:
         seed, epoch : int
             Keys of where slices begin that do so at random.
         """
-        sizes = pieces.sizes
-        first = np.cumsum(sizes) - sizes
-        n_rows = int(sizes.sum())
+        located, first = self.catalog.locate(pieces)
+        n_rows = int(pieces.sizes.sum())
         buffers: dict[str, np.ndarray] = {}
         for name, field in self.catalog.files[0].fields.items():
             if isinstance(field, DenseField):
@@ -136,10 +135,10 @@ class Reader:
         seeds: np.ndarray | None = None
         if self._moves:
             seeds = row_seeds(self._numbers(pieces), seed=seed ^ _STARTS, epoch=epoch)
-        for number in np.unique(pieces.file).tolist():
-            of_file = pieces.file == number
+        for number in np.unique(located.file).tolist():
+            of_file = located.file == number
             file = self.catalog.files[number]
-            spans = (pieces.start[of_file], pieces.stop[of_file], first[of_file])
+            spans = (located.start[of_file], located.stop[of_file], first[of_file])
             files.extend(self._reads.file(*mark) for mark in file.fingerprints.items())
             jobs.extend(self._dense_jobs(number, stored_spans(file, spans), buffers, places))
             if len(buffers) < len(file.fields):
@@ -164,7 +163,7 @@ class Reader:
     def _numbers(self, pieces: Pieces, places: np.ndarray | None = None) -> np.ndarray:
         """Return the numbers of rows of pieces over all files; those drawn again count on."""
         n_rows = np.array([file.n_rows for file in self.catalog.files], np.int64)
-        first = (np.cumsum(n_rows) - n_rows)[pieces.file]
+        first = np.append(np.cumsum(n_rows) - n_rows, 0)[pieces.file]  # an order begins at 0
         numbers = expand_spans(first + pieces.start, first + pieces.stop)
         if pieces.turns is not None:
             numbers += np.repeat(pieces.turns, pieces.sizes) * int(n_rows.sum())

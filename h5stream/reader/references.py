@@ -15,7 +15,7 @@ from dataclasses import replace
 from h5stream.conventions import Choice, Wanted
 from h5stream.errors import ConfigError, DecodeError, LayoutError
 from h5stream.fetch import Access
-from h5stream.layout import DatasetLayout, FileLayout, Source, SparseSource, Storage, scan_file
+from h5stream.layout import DatasetLayout, FileLayout, PartialFile, Source, Storage, scan_file
 from h5stream.layout.kerchunk import References
 from h5stream.layout.names import find_named
 from h5stream.layout.tables import check_inside
@@ -67,7 +67,7 @@ def scan_referenced(
     arrays = {each: located[array.path[1:]] for each, array in said.items()}
     layout = _ask_file(arrays, what, source)
     check_row_size(layout)
-    if isinstance(source, SparseSource):
+    if isinstance(source, PartialFile):
         source.look_up_few()  # the check of a few chunks looks up no others
     try:
         return ScannedFile(layout, choose_routes(layout, source), choice)

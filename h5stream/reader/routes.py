@@ -3,7 +3,8 @@
 1. Element types, storage and filters that are not read directly go through h5py, if HDF5 can.
 2. What is left is tried, for one dataset of each kind (`kinds`): one whole chunk and one at the
    edge (or the first and last rows, if the dataset is contiguous) are read both ways. Where the
-   two differ, h5py has the say.
+   two differ, h5py has the say. Filters that a plugin undoes are not tried so: plugins crash on
+   damaged chunks.
 3. What does not decode to a chunk of the right size is damaged, whatever HDF5 makes of it: it does
    not compare sizes, and gives out what its memory held before. Only chunks at the edge may lie
    unfiltered where filters are due, if all of them have the size of such a chunk.
@@ -17,11 +18,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from h5stream.decode import LZF, Pipeline, Scratch, describe_filter
+from h5stream.decode import FLETCHER32, LZF, Pipeline, Scratch, describe_filter
 from h5stream.errors import DecodeError, FetchError, UnsupportedError
 from h5stream.fetch import DataFile, LocalFile
 from h5stream.fields import DenseField
-from h5stream.layout import DatasetLayout, Fingerprint, SparseSource, Storage
+from h5stream.layout import DatasetLayout, Fingerprint, PartialFile, Storage
 from h5stream.layout.plugins import does_hdf5_end
 from h5stream.reader.destination import Destination
 from h5stream.reader.direct import DirectDataset
@@ -35,6 +36,7 @@ __all__ = ["Route", "choose_route", "is_checked", "load_checked", "reason_agains
 _FIRST_PLUGIN = 256
 """Filters from here on are registered, and undone by plugins; h5py brings `LZF`."""
 
+_CHECKSUM_BYTES = 4
 _MOST_CHECKED_BYTES = 64 * 2**20
 _MOST_FETCHED_BYTES = 16 * 2**20
 
@@ -63,7 +65,7 @@ class Route:
 def choose_route(
     layout: DatasetLayout,
     fingerprint: Fingerprint | None = None,
-    source: SparseSource | None = None,
+    source: PartialFile | None = None,
 ) -> Route:
     """Decide how to read a dataset.
 
@@ -74,7 +76,7 @@ def choose_route(
     fingerprint : Fingerprint, optional
         Of the file that holds it; without, the self-check is left out. Elements of variable
         length have one of their own, when their descriptors are read.
-    source : SparseSource, optional
+    source : PartialFile, optional
         How to look at that file, if it is remote: each byte is fetched once for both ways.
 
     Raises
@@ -95,22 +97,33 @@ def choose_route(
 
 
 def _refuse_sizes(layout: DatasetLayout) -> None:
-    """Refuse chunks without compression that are not as long as their elements."""
+    """Refuse chunks of sizes that they cannot have: HDF5 does not look, and reads what is beside.
+
+    Without compression they are as long as their elements, with it longer than their checksums.
+    """
     table = layout.table
     if table is None or not len(table) or layout.indirect:
         return
     for mask in np.unique(table.filter_mask).tolist():
         expected = Pipeline(layout.filters, layout.chunk_nbytes).stored_nbytes(mask)
-        wrong = np.flatnonzero((table.filter_mask == mask) & (table.size != expected))
-        if expected is not None and len(wrong):
+        least = 1 + sum(
+            _CHECKSUM_BYTES
+            for position, spec in enumerate(layout.filters)
+            if spec.id == FLETCHER32 and not mask >> position & 1
+        )
+        is_wrong = table.size < least if expected is None else table.size != expected
+        wrong = np.flatnonzero((table.filter_mask == mask) & is_wrong)
+        if len(wrong):
+            wanted = f"at least {least}" if expected is None else str(expected)
+            how = "" if expected is None else " without compression"
             place = np.unravel_index(int(table.index[wrong[0]]), layout.grid)
             offset = tuple(
                 int(at) * size for at, size in zip(place, layout.chunks or (), strict=True)
             )
             raise DecodeError(
-                f"{layout.file}: the chunk of {layout.path!r} at {offset} is stored without "
-                f"compression in {table.size[wrong[0]]} bytes, expected {expected}; it is damaged, "
-                "copy the file again",
+                f"{layout.file}: the chunk of {layout.path!r} at {offset} is stored{how} in "
+                f"{table.size[wrong[0]]} bytes, expected {wanted}; it is damaged, copy the file "
+                "again",
                 url=layout.file,
                 dataset=layout.path,
                 chunk_offset=offset,
@@ -128,16 +141,19 @@ def _has_unfiltered_edges(layout: DatasetLayout) -> bool:
     return bool(partial.any()) and bool((table.size[partial] == layout.chunk_nbytes).all())
 
 
-def _may_hdf5_decide(layout: DatasetLayout) -> bool:
-    """Tell whether HDF5 is asked about chunks that do not decode here: no plugin without need."""
-    if not all(does_hdf5_end(spec.id) for spec in layout.filters):
+def _may_hdf5_decide(layout: DatasetLayout, *, is_decoded: bool) -> bool:
+    """Tell whether HDF5 is asked about some chunks: its plugins crash on what is damaged.
+
+    Only where chunks at the edges may lie unfiltered, and do not decode here, HDF5 alone knows.
+    """
+    if all(spec.id < _FIRST_PLUGIN or spec.id == LZF for spec in layout.filters):
+        return True
+    if is_decoded or not all(does_hdf5_end(spec.id) for spec in layout.filters):
         return False
-    return _has_unfiltered_edges(layout) or all(
-        spec.id < _FIRST_PLUGIN or spec.id == LZF for spec in layout.filters
-    )
+    return _has_unfiltered_edges(layout)
 
 
-def load_checked(layouts: Sequence[DatasetLayout], source: SparseSource) -> None:
+def load_checked(layouts: Sequence[DatasetLayout], source: PartialFile) -> None:
     """Fetch what the self-checks of some datasets of a remote file will read, all at once."""
     file = PeekedFile(source)
     file.load(
@@ -183,7 +199,7 @@ def _require_filters(layout: DatasetLayout) -> None:
 
 
 def _check(
-    layout: DatasetLayout, fingerprint: Fingerprint, source: SparseSource | None
+    layout: DatasetLayout, fingerprint: Fingerprint, source: PartialFile | None
 ) -> str | None:
     """Read a sample of rows both ways; return why not to trust the direct way."""
     file: DataFile = LocalFile(layout.file, fingerprint)
@@ -200,8 +216,8 @@ def _check(
                 found = _read_directly(direct, start, stop)
             except DecodeError as error:
                 found = error
-                if not _may_hdf5_decide(layout):
-                    continue  # reading it will say what is wrong, with the chunk's place
+            if not _may_hdf5_decide(layout, is_decoded=not isinstance(found, DecodeError)):
+                continue  # what is wrong, reading will say, with the chunk's place
             try:
                 expected = fallback.read(layout, start, stop)
             except (DecodeError, FetchError):

@@ -11,7 +11,7 @@ from h5stream.conventions import Choice, recognise
 from h5stream.errors import LayoutError
 from h5stream.fetch import Access
 from h5stream.fields import names_of
-from h5stream.layout import DatasetLayout, FileLayout, Source, SparseSource, scan_file
+from h5stream.layout import DatasetLayout, FileLayout, PartialFile, Source, scan_file
 from h5stream.reader.kinds import SoundKinds, kind_of
 from h5stream.reader.routes import Route, choose_route, is_checked, load_checked
 from h5stream.system import memory_bytes
@@ -119,7 +119,7 @@ def choose_routes(
     """
     sound = SoundKinds() if sound is None else sound
     routes: dict[tuple[str, str], Route] = {}
-    sparse = source if isinstance(source, SparseSource) else None
+    partial_file = source if isinstance(source, PartialFile) else None
     named = [each for each in layout.datasets.values() if not each.refused and each.shape]
     readable = {each.key: each for each in named}
     kinds = {
@@ -128,14 +128,14 @@ def choose_routes(
         if key in layout.made and is_checked(each)
     }
     others = _to_check([each for key, each in readable.items() if key not in kinds])
-    if sparse is not None:
+    if partial_file is not None:
         first = set(_first_of_each(kinds, sound)) | others
-        load_checked([each for key, each in readable.items() if key in first], sparse)
+        load_checked([each for key, each in readable.items() if key in first], partial_file)
     for key, dataset in readable.items():
         kind = kinds.get(key)
         check = key in others if kind is None else kind not in sound
         mark = layout.fingerprints[dataset.file] if check else None
-        routes[key] = choose_route(dataset, mark, sparse)
+        routes[key] = choose_route(dataset, mark, partial_file)
         if kind is not None and routes[key].direct:
             sound.add(kind)
     return routes

@@ -18,6 +18,7 @@ from typing import Any
 from h5stream.errors import ConfigError
 from h5stream.fields import Asked, DenseField, Subset
 from h5stream.fields.vlen import VlenField
+from h5stream.pipes import Pipe
 from h5stream.reader.catalog import Sources
 from h5stream.repacking.compare import compare
 from h5stream.repacking.rows import (
@@ -31,7 +32,6 @@ from h5stream.repacking.rows import (
     tell_nobody,
 )
 from h5stream.repacking.shuffled import Shuffled
-from h5stream.stream import H5Stream
 from h5stream.write import Writer
 from h5stream.write.attributes import read_attributes
 from h5stream.write.filters import Compression
@@ -177,7 +177,7 @@ def repack(
 
 
 def _refuse(
-    path: Path, stream: H5Stream, folder: Path, digest: str, *, overwrite: bool, sharded: bool
+    path: Path, stream: Pipe, folder: Path, digest: str, *, overwrite: bool, sharded: bool
 ) -> None:
     names = {Path(file.path).resolve() for file in stream.catalog.files}
     if path.resolve() in names:
@@ -201,7 +201,7 @@ def _names(path: Path, count: int, *, sharded: bool) -> list[Path]:
     return [path.with_name(f"{path.stem}-{number:05}{path.suffix}") for number in range(count)]
 
 
-def _digest(stream: H5Stream, *options: Any) -> str:
+def _digest(stream: Pipe, *options: Any) -> str:
     """Tell runs apart that would write something else."""
     files = [
         (file.path, sorted(file.fingerprints.items()), file.n_rows) for file in stream.catalog.files
@@ -210,7 +210,7 @@ def _digest(stream: H5Stream, *options: Any) -> str:
     return hashlib.sha256(told.encode()).hexdigest()
 
 
-def _bytes_of(stream: H5Stream) -> int:
+def _bytes_of(stream: Pipe) -> int:
     files = {mark for file in stream.catalog.files for mark in file.fingerprints.items()}
     return sum(fingerprint.size_bytes for _name, fingerprint in files)
 
@@ -261,7 +261,7 @@ def _write(order: Stored, plan: Plan) -> None:
         raise
 
 
-def _paths_of(stream: H5Stream) -> dict[str, str]:
+def _paths_of(stream: Pipe) -> dict[str, str]:
     """Say which dataset a column is, of those that are one."""
     fields = stream.catalog.files[0].fields
     whole = (DenseField, VlenField)

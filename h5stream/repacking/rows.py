@@ -9,11 +9,11 @@ from typing import Any
 
 from h5stream.conventions.schema import ROWS
 from h5stream.fields import Asked, Origin, Subset
-from h5stream.pipes import Instance
+from h5stream.pipes import Instance, Pipe, open_files
 from h5stream.pipes.start import AfterBatches
 from h5stream.plan import Cut
 from h5stream.reader.catalog import Sources
-from h5stream.stream import H5Stream
+from h5stream.stream import as_arrays
 from h5stream.write.columns import ColumnSpec
 from h5stream.write.values import infer
 
@@ -44,18 +44,18 @@ def open_in_order(
     *,
     numbered: bool,
     batch_rows: int | None = None,
-) -> H5Stream:
+) -> Pipe:
     """Stream rows in order, as arrays; of a shuffle also their numbers."""
     options: dict[str, Any] = {"subset": subset, "storage_options": storage_options}
-    options |= {"rank": 0, "world_size": 1, "uneven": "keep", "output": "numpy"}
     wanted: Any = fields
-    if fields is None or numbered:
-        names: Any = fields or list(H5Stream(sources, batch_size=1, **options).catalog.columns)
-        wanted = dict(names) if isinstance(names, Mapping) else {name: name for name in names}
     if numbered:
+        names: Any = fields or list(open_files(sources, **options).catalog.columns)
+        wanted = dict(names) if isinstance(names, Mapping) else {name: name for name in names}
         wanted[ROWS] = Origin("index")
-    rows = batch_rows or batch_rows_of(H5Stream(sources, wanted, batch_size=1, **options))
-    return H5Stream(sources, wanted, batch_size=rows, **options)
+    files = open_files(sources, wanted, **options)
+    rows = batch_rows or batch_rows_of(files)
+    read = files.list_chunks(_BATCH_BYTES).shard(uneven="keep", rank=0, world_size=1).read_chunks()
+    return read.batch(rows).collate(as_arrays)
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Plan:
 
     Parameters
     ----------
-    stream : H5Stream
+    stream : Pipe
         The rows, in order, in batches.
     options : mapping
         Of `Writer`.
@@ -76,7 +76,7 @@ class Plan:
         About how large a file is; None: there is one.
     """
 
-    stream: H5Stream
+    stream: Pipe
     options: Mapping[str, Any]
     folder: Path
     tell: Progress
@@ -117,7 +117,7 @@ class Stored:
         return batches(self.plan.stream, first)
 
 
-def batches(stream: H5Stream, first: int = 0) -> Iterator[dict[str, Any]]:
+def batches(stream: Pipe, first: int = 0) -> Iterator[dict[str, Any]]:
     """Stream batches from row `first` on; members of compounds are columns of their own."""
     size = batch_rows_of(stream)
     start = AfterBatches(first // size) if first >= size else None
@@ -128,7 +128,7 @@ def batches(stream: H5Stream, first: int = 0) -> Iterator[dict[str, Any]]:
         skipped = 0
 
 
-def batch_rows_of(stream: H5Stream) -> int:
+def batch_rows_of(stream: Pipe) -> int:
     """Return how many rows a batch has."""
     return max(1, _BATCH_BYTES // max(1, stream.catalog.row_nbytes))
 
@@ -155,7 +155,7 @@ def length(rows: Mapping[str, Any]) -> int:
     return len(next(iter(rows.values())))
 
 
-def infer_columns(stream: H5Stream) -> dict[str, ColumnSpec]:
+def infer_columns(stream: Pipe) -> dict[str, ColumnSpec]:
     """Infer columns from the first batch."""
     return infer(next(batches(stream)), 0)
 

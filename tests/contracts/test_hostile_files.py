@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 import h5stream as h5s
-from h5stream.fetch.store import PieceStore
+from h5stream.fetch.disk_cache import DiskCache
 from tests.places import placed
 
 
@@ -141,23 +141,23 @@ def modes(folder: Path) -> set[int]:
 
 
 def test_the_cache_is_for_its_owner_alone(tmp_path: Path) -> None:
-    store = PieceStore(tmp_path / "cache", 1000)
+    store = DiskCache(tmp_path / "cache", 1000)
     digest = store.digest_of("a")
     store.put(digest, b"secret")
     assert modes(tmp_path / "cache") == {0o600}
     folders = [tmp_path / "cache", *(p for p in (tmp_path / "cache").iterdir() if p.is_dir())]
     assert {stat.S_IMODE(folder.stat().st_mode) for folder in folders} == {0o700}
-    assert PieceStore(tmp_path / "cache", 1000).get(digest) == b"secret"
+    assert DiskCache(tmp_path / "cache", 1000).get(digest) == b"secret"
 
 
 def test_names_of_pieces_differ_from_folder_to_folder(tmp_path: Path) -> None:
-    one, same, other = (PieceStore(tmp_path / name, 1000) for name in ("a", "a", "b"))
+    one, same, other = (DiskCache(tmp_path / name, 1000) for name in ("a", "a", "b"))
     assert one.digest_of("x") == same.digest_of("x") != other.digest_of("x")
 
 
 @pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
 def test_what_is_no_piece_of_ours_is_not_believed(tmp_path: Path, kind: str) -> None:
-    store = PieceStore(tmp_path / "cache", 1000)
+    store = DiskCache(tmp_path / "cache", 1000)
     digest = store.digest_of("a")
     store.put(digest, b"rows")
     path = store._path(digest)
@@ -174,7 +174,7 @@ def test_what_is_no_piece_of_ours_is_not_believed(tmp_path: Path, kind: str) -> 
 def test_pieces_of_another_user_are_not_believed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = PieceStore(tmp_path / "cache", 1000)
+    store = DiskCache(tmp_path / "cache", 1000)
     digest = store.digest_of("a")
     store.put(digest, b"rows")
     monkeypatch.setattr("os.geteuid", lambda: 12345)
@@ -327,6 +327,21 @@ def test_no_chunk_lies_in_the_superblock(data: Path) -> None:
     data.write_bytes(content)
     with pytest.raises(h5s.LayoutError, match="bytes lie at byte 0, but elements lie behind"):
         list(h5s.H5Stream(data, ["x"], batch_size=7))
+
+
+def test_attributes_of_lists_are_no_text(tmp_path: Path) -> None:
+    """HDF5 crashes where the type of their elements is damaged."""
+    path = tmp_path / "lists.h5"
+    with h5py.File(path, "w") as file:
+        file["x"] = np.arange(6)
+        file.create_dataset("central", data=np.arange(6))
+        lists = np.empty(1, object)
+        lists[0] = np.array([78, 45, 68], np.uint8)
+        file["central"].attrs.create("mode", lists, dtype=h5py.vlen_dtype(np.uint8))
+    fields = {"x": "x", "y": h5s.Constant("central", attribute="mode")}
+    with pytest.raises(h5s.LayoutError, match="'mode' of '/central' holds lists"):
+        next(iter(h5s.H5Stream(path, fields)))
+    assert len(list(h5s.H5Stream(path, batch_size=6))) == 1
 
 
 @pytest.mark.parametrize("left", [40, 4])

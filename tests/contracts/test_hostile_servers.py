@@ -16,7 +16,7 @@ from yarl import URL
 
 import h5stream as h5s
 from h5stream.fetch.remote import file as remote_file
-from h5stream.fetch.remote.wire import Wires
+from h5stream.fetch.remote.connection_pool import ConnectionPool
 from tests.contracts.hostile import Answer, Asked, hostile, ranged
 from tests.streams import rows_of, write_rows
 
@@ -248,14 +248,14 @@ def test_bytes_behind_an_answer_are_never_the_answer_for_another_file(busy_s: fl
             sent.set()
 
     async def ask(url: str) -> list[bytes]:
-        wires = Wires(5.0, 5.0)
+        pool = ConnectionPool(5.0, 5.0)
         found = []
         for name in "ab":
-            answered = await wires.get(URL(f"{url}/{name}"), {"Range": "bytes=0-4"}, 5)
+            answered = await pool.get(URL(f"{url}/{name}"), {"Range": "bytes=0-4"}, 5)
             found.append(b"" if answered is None else bytes(answered[1] or b""))
             await asyncio.to_thread(sent.wait, 5) if not busy_s else time.sleep(busy_s)
             await asyncio.sleep(0 if busy_s else 0.02)
-        wires.close()
+        pool.close()
         await asyncio.sleep(0.01)
         return found
 

@@ -52,7 +52,9 @@ def test_columns_of_text_come_back_as_they_were() -> None:
     assert list(back) == ["a", "", "ö"]
 
 
-@pytest.mark.parametrize("value", [object(), {"a": np.array([None])}, Path("x")], ids=str)
+@pytest.mark.parametrize(
+    "value", [object(), {"a": np.array([None])}, Path("x")], ids=["object", "array", "path"]
+)
 def test_what_might_come_back_as_something_else_is_refused(value: Any) -> None:
     with pytest.raises(TypeError, match="not written down"):
         to_plain(value)

@@ -83,7 +83,9 @@ def mapped_by_others() -> set[int]:
     return found
 
 
-@pytest.mark.parametrize(("maker", "is_left"), [(os.getpid(), True), (2**30, False)])
+@pytest.mark.parametrize(
+    ("maker", "is_left"), [(os.getpid(), True), (2**30, False)], ids=["own", "other"]
+)
 def test_only_the_files_of_our_own_programs_count_as_left(maker: int, is_left: bool) -> None:
     path = Path("/dev/shm") / f"torch_{maker}_test_{os.getpid()}"
     path.touch()

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.scan import Settings, scan_ours
 from benchmarks.scan_files import FILES
 from h5stream.layout import scan_file
-from tests.layout.test_sparse import assert_same_layout
+from tests.layout.test_partial_file import assert_same_layout
 
 MOST_TRIPS = {
     "small": 2,

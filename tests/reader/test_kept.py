@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import h5stream as h5s
-from h5stream.fetch.store import PieceStore
+from h5stream.fetch.disk_cache import DiskCache
 from h5stream.reader import layouts, open_catalog
 from h5stream.reader.catalog import Catalog
 from tests.windows import read_pieces
@@ -48,7 +48,7 @@ def scanned(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.fixture
 def reopen(tmp_path: Path) -> Callable[..., Catalog]:
     def reopen(files: list[str] | str, **options: object) -> Catalog:
-        store = PieceStore(tmp_path / "cache", 2**26)
+        store = DiskCache(tmp_path / "cache", 2**26)
         fields = options.pop("fields", {"x": "x", "y": "y"})
         return open_catalog(files, fields, cache=store, **options)  # type: ignore[arg-type]
 
@@ -149,7 +149,7 @@ def test_a_damaged_piece_is_scanned_again(
     files: list[str], scanned: list[str], reopen: Callable[..., Catalog], tmp_path: Path
 ) -> None:
     reopen(files)
-    store = PieceStore(tmp_path / "cache", 2**26)
+    store = DiskCache(tmp_path / "cache", 2**26)
     pieces = [path for path in (tmp_path / "cache").glob("*/*") if path.is_file()]
     for path in pieces:
         digest = bytes.fromhex(path.parent.name + path.name)

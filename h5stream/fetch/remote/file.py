@@ -2,7 +2,7 @@
 
 1. Ranges that are asked for together are joined where little lies between them.
 2. They are lined up in the order in which they will be needed, behind all that was asked for
-   before; the flow keeps a bounded number of them in flight.
+   before; the queue keeps a bounded number of them in flight.
 3. Each answer must be of the version that was scanned, and as long as was asked for. What fails
    is asked for again, within the patience of the policy.
 4. Where answers do not tell their version, it is looked up after the bytes have come.
@@ -20,14 +20,14 @@ import numpy as np
 
 from h5stream.errors import FetchError, H5StreamError, LayoutError
 from h5stream.fetch.coalesce import REMOTE_GAP_BYTES, REMOTE_READ_BYTES, join_ranges
+from h5stream.fetch.disk_cache import DiskCache
 from h5stream.fetch.file import Limits
-from h5stream.fetch.flow import SMALL_BYTES, Flow, Ticket
 from h5stream.fetch.loop import LoopThread
 from h5stream.fetch.redact import redact_text
 from h5stream.fetch.remote.arrival import Arrival
 from h5stream.fetch.remote.transport import Response, Transport
+from h5stream.fetch.request_queue import SMALL_BYTES, QueuedRequest, RequestQueue
 from h5stream.fetch.retry import Failed, Fault, FaultError, RetryPolicy, retried
-from h5stream.fetch.store import PieceStore
 from h5stream.layout import Fingerprint
 
 __all__ = ["Connection", "RemoteFile"]
@@ -55,7 +55,7 @@ class Connection:
         Where requests run.
     transport : Transport
         Asks once.
-    flow : Flow
+    queue : RequestQueue
         Bounds what is in flight.
     policy : RetryPolicy
         How often to ask.
@@ -67,19 +67,19 @@ class Connection:
         self,
         thread: LoopThread,
         transport: Transport,
-        flow: Flow,
+        queue: RequestQueue,
         policy: RetryPolicy,
         owner: object = None,
     ) -> None:
         self.owner = owner
         self.thread = thread
         self.transport = transport
-        self.flow = flow
+        self.queue = queue
         self.policy = policy
 
     def end_unwanted(self) -> None:
         """End requests that nobody wants any more, soon; those of a parent are left alone."""
-        self.thread.call_if_running(self.flow.cancel_unwanted)
+        self.thread.call_if_running(self.queue.cancel_unwanted)
 
 
 _ATTEMPT_S, _LEAST_BYTES_PER_S = 60.0, 4096
@@ -101,10 +101,10 @@ class RemoteFile:
         The version that may be read.
     secrets : frozenset of str
         What no message may repeat.
-    store : PieceStore, optional
+    disk_cache : DiskCache, optional
         Keeps on disk what was fetched.
     selection : str
-        All that selects the object, for the store.
+        All that selects the object, for the cache.
     """
 
     def __init__(
@@ -114,12 +114,12 @@ class RemoteFile:
         connection: Connection,
         fingerprint: Fingerprint,
         secrets: frozenset[str] = frozenset(),
-        store: PieceStore | None = None,
+        disk_cache: DiskCache | None = None,
         selection: str = "",
     ) -> None:
         self.name = name
         self.on_retry: Callable[[], None] = lambda: None
-        self._store = store
+        self._disk_cache = disk_cache
         self._path = path
         self._connection = connection
         self._fingerprint = fingerprint
@@ -141,11 +141,11 @@ class RemoteFile:
         """
         wanted = size > 0
         offset, size = offset[wanted], size[wanted]
-        if self._store is None:
+        if self._disk_cache is None:
             return self._ask(join_ranges(offset, size))
         pairs = zip(offset.tolist(), size.tolist(), strict=True)
         ranges = sorted({(start, start + n) for start, n in pairs})
-        here = {span for span in ranges if self._store.has(self._digest(span))}
+        here = {span for span in ranges if self._disk_cache.has(self._digest(span))}
         rest = np.array([span for span in ranges if span not in here], np.int64).reshape(-1, 2)
         spans = join_ranges(rest[:, 0], rest[:, 1] - rest[:, 0])
         return self._ask(spans, sorted(here), partial(self._keep, rest.tolist()))
@@ -167,8 +167,8 @@ class RemoteFile:
             keep,
             self._connection.end_unwanted,
         )
-        tickets = [
-            Ticket(
+        queued = [
+            QueuedRequest(
                 stop - start,
                 partial(self._bring, arrival, number, start, stop),
                 lambda: arrival.wanted,
@@ -176,24 +176,24 @@ class RemoteFile:
             )
             for number, (start, stop) in enumerate(spans)
         ]
-        if tickets:
-            self._connection.thread.call(self._connection.flow.put, tickets)
+        if queued:
+            self._connection.thread.call(self._connection.queue.put, queued)
         return arrival
 
     def _digest(self, span: Span) -> bytes:
-        assert self._store is not None, "pieces have names only where they are kept"
-        return self._store.digest_of(self._selection, self._fingerprint, span)
+        assert self._disk_cache is not None, "pieces have names only where they are kept"
+        return self._disk_cache.digest_of(self._selection, self._fingerprint, span)
 
     def _keep(self, ranges: Sequence[Sequence[int]], arrival: Arrival) -> None:
         """Put ranges that have arrived on disk."""
-        if self._store is not None:
+        if self._disk_cache is not None:
             for start, stop in ranges:
-                self._store.put(self._digest((start, stop)), arrival.view(start, stop - start))
+                self._disk_cache.put(self._digest((start, stop)), arrival.view(start, stop - start))
 
     def _read_kept(self, offset: int, size: int) -> bytes:
         """Read a range from disk, or fetch it if it is there no more."""
         span = (offset, offset + size)
-        data = self._store.get(self._digest(span)) if self._store is not None else None
+        data = self._disk_cache.get(self._digest(span)) if self._disk_cache is not None else None
         return self._read_anew(offset, size) if data is None else data
 
     def _read_anew(self, offset: int, size: int) -> bytes:
@@ -202,8 +202,8 @@ class RemoteFile:
         arrival = self._ask([span])
         arrival.wait()
         data = bytes(arrival.view(offset, size))
-        if self._store is not None:
-            self._store.put(self._digest(span), data)
+        if self._disk_cache is not None:
+            self._disk_cache.put(self._digest(span), data)
         return data
 
     def fetch(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
@@ -264,7 +264,7 @@ class RemoteFile:
             raise
         except Exception as error:
             arrival.fail(error)
-            self._connection.flow.cancel_unwanted()
+            self._connection.queue.cancel_unwanted()
 
     async def _attempt(self, arrival: Arrival, start: int, stop: int) -> bytes | memoryview:
         if not arrival.wanted:
@@ -302,7 +302,7 @@ class RemoteFile:
         """Retry within the policy; tell a failure without secrets, and without what caused it."""
 
         async def counted() -> T:
-            self._connection.flow.asked += 1
+            self._connection.queue.asked += 1
             return await attempt()
 
         try:
@@ -315,7 +315,7 @@ class RemoteFile:
 
     def _on_fault(self, fault: FaultError) -> None:
         if fault.throttled:
-            self._connection.flow.depth.note_throttled(time.monotonic())
+            self._connection.queue.limit.note_throttled(time.monotonic())
         if fault.fault is Fault.TRANSIENT:
             self.on_retry()
 

@@ -9,8 +9,8 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
+from h5stream.fetch.remote.connection_pool import ConnectionPool, Head, body_memory
 from h5stream.fetch.remote.transport import Response, TellingTransport, fault_of_error
-from h5stream.fetch.remote.wire import Head, Wires, body_memory
 from h5stream.fetch.retry import Fault, FaultError, fault_of_status
 
 __all__ = [
@@ -37,7 +37,7 @@ _OF_TRANSFER = ("timeout", "read_bufsize")
 
 
 async def make_client(**options: Any) -> aiohttp.ClientSession:
-    """Make a session that leaves the number of connections to the flow of requests."""
+    """Make a session that leaves the number of connections to the queue of requests."""
     options.pop("loop", None)
     if "connector" not in options:
         options["connector"] = aiohttp.TCPConnector(limit=0, ttl_dns_cache=300)
@@ -49,13 +49,13 @@ class HttpTransport(TellingTransport):
 
     def __init__(self, filesystem: Any) -> None:
         super().__init__(filesystem)
-        self._wires = _make_wires(filesystem)
+        self._pool = _make_pool(filesystem)
         self._bare: aiohttp.ClientSession | None = None
 
     async def get(self, path: str, start: int, stop: int, version: str) -> Response:
         """Ask for a range."""
-        if self._wires is not None:
-            response = await self._ask_wires(self._wires, path, start, stop)
+        if self._pool is not None:
+            response = await self._ask_pool(self._pool, path, start, stop)
             if response is not None:
                 return response
         return await self._ask(path, start, stop)
@@ -65,20 +65,22 @@ class HttpTransport(TellingTransport):
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._wires is not None:
-            self._wires.close()
+        if self._pool is not None:
+            self._pool.close()
         for session in (self.filesystem._session, self._bare):
             if session is not None:
                 await session.close()
 
-    async def _ask_wires(self, wires: Wires, path: str, start: int, stop: int) -> Response | None:
+    async def _ask_pool(
+        self, pool: ConnectionPool, path: str, start: int, stop: int
+    ) -> Response | None:
         """Ask with as little effort as can be; None if that is not enough."""
         headers = {
             **self.filesystem.kwargs.get("headers", {}),
             "Range": f"bytes={start}-{stop - 1}",
         }
         try:
-            answer = await wires.get(self.filesystem.encode_url(path), headers, stop - start)
+            answer = await pool.get(self.filesystem.encode_url(path), headers, stop - start)
         except Exception as error:
             fault = _fault_of_client(error)
         else:
@@ -186,7 +188,7 @@ def check_place(headers: Mapping[str, str], start: int, stop: int) -> tuple[int 
 
 
 def response_of(head: Head, body: memoryview | None, start: int, stop: int) -> Response:
-    """Make a response of what came over a wire.
+    """Make a response of what came over a connection.
 
     Raises
     ------
@@ -199,7 +201,7 @@ def response_of(head: Head, body: memoryview | None, start: int, stop: int) -> R
     return Response(body, size_bytes, version_of(head))
 
 
-def _make_wires(filesystem: Any) -> Wires | None:
+def _make_pool(filesystem: Any) -> ConnectionPool | None:
     """Make plain connections, unless the storage options ask for more than that."""
     options = getattr(filesystem, "kwargs", {})
     timeout = options.get("timeout", TIMEOUT)
@@ -211,7 +213,7 @@ def _make_wires(filesystem: Any) -> Wires | None:
         and timeout.total is None
         and timeout.connect is None
     )
-    return Wires(timeout.sock_connect, timeout.sock_read) if plain else None
+    return ConnectionPool(timeout.sock_connect, timeout.sock_read) if plain else None
 
 
 async def _read_body(content: aiohttp.StreamReader, expected: int) -> bytes | memoryview:

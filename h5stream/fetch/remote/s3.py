@@ -12,10 +12,10 @@ from typing import Any
 
 from yarl import URL
 
+from h5stream.fetch.remote.connection_pool import ConnectionPool
 from h5stream.fetch.remote.http import read_range, response_of, version_of
-from h5stream.fetch.remote.signed import SignedUrls, make_wires, send_signed
+from h5stream.fetch.remote.signed import SignedUrls, make_pool, send_signed
 from h5stream.fetch.remote.transport import Response, TellingTransport, fault_of_error, require_key
-from h5stream.fetch.remote.wire import Wires
 from h5stream.fetch.retry import Fault, FaultError, fault_of_status
 
 __all__ = ["CONFIG", "S3Transport"]
@@ -45,8 +45,8 @@ class S3Transport(TellingTransport):
         self._clients: list[Any] = []
         self._parameters: dict[str, dict[str, str]] = {}
         self._urls = SignedUrls()
-        self._wires: Wires | None = None
-        self._is_wired = False
+        self._pool: ConnectionPool | None = None
+        self._looked_for_pool = False
 
     async def get(self, path: str, start: int, stop: int, version: str) -> Response:
         """Ask for a range, on condition that the object is still that version."""
@@ -62,8 +62,8 @@ class S3Transport(TellingTransport):
 
     async def close(self) -> None:
         """Close the clients."""
-        if self._wires is not None:
-            self._wires.close()
+        if self._pool is not None:
+            self._pool.close()
         if self.filesystem._s3 is not None:
             self._clients.append(self.filesystem._s3creator)
         for client in self._clients:
@@ -98,10 +98,10 @@ class S3Transport(TellingTransport):
         self, client: Any, url: str, headers: dict[str, str], start: int, stop: int
     ) -> tuple[int, str | None, Response | None]:
         """Send a signed request; return status and Retry-After, and the range if it came."""
-        if not self._is_wired:
-            self._is_wired, self._wires = True, make_wires(client)
-        wires = self._wires
-        found = wires and await wires.get(URL(url, encoded=True), headers, stop - start)
+        if not self._looked_for_pool:
+            self._looked_for_pool, self._pool = True, make_pool(client)
+        pool = self._pool
+        found = pool and await pool.get(URL(url, encoded=True), headers, stop - start)
         if found:
             head, body = found
             response = None if body is None else response_of(head, body, start, stop)

@@ -15,9 +15,9 @@ from urllib.parse import parse_qs, urlsplit
 
 from botocore.awsrequest import AWSPreparedRequest
 
-from h5stream.fetch.remote.wire import Wires
+from h5stream.fetch.remote.connection_pool import ConnectionPool
 
-__all__ = ["SignedUrls", "make_wires", "send_signed"]
+__all__ = ["SignedUrls", "make_pool", "send_signed"]
 
 _USED_S = 300.0
 """Shorter than what is left of credentials when botocore renews them."""
@@ -110,7 +110,7 @@ async def send_signed(client: Any, url: str, headers: Mapping[str, str]) -> Any:
     return answer.raw
 
 
-def make_wires(client: Any) -> Wires | None:
+def make_pool(client: Any) -> ConnectionPool | None:
     """Make plain connections, unless the client has proxies or certificates of its own."""
     session = client._endpoint.http_session
     try:
@@ -119,4 +119,4 @@ def make_wires(client: Any) -> Wires | None:
         timeout = session._timeout
     except AttributeError:  # another version, or another kind of session
         return None
-    return Wires(timeout.sock_connect, timeout.sock_read) if plain else None
+    return ConnectionPool(timeout.sock_connect, timeout.sock_read) if plain else None

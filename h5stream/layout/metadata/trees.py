@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from h5stream.layout.hints.pointers import Kind, Pointer
+from h5stream.layout.metadata.pointers import Kind, Pointer
 
 __all__ = [
     "TREE_SIGNATURE",

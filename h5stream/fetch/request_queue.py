@@ -1,8 +1,8 @@
 """Keeps a bounded number of requests and bytes in flight, started in the order they were asked for.
 
 Lives on one event loop: nothing here is for other threads. How many requests are worth having in
-flight is found by trying: `Depth` doubles their number for as long as that brings bytes faster,
-halves it when the server has too much to do, and then climbs slowly.
+flight is found by trying: `ConcurrencyLimit` doubles their number for as long as that brings bytes
+faster, halves it when the server has too much to do, and then climbs slowly.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
-__all__ = ["SMALL_BYTES", "Depth", "Flow", "Ticket"]
+__all__ = ["SMALL_BYTES", "ConcurrencyLimit", "QueuedRequest", "RequestQueue"]
 
 SMALL_BYTES = 64 * 2**10
 """What a request brings at most whose time is nothing but waiting."""
 
-_FIRST_DEPTH = 32
-_MOST_DEPTH = 128
-_ROUND_DEPTHS = 2
-_CLIMB_DEPTHS = 4
+_FIRST_REQUESTS = 32
+_MOST_REQUESTS = 128
+_ROUND_SHARE = 2
+_CLIMB_SHARE = 4
 _WORTH = 1.2
 _BURST_S = 1.0
 _LEAST_ROUND_S = 0.02
 
 
-class Depth:
+class ConcurrencyLimit:
     """How many requests to have in flight.
 
     Parameters
@@ -37,15 +37,15 @@ class Depth:
 
     Examples
     --------
-    >>> depth = Depth()
+    >>> limit = ConcurrencyLimit()
     >>> for n in range(65):
-    ...     depth.note(now_s=0.01 * n, nbytes=1000)
-    >>> depth.requests
+    ...     limit.note(now_s=0.01 * n, nbytes=1000)
+    >>> limit.requests
     64
     """
 
     def __init__(self, fixed: int | None = None) -> None:
-        self.requests = fixed or _FIRST_DEPTH
+        self.requests = fixed or _FIRST_REQUESTS
         self._fixed = fixed is not None
         self._growing = not self._fixed
         self._rate_before = 0.0
@@ -59,11 +59,11 @@ class Depth:
 
         Examples
         --------
-        >>> Depth().small_requests, Depth(4).small_requests
+        >>> ConcurrencyLimit().small_requests, ConcurrencyLimit(4).small_requests
         (128, 4)
         """
         free = not self._fixed and self._throttled_s is None
-        return _MOST_DEPTH if free else self.requests
+        return _MOST_REQUESTS if free else self.requests
 
     def note(self, now_s: float, nbytes: int) -> None:
         """Count a range that arrived while more were waiting to be asked for."""
@@ -77,7 +77,7 @@ class Depth:
         self._count += 1
         self._nbytes += nbytes
         elapsed_s = now_s - self._began_s
-        if self._count >= _ROUND_DEPTHS * self.requests and elapsed_s >= _LEAST_ROUND_S:
+        if self._count >= _ROUND_SHARE * self.requests and elapsed_s >= _LEAST_ROUND_S:
             self._end_round(self._nbytes / elapsed_s)
 
     def note_idle(self) -> None:
@@ -94,20 +94,20 @@ class Depth:
     def _climb(self) -> None:
         """Try one more request again, after many that went well."""
         self._count += 1
-        if self._count >= _CLIMB_DEPTHS * self.requests:
-            self.requests, self._count = min(_MOST_DEPTH, self.requests + 1), 0
+        if self._count >= _CLIMB_SHARE * self.requests:
+            self.requests, self._count = min(_MOST_REQUESTS, self.requests + 1), 0
 
     def _end_round(self, rate: float) -> None:
         self._began_s = None
-        if rate < _WORTH * self._rate_before or self.requests >= _MOST_DEPTH:
+        if rate < _WORTH * self._rate_before or self.requests >= _MOST_REQUESTS:
             self._growing = False
             return
         self._rate_before = rate
-        self.requests = min(_MOST_DEPTH, 2 * self.requests)
+        self.requests = min(_MOST_REQUESTS, 2 * self.requests)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Ticket:
+class QueuedRequest:
     """One request that waits for its turn.
 
     Parameters
@@ -128,12 +128,12 @@ class Ticket:
     small: bool = False
 
 
-class Flow:
-    """Starts requests in order, as many at once as depth and bytes allow.
+class RequestQueue:
+    """Starts requests in order, as many at once as limit and bytes allow.
 
     Parameters
     ----------
-    depth : Depth
+    limit : ConcurrencyLimit
         Of requests.
     most_bytes : int
         In flight; a single larger range goes alone.
@@ -144,23 +144,23 @@ class Flow:
         Requests that were made, tries again included.
     """
 
-    def __init__(self, depth: Depth, most_bytes: int) -> None:
-        self.depth = depth
+    def __init__(self, limit: ConcurrencyLimit, most_bytes: int) -> None:
+        self.limit = limit
         self.asked = 0
         self._most_bytes = most_bytes
-        self._waiting: deque[Ticket] = deque()
-        self._running: dict[asyncio.Task[None], Ticket] = {}
+        self._waiting: deque[QueuedRequest] = deque()
+        self._running: dict[asyncio.Task[None], QueuedRequest] = {}
         self._nbytes = 0
 
-    def put(self, tickets: Iterable[Ticket]) -> None:
+    def put(self, queued: Iterable[QueuedRequest]) -> None:
         """Line up requests behind all others."""
-        self._waiting.extend(tickets)
+        self._waiting.extend(queued)
         self._start_more()
 
     def cancel_unwanted(self) -> None:
         """End requests that nobody wants any more."""
-        for task, ticket in self._running.items():
-            if not ticket.wanted():
+        for task, request in self._running.items():
+            if not request.wanted():
                 task.cancel()
 
     def _start_more(self) -> None:
@@ -170,7 +170,7 @@ class Flow:
                 self._waiting.popleft()
                 continue
             full = self._nbytes + first.nbytes > self._most_bytes
-            most = self.depth.small_requests if first.small else self.depth.requests
+            most = self.limit.small_requests if first.small else self.limit.requests
             if self._running and (full or len(self._running) >= most):
                 return
             self._waiting.popleft()
@@ -180,12 +180,12 @@ class Flow:
             task.add_done_callback(self._end)
 
     def _end(self, task: asyncio.Task[None]) -> None:
-        ticket = self._running.pop(task)
-        self._nbytes -= ticket.nbytes
-        if self._waiting and not ticket.small and not task.cancelled():
-            self.depth.note(time.monotonic(), ticket.nbytes)
+        request = self._running.pop(task)
+        self._nbytes -= request.nbytes
+        if self._waiting and not request.small and not task.cancelled():
+            self.limit.note(time.monotonic(), request.nbytes)
         elif not self._waiting:
-            self.depth.note_idle()
+            self.limit.note_idle()
         self._start_more()
 
 

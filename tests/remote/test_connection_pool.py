@@ -21,7 +21,12 @@ from hypothesis import strategies as st
 from yarl import URL
 
 import h5stream as h5s
-from h5stream.fetch.remote.wire import Head, NotUnderstoodError, Wires, parse_head
+from h5stream.fetch.remote.connection_pool import (
+    ConnectionPool,
+    Head,
+    NotUnderstoodError,
+    parse_head,
+)
 from tests.remote.serving import ranges_of, serving
 from tests.streams import rows_of, write_rows
 
@@ -63,10 +68,10 @@ def ask(
     asked: list[bytes] = []
 
     async def run() -> list[tuple[Head, memoryview | None] | None]:
-        wires = Wires(5.0, read_s)
+        pool = ConnectionPool(5.0, read_s)
         async with scripted(answers, asked) as url:
-            found = [await wires.get(URL(url, encoded=True), {}, 5) for _ in range(times)]
-        wires.close()
+            found = [await pool.get(URL(url, encoded=True), {}, 5) for _ in range(times)]
+        pool.close()
         await asyncio.sleep(0.01)
         return found
 
@@ -150,7 +155,7 @@ def test_a_server_that_stops_is_given_up(pieces: list[bytes]) -> None:
 
 def test_a_header_does_not_break_out_of_its_line() -> None:
     async def run() -> object:
-        return await Wires(5.0, 5.0).get(URL("http://127.0.0.1:1/"), {"a": "b\r\nc: d"}, 5)
+        return await ConnectionPool(5.0, 5.0).get(URL("http://127.0.0.1:1/"), {"a": "b\r\nc: d"}, 5)
 
     assert asyncio.run(run()) is None
 
@@ -180,13 +185,13 @@ def test_rows_come_over_plain_connections_unless_they_are_elsewhere(
         raise web.HTTPFound(f"http://127.0.0.1:{port}/rows.h5")
 
     with serving(answer) as port, serving(redirect) as first:
-        for start, wired in ((port, True), (first, False)):
+        for start, pooled in ((port, True), (first, False)):
             url = f"http://127.0.0.1:{start}/rows.h5"
             pipe = h5s.open_files(url, ["row"], layout=False).list_chunks(1).read_chunks()
             pipe.catalog  # noqa: B018
             agents.clear()
             assert rows_of(pipe) == list(range(60))
-            assert {agent == "h5stream" for agent in agents} == {wired}
+            assert {agent == "h5stream" for agent in agents} == {pooled}
 
 
 def make_certificate(folder: Path) -> tuple[Path, Path]:
@@ -229,10 +234,10 @@ def test_certificates_are_checked(
     context.load_cert_chain(certificate, key)
 
     async def run() -> list[bytes | None]:
-        wires = Wires(5.0, 5.0)
+        pool = ConnectionPool(5.0, 5.0)
         async with scripted([[GOOD], [GOOD]], [], context) as url:
-            found = [await wires.get(URL(url, encoded=True), {}, 5) for _ in range(2)]
-            wires.close()
+            found = [await pool.get(URL(url, encoded=True), {}, 5) for _ in range(2)]
+            pool.close()
             await asyncio.sleep(0.05)
         return bodies(found)
 
@@ -248,7 +253,7 @@ def test_bytes_behind_an_answer_are_never_the_next_answer(pause_s: float) -> Non
     """They lie in the socket, or were taken from it while nobody asked."""
 
     async def run() -> tuple[list[bytes | None], int]:
-        wires, connections = Wires(5.0, 5.0), 0
+        pool, connections = ConnectionPool(5.0, 5.0), 0
 
         async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             nonlocal connections
@@ -266,10 +271,10 @@ def test_bytes_behind_an_answer_are_never_the_next_answer(pause_s: float) -> Non
             url = URL(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/a")
             found = []
             for _ in range(4):
-                answer = await wires.get(url, {}, 5)
+                answer = await pool.get(url, {}, 5)
                 found.append(None if answer is None else bytes(answer[1] or b""))
                 await asyncio.sleep(pause_s)
-            wires.close()
+            pool.close()
             await asyncio.sleep(0.01)
         return found, connections
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from h5stream.layout.hints.pointers import Cursor, Kind, Pointer
+from h5stream.layout.metadata.pointers import Cursor, Kind, Pointer
 
 __all__ = [
     "extensible_array_pointers",

@@ -6,8 +6,8 @@
 3. Of what has come, the blocks below are fetched in the next turn, under the same rule; but an
    index of chunks that HDF5 has begun to walk is fetched whole, a level at once.
 
-Only hints: what HDF5 makes of the blocks is what counts. A block is chosen once or twice, and the
-number of blocks is bounded, so damaged files end.
+All of it is guessed: what HDF5 makes of the blocks is what counts. A block is chosen once or twice,
+and the number of blocks is bounded, so damaged files end.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
-from h5stream.layout.hints.follow import Bounds, kind_of, pointers_in
-from h5stream.layout.hints.headers import SIGNATURE, page_bytes, read_superblock
-from h5stream.layout.hints.pointers import Kind, Pointer
-from h5stream.layout.hints.trees import TREE_SIGNATURE, is_leaf
+from h5stream.layout.metadata.follow import Bounds, kind_of, pointers_in
+from h5stream.layout.metadata.headers import SIGNATURE, page_bytes, read_superblock
+from h5stream.layout.metadata.pointers import Kind, Pointer
+from h5stream.layout.metadata.trees import TREE_SIGNATURE, is_leaf
 
-__all__ = ["Ahead", "Guide"]
+__all__ = ["MetadataPrefetch", "PrefetchSizes"]
 
 Read = Callable[[int, int], bytes | None]
 """Offset and size -> bytes, None unless all of them are there."""
 
 
 @dataclass(frozen=True)
-class Ahead:
+class PrefetchSizes:
     """How far to look ahead; the numbers are those of `benchmarks.scan`.
 
     Parameters
@@ -67,7 +67,7 @@ _EXTENSION_BYTES = 256
 _MOST_USER_BLOCK_BYTES = 2**16
 
 
-class Guide:
+class MetadataPrefetch:
     """Knows the blocks of a file that were pointed to.
 
     Parameters
@@ -76,13 +76,13 @@ class Guide:
         Length of the file.
     read : callable
         Gives what is in memory of it.
-    ahead : Ahead
-        How far to look ahead.
+    sizes : PrefetchSizes
+        How much.
     """
 
-    def __init__(self, size_bytes: int, read: Read, ahead: Ahead) -> None:
+    def __init__(self, size_bytes: int, read: Read, sizes: PrefetchSizes) -> None:
         self.page_bytes = 0
-        self.ahead = ahead
+        self.sizes = sizes
         self._read = read
         self._bounds = Bounds(0, size_bytes)
         self._begun = False
@@ -168,7 +168,7 @@ class Guide:
         self._learn(self._read(place, pointer.nbytes) or data, pointer)
 
     def _walk(self, pointer: Pointer) -> None:
-        if pointer.kind in _WALKED and self.ahead.whole_indexes:
+        if pointer.kind in _WALKED and self.sizes.whole_indexes:
             self._whole.add(pointer.place)
 
     def _want(self, pointer: Pointer) -> None:
@@ -202,12 +202,12 @@ class Guide:
         level, self._urgent = self._urgent, []
         for kind, waiting in self._waiting.items():
             unasked = self._unasked[kind]
-            each = self.ahead.nodes if kind is Kind.NODE else self.ahead.blocks
+            each = self.sizes.nodes if kind is Kind.NODE else self.sizes.blocks
             room = max(0, each * self._wanted[kind] - len(unasked))
             nbytes = sum(unasked.values()) if kind is Kind.DATA else 0
             for pointer in list(islice(waiting.values(), room)):
                 nbytes += pointer.nbytes
-                if kind is Kind.DATA and nbytes > self.ahead.data_bytes:
+                if kind is Kind.DATA and nbytes > self.sizes.data_bytes:
                     break
                 del waiting[pointer.place]
                 unasked[pointer.place] = pointer.nbytes

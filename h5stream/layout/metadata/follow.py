@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import NamedTuple
 
-from h5stream.layout.hints.arrays import (
+from h5stream.layout.metadata.arrays import (
     extensible_array_pointers,
     fixed_array_pointers,
     index_block_pointers,
     super_block_pointers,
 )
-from h5stream.layout.hints.groups import (
+from h5stream.layout.metadata.groups import (
     direct_block_pointers,
     fractal_heap_pointers,
     indirect_block_pointers,
@@ -20,10 +20,10 @@ from h5stream.layout.hints.groups import (
     symbol_pointers,
     symbol_tree_pointers,
 )
-from h5stream.layout.hints.headers import message_pointers
-from h5stream.layout.hints.pointers import Kind, Pointer
-from h5stream.layout.hints.records import record_node_pointers, record_tree_pointers
-from h5stream.layout.hints.trees import TREE_SIGNATURE, chunk_tree_pointers
+from h5stream.layout.metadata.headers import message_pointers
+from h5stream.layout.metadata.pointers import Kind, Pointer
+from h5stream.layout.metadata.records import record_node_pointers, record_tree_pointers
+from h5stream.layout.metadata.trees import TREE_SIGNATURE, chunk_tree_pointers
 
 __all__ = ["Bounds", "kind_of", "pointers_in"]
 

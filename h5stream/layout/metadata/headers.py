@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
-from h5stream.layout.hints.groups import HEAP_BYTES, SYMBOLS_BYTES, hard_link
-from h5stream.layout.hints.pointers import UNDEFINED, Cursor, Kind, Pointer
-from h5stream.layout.hints.trees import node_bytes
+from h5stream.layout.metadata.groups import HEAP_BYTES, SYMBOLS_BYTES, hard_link
+from h5stream.layout.metadata.pointers import UNDEFINED, Cursor, Kind, Pointer
+from h5stream.layout.metadata.trees import node_bytes
 
 __all__ = [
     "SIGNATURE",

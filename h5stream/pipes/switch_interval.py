@@ -13,7 +13,7 @@ import threading
 
 from h5stream.system import after_fork
 
-__all__ = ["hurry_switches", "relax_switches"]
+__all__ = ["restore_switch_interval", "shorten_switch_interval"]
 
 _INTERVAL_S = 0.0001
 
@@ -34,7 +34,7 @@ def _start_over() -> None:
 after_fork(_start_over)
 
 
-def hurry_switches() -> None:
+def shorten_switch_interval() -> None:
     """Count a stream that starts."""
     global _running, _interval_before_s, _interval_meanwhile_s
     with _lock:
@@ -45,7 +45,7 @@ def hurry_switches() -> None:
             _interval_meanwhile_s = sys.getswitchinterval()
 
 
-def relax_switches() -> None:
+def restore_switch_interval() -> None:
     """Count a stream that ended; what somebody else has set meanwhile stays."""
     global _running
     with _lock:

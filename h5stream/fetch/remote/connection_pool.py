@@ -22,7 +22,7 @@ from yarl import URL
 from h5stream.fetch.buffers import BufferPool
 from h5stream.system import has_input
 
-__all__ = ["Head", "NotUnderstoodError", "Wires", "body_memory", "parse_head"]
+__all__ = ["ConnectionPool", "Head", "NotUnderstoodError", "body_memory", "parse_head"]
 
 _STATUS = re.compile(r"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: (.*))?")
 _NUMBER = re.compile(r"[0-9]{1,18}")
@@ -98,7 +98,7 @@ def parse_head(data: bytes) -> Head:
     return Head(int(found[2]), found[3] or "", headers, found[1] == "1" and "close" not in said)
 
 
-class _Wire(asyncio.BufferedProtocol):
+class _HttpConnection(asyncio.BufferedProtocol):
     """One connection, with at most one request under way."""
 
     def __init__(self, read_s: float | None) -> None:
@@ -229,7 +229,7 @@ class _Wire(asyncio.BufferedProtocol):
         self._fail(error or ConnectionError("the server closed the connection"))
 
 
-class Wires:
+class ConnectionPool:
     """Connections to servers, kept for the next request.
 
     Parameters
@@ -241,7 +241,7 @@ class Wires:
     def __init__(self, connect_s: float | None, read_s: float | None) -> None:
         self._connect_s = connect_s
         self._read_s = read_s
-        self._idle: dict[Origin, list[_Wire]] = {}
+        self._idle: dict[Origin, list[_HttpConnection]] = {}
         self._strikes: Counter[Origin] = Counter()
         self._context: ssl.SSLContext | None = None
         self._closed = False
@@ -271,13 +271,13 @@ class Wires:
             return None
         try:
             request = _pack(url, headers)
-            wire = self._take(origin) or await self._connect(*origin)
-            head, body = await wire.ask(request, nbytes)
+            connection = self._take(origin) or await self._connect(*origin)
+            head, body = await connection.ask(request, nbytes)
         except NotUnderstoodError:
             self._strikes[origin] += 1
             return None
-        if wire.is_open:
-            self._keep(origin, wire)
+        if connection.is_open:
+            self._keep(origin, connection)
         if body is None and head.status < 400:
             self._strikes[origin] += 1
             return None
@@ -285,42 +285,44 @@ class Wires:
             self._strikes[origin] = 0
         return head, body
 
-    def _keep(self, origin: Origin, wire: _Wire) -> None:
+    def _keep(self, origin: Origin, connection: _HttpConnection) -> None:
         if self._closed:
-            wire.close()
+            connection.close()
         else:
-            self._idle.setdefault(origin, []).append(wire)
+            self._idle.setdefault(origin, []).append(connection)
 
     def close(self) -> None:
         """End all connections, those in use once they are not."""
         self._closed = True
-        for wires in self._idle.values():
-            for wire in wires:
-                wire.close()
+        for pool in self._idle.values():
+            for connection in pool:
+                connection.close()
         self._idle.clear()
 
-    def _take(self, origin: Origin) -> _Wire | None:
+    def _take(self, origin: Origin) -> _HttpConnection | None:
         """Take the connection that was used last."""
-        wires = self._idle.get(origin, [])
-        while wires:
-            wire = wires.pop()
-            is_fresh = wire.loop.time() - wire.idle_since_s < _MOST_IDLE_S
-            if wire.is_open and is_fresh and not wire.has_waiting:
-                return wire
-            wire.close()
+        pool = self._idle.get(origin, [])
+        while pool:
+            connection = pool.pop()
+            is_fresh = connection.loop.time() - connection.idle_since_s < _MOST_IDLE_S
+            if connection.is_open and is_fresh and not connection.has_waiting:
+                return connection
+            connection.close()
         return None
 
-    async def _connect(self, scheme: str, host: str, port: int) -> _Wire:
+    async def _connect(self, scheme: str, host: str, port: int) -> _HttpConnection:
         loop = asyncio.get_running_loop()
         if scheme == "https" and self._context is None:
             self._context = await asyncio.to_thread(ssl.create_default_context)
         context = self._context if scheme == "https" else None
-        connecting = loop.create_connection(lambda: _Wire(self._read_s), host, port, ssl=context)
+        connecting = loop.create_connection(
+            lambda: _HttpConnection(self._read_s), host, port, ssl=context
+        )
         try:
-            _transport, wire = await asyncio.wait_for(connecting, self._connect_s)
+            _transport, connection = await asyncio.wait_for(connecting, self._connect_s)
         except TimeoutError as error:  # the full client tries several addresses at once
             raise NotUnderstoodError("no connection came about") from error
-        return wire
+        return connection
 
 
 def _pack(url: URL, headers: Mapping[str, str]) -> bytes:

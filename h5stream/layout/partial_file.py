@@ -5,7 +5,7 @@
    ever waited for while HDF5's lock is held, so no thread, no event loop and no garbage
    collection can wait for it in turn.
 3. A miss fetches some bytes ahead, more where misses follow each other, and the blocks that those
-   which HDF5 has read point to, as far as they will be wanted (`hints`).
+   which HDF5 has read point to, as far as they will be wanted (`metadata`).
 
 How bytes are fetched is the caller's business.
 """
@@ -19,12 +19,12 @@ from typing import Any, ClassVar, TypeVar
 
 from h5stream.errors import LayoutError
 from h5stream.layout.extents import Extents
-from h5stream.layout.hints import TREE_SIGNATURE, Ahead, Guide, TreeLevels
 from h5stream.layout.image import Image
+from h5stream.layout.metadata import TREE_SIGNATURE, MetadataPrefetch, PrefetchSizes, TreeLevels
 from h5stream.layout.model import Fingerprint
 from h5stream.layout.opening import explain_open_failure, open_image
 
-__all__ = ["Fetch", "SparseSource"]
+__all__ = ["Fetch", "PartialFile"]
 
 T = TypeVar("T")
 
@@ -32,16 +32,16 @@ Fetch = Callable[[Sequence[tuple[int, int]]], Sequence[bytes]]
 """Ranges (first byte, one past the last) -> their bytes; all at once."""
 
 _MOST_PAGE_BYTES = 2**20
-_AHEAD = Ahead()
+_SIZES = PrefetchSizes()
 _MOST_REQUEST_BYTES = 2**20
 _MOST_BYTES = 2**30
-_MOST_HINTED_BYTES = 2**29
+_MOST_GUESSED_BYTES = 2**29
 _KEPT_BYTES = 2**26
 _MOST_TURNS = 4096
 _MOST_LEVELS = 16
 
 
-class SparseSource:
+class PartialFile:
     """A remote file as HDF5 sees it.
 
     Parameters
@@ -52,30 +52,30 @@ class SparseSource:
         The version of it that may be read.
     fetch : callable
         Fetches ranges of that version.
-    ahead : Ahead
+    sizes : PrefetchSizes
         How much to fetch that was not asked for.
     """
 
     alone: ClassVar[bool] = True
 
     def __init__(
-        self, name: str, fingerprint: Fingerprint, fetch: Fetch, ahead: Ahead = _AHEAD
+        self, name: str, fingerprint: Fingerprint, fetch: Fetch, sizes: PrefetchSizes = _SIZES
     ) -> None:
         self.name = name
         self._fingerprint = fingerprint
         self._fetch = fetch
         self._extents = Extents()
-        self._ahead = ahead
-        self._ahead_bytes = ahead.least_bytes
+        self._sizes = sizes
+        self._ahead_bytes = sizes.least_bytes
         self._last_stop = -1
-        self._guide = self._make_guide()
+        self._prefetch = self._make_prefetch()
         self._levels = TreeLevels()
         self._turns = threading.Lock()
 
     def look_up_few(self) -> None:
         """Fetch no index of chunks whole from now on: few chunks will be looked up."""
-        self._ahead = replace(self._ahead, nodes=0, whole_indexes=False)
-        self._guide.ahead = self._ahead
+        self._sizes = replace(self._sizes, nodes=0, whole_indexes=False)
+        self._prefetch.sizes = self._sizes
 
     def keep(self, offset: int, data: bytes) -> None:
         """Take bytes that came without being asked for here."""
@@ -109,7 +109,7 @@ class SparseSource:
         with self._turns:
             if self._extents.nbytes > _KEPT_BYTES:
                 self._extents = Extents()
-                self._guide = self._make_guide()
+                self._prefetch = self._make_prefetch()
 
     def run(self, action: Callable[[Any], T], beside: Extents | None = None) -> T:
         """Open the file in memory and call `action`, again after each miss.
@@ -142,7 +142,7 @@ class SparseSource:
                         f"{self.name}: the heap at byte {image.damaged} is damaged; copy the file "
                         "again"
                     )
-                self._guide.note(image.reads)
+                self._prefetch.note(image.reads)
                 self._load_missed(*image.missed or (0, 0))
         raise LayoutError(
             f"{self.name}: HDF5 found no end in {_MOST_TURNS} reads; the file is damaged, copy it "
@@ -151,7 +151,7 @@ class SparseSource:
 
     def _fits(self, place: int, node: bytes) -> bool:
         """Tell whether a node of an index is on the level where its parent says."""
-        base_bytes = self._guide.base_bytes
+        base_bytes = self._prefetch.base_bytes
         size_bytes = self._fingerprint.size_bytes - base_bytes
         return self._levels.fits(place - base_bytes, node, size_bytes)
 
@@ -186,31 +186,31 @@ class SparseSource:
             at = max(512, 2 * at)
         return False
 
-    def _make_guide(self) -> Guide:
-        return Guide(
+    def _make_prefetch(self) -> MetadataPrefetch:
+        return MetadataPrefetch(
             self._fingerprint.size_bytes,
             lambda at, size: self._extents.read(at, size),
-            self._ahead,
+            self._sizes,
         )
 
     def _load_missed(self, offset: int, size: int) -> None:
         gaps = self._extents.missing(offset, offset + size)
         spans = [self._span_ahead(gaps[0][0], offset + size)] if gaps else []
-        level = self._guide.beside(offset)
+        level = self._prefetch.beside(offset)
         for _level in range(_MOST_LEVELS):
-            hints = [self._align(each.place, each.nbytes) for each in level]
-            nbytes = self._extents.nbytes + sum(stop - start for start, stop in self._gaps(hints))
-            self.load([*spans, *(hints if nbytes <= _MOST_HINTED_BYTES else [])])
-            level, spans = self._guide.below(level), []
+            blocks = [self._align(each.place, each.nbytes) for each in level]
+            nbytes = self._extents.nbytes + sum(stop - start for start, stop in self._gaps(blocks))
+            self.load([*spans, *(blocks if nbytes <= _MOST_GUESSED_BYTES else [])])
+            level, spans = self._prefetch.below(level), []
             if not level:
                 return
 
     def _span_ahead(self, start: int, stop: int) -> tuple[int, int]:
-        follows = self._last_stop <= start <= self._last_stop + self._ahead.align_bytes
+        follows = self._last_stop <= start <= self._last_stop + self._sizes.align_bytes
         self._ahead_bytes = (
-            min(2 * self._ahead_bytes, self._ahead.most_bytes)
+            min(2 * self._ahead_bytes, self._sizes.most_bytes)
             if follows
-            else self._ahead.least_bytes
+            else self._sizes.least_bytes
         )
         start, stop = self._align(start, stop - start)
         self._last_stop = min(max(stop, start + self._ahead_bytes), self._fingerprint.size_bytes)
@@ -218,7 +218,7 @@ class SparseSource:
 
     def _align(self, offset: int, size: int) -> tuple[int, int]:
         """Round a range to whole pages."""
-        page = min(max(self._guide.page_bytes, self._ahead.align_bytes), _MOST_PAGE_BYTES)
+        page = min(max(self._prefetch.page_bytes, self._sizes.align_bytes), _MOST_PAGE_BYTES)
         start, stop = offset // page * page, -(-(offset + size) // page) * page
         return start, min(stop, self._fingerprint.size_bytes)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from h5stream.layout.hints.pointers import UNDEFINED, Cursor, Kind, Pointer
+from h5stream.layout.metadata.pointers import UNDEFINED, Cursor, Kind, Pointer
 
 __all__ = [
     "HEAP_BYTES",

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import h5stream as h5s
-from h5stream.layout import DatasetLayout, Fingerprint, SparseSource, scan_file
+from h5stream.layout import DatasetLayout, Fingerprint, PartialFile, scan_file
 from h5stream.layout.contents import list_paths
 from h5stream.layout.extents import Extents
-from h5stream.layout.hints import Ahead, Guide
+from h5stream.layout.metadata import MetadataPrefetch, PrefetchSizes
 from tests.h5files import patch
 
 HEAD_BYTES = 64 * 2**10
@@ -38,9 +38,9 @@ class Recorder:
         return sum(stop - start for turn in self.turns for start, stop in turn)
 
 
-def source_of(path: Path) -> tuple[SparseSource, Recorder]:
+def source_of(path: Path) -> tuple[PartialFile, Recorder]:
     recorder = Recorder(path)
-    source = SparseSource("a.h5", Fingerprint(len(recorder.content)), recorder)
+    source = PartialFile("a.h5", Fingerprint(len(recorder.content)), recorder)
     source.keep(0, recorder.content[:HEAD_BYTES])
     return source, recorder
 
@@ -64,7 +64,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_scan_of_a_sparse_file_is_that_of_the_file(kind: str, tmp_path: Path) -> None:
+def test_a_scan_of_a_partial_file_is_that_of_the_file(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "file.h5"
     generator = np.random.default_rng(0)
     with h5py.File(path, "w", **KINDS[kind]) as file:
@@ -121,7 +121,7 @@ def test_an_index_that_points_to_itself_ends_in_an_error(tmp_path: Path) -> None
 
 @given(st.binary(min_size=0, max_size=200), st.integers(0, 2**20))
 def test_nodes_of_any_bytes_have_children_inside_the_file(node: bytes, size_bytes: int) -> None:
-    from h5stream.layout.hints.trees import chunk_node_children
+    from h5stream.layout.metadata.trees import chunk_node_children
 
     for head in (b"", b"TREE\x01\x01\x02\x00"):
         children = chunk_node_children(head + node, size_bytes)
@@ -141,7 +141,7 @@ def test_damaged_files_end_in_an_error_or_a_layout(at: int, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_hints_that_are_wrong_cost_only_turns(
+def test_wrong_guesses_cost_only_turns(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "file.h5"
@@ -154,15 +154,15 @@ def test_hints_that_are_wrong_cost_only_turns(
     expected = scan_file(str(path)).datasets
     for seed in range(8):
         source, recorder = source_of(path)
-        monkeypatch.setattr(source, "_guide", misled(source, seed))
+        monkeypatch.setattr(source, "_prefetch", misled(source, seed))
         found = scan_file("a.h5", source=source).datasets
         for name, layout in expected.items():
             assert_same_layout(found[name], layout)
         assert len(recorder.turns) < 400
 
 
-def misled(source: SparseSource, seed: int) -> Guide:
-    """Make a guide that sees other bytes than HDF5, here and there."""
+def misled(source: PartialFile, seed: int) -> MetadataPrefetch:
+    """Make a prefetch that sees other bytes than HDF5, here and there."""
     generator = np.random.default_rng(seed)
 
     def read(at: int, size: int) -> bytes | None:
@@ -172,7 +172,7 @@ def misled(source: SparseSource, seed: int) -> Guide:
                 data[place] = int(generator.integers(0, 256))
         return bytes(data) or None
 
-    return Guide(source.fingerprint("a.h5").size_bytes, read, Ahead())
+    return MetadataPrefetch(source.fingerprint("a.h5").size_bytes, read, PrefetchSizes())
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -186,21 +186,21 @@ def test_hdf5_survives_a_miss_at_every_read(
             x[:] = number
         file["g"].attrs.update({f"a{number}": np.arange(10) for number in range(20)})
     recorder = Recorder(path)
-    mark, bare = Fingerprint(len(recorder.content)), Ahead(1, 1, 1)
+    mark, bare = Fingerprint(len(recorder.content)), PrefetchSizes(1, 1, 1)
     for names in (None, ["missing"], lambda file: list_paths(file)[1:]):
-        source = SparseSource("a.h5", mark, recorder, bare)
-        blind = Guide(mark.size_bytes, lambda _at, _size: None, bare)
-        monkeypatch.setattr(source, "_guide", blind)
+        source = PartialFile("a.h5", mark, recorder, bare)
+        blind = MetadataPrefetch(mark.size_bytes, lambda _at, _size: None, bare)
+        monkeypatch.setattr(source, "_prefetch", blind)
         with contextlib.suppress(h5s.ConfigError):
             found = scan_file("a.h5", names, source=source).datasets
             assert found.keys() <= {"g/d0", "g/d1", "g/d2"}
     assert len(recorder.turns) > 20
 
 
-def test_hints_that_would_bring_too_much_are_left_out(
+def test_guesses_that_would_bring_too_much_are_left_out(
     many_chunks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("h5stream.layout.sparse._MOST_HINTED_BYTES", 2**21)
+    monkeypatch.setattr("h5stream.layout.partial_file._MOST_GUESSED_BYTES", 2**21)
     source, recorder = source_of(many_chunks)
     layout = scan_file("a.h5", ["x"], source=source).datasets["x"]
     assert_same_layout(layout, scan_file(str(many_chunks), ["x"]).datasets["x"])

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from h5stream.layout.hints.follow import Bounds, pointers_in
-from h5stream.layout.hints.headers import page_bytes, read_superblock
-from h5stream.layout.hints.pointers import Kind, Pointer
+from h5stream.layout.metadata.follow import Bounds, pointers_in
+from h5stream.layout.metadata.headers import page_bytes, read_superblock
+from h5stream.layout.metadata.pointers import Kind, Pointer
 
 SIGNATURES = [
     *(b"TREE\x01\x00", b"TREE\x01\x01", b"TREE\x00\x00", b"SNOD", b"HEAP", b"OHDR\x02", b"OCHK"),

@@ -1,4 +1,4 @@
-"""The connections of one process: one transport for each server, one flow over all of them."""
+"""The connections of one process: one transport for each server, one queue over all of them."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import weakref
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from h5stream.fetch.flow import Depth, Flow
+from h5stream.fetch.disk_cache import DiskCache
 from h5stream.fetch.loop import LoopThread, loop_of_this_process
 from h5stream.fetch.redact import links_of, public_url, secrets_in, selection_of
 from h5stream.fetch.remote.file import Connection, RemoteFile
 from h5stream.fetch.remote.filesystems import filesystem_class, make_transport, transport_key
 from h5stream.fetch.remote.transport import Transport
+from h5stream.fetch.request_queue import ConcurrencyLimit, RequestQueue
 from h5stream.fetch.retry import RetryPolicy
-from h5stream.fetch.store import PieceStore
-from h5stream.layout import Fingerprint, SparseSource
+from h5stream.layout import Fingerprint, PartialFile
 
-__all__ = ["HEAD_BYTES", "Hub"]
+__all__ = ["HEAD_BYTES", "Connections"]
 
 HEAD_BYTES = 64 * 2**10
 """The first request brings so many bytes: superblock and root group of most files."""
@@ -29,7 +29,7 @@ _OPENING_S = 20.0
 """A file that cannot be opened at first is given up sooner than one that was read before."""
 
 
-class Hub:
+class Connections:
     """Connections to servers.
 
     Parameters
@@ -40,7 +40,7 @@ class Hub:
         In flight at once; by default as many as are found to be worth it.
     retry_s : float, optional
         How long to keep asking for a range.
-    store : PieceStore, optional
+    disk_cache : DiskCache, optional
         Keeps on disk what was fetched.
     """
 
@@ -50,28 +50,28 @@ class Hub:
         *,
         requests: int | None,
         retry_s: float | None,
-        store: PieceStore | None = None,
+        disk_cache: DiskCache | None = None,
     ) -> None:
         self._options = options
-        self._store = store
+        self._disk_cache = disk_cache
         self._policy = RetryPolicy() if retry_s is None else RetryPolicy(deadline_s=retry_s)
-        self._flow = Flow(Depth(requests), _MOST_BYTES_IN_FLIGHT)
+        self._queue = RequestQueue(ConcurrencyLimit(requests), _MOST_BYTES_IN_FLIGHT)
         self._transports: dict[str, Transport] = {}
         self._making = threading.Lock()
         self._threads: set[LoopThread] = set()
         weakref.finalize(self, _release, self._threads, self._transports).atexit = False
 
     @property
-    def depth(self) -> int:
+    def limit(self) -> int:
         """How many requests are in flight at most, now."""
-        return self._flow.depth.requests
+        return self._queue.limit.requests
 
     @property
     def asked(self) -> int:
         """How many requests were made so far, tries again included."""
-        return self._flow.asked
+        return self._queue.asked
 
-    def source(self, name: str, url: str) -> SparseSource:
+    def source(self, name: str, url: str) -> PartialFile:
         """Open a file to be scanned, with one request."""
         opening = RetryPolicy(deadline_s=min(_OPENING_S, self._policy.deadline_s))
         unknown = self._file(name, url, Fingerprint(0), opening)
@@ -80,9 +80,9 @@ class Hub:
         source.keep(0, head)
         return source
 
-    def reopen(self, name: str, url: str, fingerprint: Fingerprint) -> SparseSource:
+    def reopen(self, name: str, url: str, fingerprint: Fingerprint) -> PartialFile:
         """Look again at a version of a file; asks for nothing."""
-        return SparseSource(name, fingerprint, self.file(name, url, fingerprint).fetch)
+        return PartialFile(name, fingerprint, self.file(name, url, fingerprint).fetch)
 
     def file(self, name: str, url: str, fingerprint: Fingerprint) -> RemoteFile:
         """Open a version of a file to be read; asks for nothing."""
@@ -92,12 +92,13 @@ class Hub:
         self, name: str, url: str, fingerprint: Fingerprint, policy: RetryPolicy
     ) -> RemoteFile:
         transport = self._transport(url)
-        connection = Connection(loop_of_this_process(), transport, self._flow, policy, self)
+        connection = Connection(loop_of_this_process(), transport, self._queue, policy, self)
         path = filesystem_class(url)._strip_protocol(links_of(url)[0])
-        store = self._store if fingerprint.version else None  # others cannot be told apart
+        # Without a version, pieces of an object that was replaced cannot be told apart.
+        disk_cache = self._disk_cache if fingerprint.version else None
         secrets = secrets_in(url, self._options)
         selection = selection_of(url, self._options)
-        return RemoteFile(name, path, connection, fingerprint, secrets, store, selection)
+        return RemoteFile(name, path, connection, fingerprint, secrets, disk_cache, selection)
 
     def find(self, pattern: str) -> list[str]:
         """List the URLs that match a pattern."""

@@ -27,7 +27,7 @@ from pathlib import Path
 
 from h5stream.system import is_own, open_descriptor, try_lock
 
-__all__ = ["PieceStore", "digest_of"]
+__all__ = ["DiskCache", "digest_of"]
 
 _HEAD = struct.Struct("<4sIQ16s")
 _MAGIC = b"H5S1"
@@ -51,7 +51,7 @@ def digest_of(*parts: object, key: bytes = b"") -> bytes:
     return hashlib.blake2b(repr(parts).encode(), digest_size=16, key=key).digest()
 
 
-class PieceStore:
+class DiskCache:
     """Pieces of bytes in a folder.
 
     Parameters
