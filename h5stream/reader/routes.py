@@ -217,7 +217,9 @@ def _check(
             except DecodeError as error:
                 found = error
             if not _may_hdf5_decide(layout, is_decoded=not isinstance(found, DecodeError)):
-                continue  # what is wrong, reading will say, with the chunk's place
+                if isinstance(found, DecodeError):
+                    raise found
+                continue
             try:
                 expected = fallback.read(layout, start, stop)
             except (DecodeError, FetchError):
