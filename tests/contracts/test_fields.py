@@ -17,6 +17,9 @@ import h5stream as h5s
 from tests.contracts.kinds import KINDS, Kind, same_row
 from tests.places import PLACES, placed_all
 
+FEW = settings().max_examples // 2
+"""Examples for each of the many kinds."""
+
 CASES = [
     pytest.param(kind, where, id=f"{kind.name}, {where}")
     for kind in KINDS
@@ -156,7 +159,7 @@ def test_explain_says_how_it_is_read(kind: Kind, path: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=FEW, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_each_row_once_under_any_cut(kind: Kind, tmp_path: Path, data: st.DataObject) -> None:
     world = data.draw(st.integers(1, 5))
