@@ -7,7 +7,8 @@ Each section is a function, and prints a table of rates with their ratio to its 
 - bucket: what part of padded batches is padding, and elements a second, for batches in shuffled
   order, by length, and within a budget;
 - vlen, offsets, csr, trajectories, slices: files of such rows, streamed shuffled, against h5py as
-  people use it.
+  people use it;
+- inner: windows over time inside the rows of simulations that are not chunked.
 
 The ways take turns, and the best of several rounds counts for each.
 
@@ -148,6 +149,7 @@ SECTIONS: dict[str, Callable[[Path, int], None]] = {
     "csr": stored_shapes.csr_section,
     "trajectories": stored_shapes.trajectories_section,
     "slices": stored_shapes.slices_section,
+    "inner": stored_shapes.inner_section,
 }
 
 

@@ -307,3 +307,56 @@ def cut(dataset: Any, starts: Iterable[int], length: int) -> None:
     """Read slices one by one, as tensors."""
     for start in starts:
         torch.from_numpy(dataset[start : start + length])
+
+
+RUNS = {
+    "2 kB": ((2000, 201, 64), 8),
+    "10 kB": ((1000, 201, 256), 10),
+    "41 kB": ((400, 201, 1024), 10),
+}
+"""Shapes of (run, time, point), and lengths of windows over time; named by what a window takes."""
+
+
+def inner_section(directory: Path, repeats: int) -> None:
+    """Measure windows along an inner axis of a dataset that is not chunked."""
+    for name, (shape, length) in RUNS.items():
+
+        def write(file: h5py.File, shape: tuple[int, ...] = shape) -> None:
+            dataset = file.create_dataset("x", shape, "f4")
+            for run in range(shape[0]):
+                dataset[run] = np.random.default_rng(run).random(shape[1:], np.float32)
+
+        path = written(directory / f"shapes-inner-{'x'.join(map(str, shape))}.h5", write)
+        rng = np.random.default_rng(0)
+        runs = rng.integers(0, shape[0], 4 * BATCH).tolist()
+        starts = rng.integers(0, shape[1] - length, 4 * BATCH).tolist()
+        window = {"x": h5s.Slices("x", length, axis=1)}
+        stream = h5s.H5Stream(path, window, batch_size=BATCH, shuffle=True)
+        rows = shape[0] * (shape[1] - length + 1)
+        with h5py.File(path) as file:
+            rates = {
+                "h5py, one at a time, shuffled": rate_of(
+                    partial(cut_runs, file["x"], runs, starts, length), 4 * BATCH, repeats
+                ),
+                f"the same, in batches of {BATCH}": rate_of(
+                    partial(batch_runs, file["x"], runs, starts, length), 4 * BATCH, repeats
+                ),
+                "h5stream, shuffled": rate_of(partial(drain, stream), rows, repeats),
+            }
+        title = f"inner: windows of {length} in {shape} float32, {name} each, not chunked"
+        show(title, rates, f"the same, in batches of {BATCH}")
+
+
+def cut_runs(dataset: Any, runs: list[int], starts: list[int], length: int) -> list[torch.Tensor]:
+    """Read windows inside rows one by one, as tensors."""
+    return [
+        torch.from_numpy(dataset[run, start : start + length])
+        for run, start in zip(runs, starts, strict=True)
+    ]
+
+
+def batch_runs(dataset: Any, runs: list[int], starts: list[int], length: int) -> None:
+    """Read windows one by one, and make batches of them."""
+    for first in range(0, len(runs), BATCH):
+        some = slice(first, first + BATCH)
+        torch.stack(cut_runs(dataset, runs[some], starts[some], length))

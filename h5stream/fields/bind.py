@@ -17,7 +17,7 @@ from h5stream.fields.dense import DenseField
 from h5stream.fields.field import ColumnType, Field
 from h5stream.fields.given import GivenField, RepeatedField
 from h5stream.fields.join import Joined, Missing, join_groups
-from h5stream.fields.make import Read, make_field
+from h5stream.fields.make import Read, make_field, pick_rows
 from h5stream.fields.meanings import check_columns, join_categories, recoded
 from h5stream.fields.names import RowNames
 from h5stream.fields.over_files import share_bounds, share_column, share_times
@@ -376,7 +376,7 @@ def _make_bases(
         for key, spec in joined.specs.items()
     }
     made = {
-        key: make_field(key, spec, file.holder(key).layout, file.holder(key).read)
+        key: _make_base(key, spec, file.holder(key))
         for key, spec in bases.items()
         if not isinstance(spec, Given) and not is_computed(spec)
     }
@@ -384,6 +384,22 @@ def _make_bases(
         key: _recode(file, key, made[key], categories[key]) for key in categories if key in made
     }
     return {**made, **coded}
+
+
+def _make_base(key: str, spec: Any, holder: Unbound) -> Field:
+    """Make a field; the sequences that slices are cut from may be slices themselves."""
+    if isinstance(spec, Slices | TimeSlices):
+        base = make_field(key, spec.base, holder.layout, holder.read)
+        if isinstance(spec, TimeSlices):
+            timed = {key: _with_times(key, spec, base.n_rows, holder)}
+            spec = find_slices(timed)[key][0]
+        if not isinstance(spec, FileSlices):
+            raise ConfigError(
+                f"field {key!r} is cut into slices twice: the bounds of the first ones are read "
+                "from the files, Slices(base, starts=path, stops=path), or are TimeSlices"
+            )
+        return make_slices(base, spec, None).field
+    return make_field(key, spec, holder.layout, holder.read)
 
 
 def _share_explicit(
@@ -453,23 +469,25 @@ def _timed(
     file: Unbound, fields: Mapping[str, Field], specs: Mapping[str, Any]
 ) -> dict[str, Timed]:
     """Read the timestamps of windows in time."""
-    found: dict[str, Timed] = {}
-    for key, spec in specs.items():
-        if not isinstance(spec, TimeSlices):
-            continue
-        holder = file.holder(key)
-        layout = holder.layout.datasets[spec.time]
-        made = make_field(key, spec.time, holder.layout, holder.read)
-        assert isinstance(made, DenseField), "a path of plain elements makes a dense field"
-        where = f"{layout.file}: {spec.time!r}"
-        if made.row_shape or made.n_rows != fields[key].n_rows:
-            raise ConfigError(
-                f"{where} of shape {(made.n_rows, *made.row_shape)} should have one timestamp for "
-                f"each of {fields[key].n_rows} elements of field {key!r}"
-            )
-        assert holder.read is not None, "windows in time are bound with a way to read"
-        found[key] = Timed(spec, np.asarray(made.select(holder.read(layout))), where)
-    return found
+    return {
+        key: _with_times(key, spec, fields[key].n_rows, file.holder(key))
+        for key, spec in specs.items()
+        if isinstance(spec, TimeSlices)
+    }
+
+
+def _with_times(key: str, spec: TimeSlices, n_rows: int, holder: Unbound) -> Timed:
+    layout = holder.layout.datasets[spec.time]
+    made = make_field(key, spec.time, holder.layout, holder.read)
+    assert isinstance(made, DenseField), "a path of plain elements makes a dense field"
+    where = f"{layout.file}: {spec.time!r}"
+    if made.row_shape or made.n_rows != n_rows:
+        raise ConfigError(
+            f"{where} of shape {(made.n_rows, *made.row_shape)} should have one timestamp for "
+            f"each of {n_rows} elements of field {key!r}"
+        )
+    assert holder.read is not None, "windows in time are bound with a way to read"
+    return Timed(spec, np.asarray(made.select(holder.read(layout))), where)
 
 
 def _begins(spec: Slices, regions: Regions | None) -> Begins:
@@ -646,7 +664,7 @@ def _is_by_row(spec: Any) -> bool:
 
 
 def _agreed(files: Sequence[FileFields]) -> tuple[FileFields, ...]:
-    files = _agree_on_missing(_agree_on_lengths(files))
+    files = _agree_on_missing(_agree_on_kinds(_agree_on_lengths(files)))
     first = files[0]
     for file in files[1:]:
         for name in first.fields:
@@ -730,6 +748,21 @@ def _agree_on_lengths(files: Sequence[FileFields]) -> list[FileFields]:
             if _has_rows_of_datasets(each):
                 ragged = replace(each, form=RaggedForm())
                 fixed = {**agreed[number].fields, name: ragged}
+                agreed[number] = replace(agreed[number], fields=fixed)
+    return agreed
+
+
+def _agree_on_kinds(files: Sequence[FileFields]) -> list[FileFields]:
+    """Pick the rows of a dataset in all files, where slices of some files pick theirs."""
+    agreed = list(files)
+    for name in files[0].fields:
+        fields = [file.fields.get(name) for file in agreed]
+        if {type(field) for field in fields} != {DenseField, RegionField}:
+            continue
+        for number, each in enumerate(fields):
+            if isinstance(each, DenseField):
+                picked = pick_rows(each, np.arange(each.n_rows))
+                fixed = {**agreed[number].fields, name: picked}
                 agreed[number] = replace(agreed[number], fields=fixed)
     return agreed
 

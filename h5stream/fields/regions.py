@@ -170,14 +170,16 @@ class Steps(Regions):
         """Return the sequence of each row."""
         return np.searchsorted(self._ends, rows, side="right")
 
-    def _within(self, rows: np.ndarray) -> np.ndarray:
+    def _within(self, rows: np.ndarray, parent: np.ndarray) -> np.ndarray:
         """Return how far from the first start of their sequence slices start."""
-        parent = self.parents(rows)
         return (rows - (self._ends - self.counts)[parent]) * self.stride
+
+    def _nominal(self, rows: np.ndarray, parent: np.ndarray) -> np.ndarray:
+        return self.low[parent] + (self.first + self.shift) + self._within(rows, parent)
 
     def nominal(self, rows: np.ndarray) -> np.ndarray:
         """Return where slices start, even before their sequence."""
-        return self.low[self.parents(rows)] + self.first + self.shift + self._within(rows)
+        return self._nominal(rows, self.parents(rows))
 
     def moved(self, rows: np.ndarray, seeds: np.ndarray) -> Placed:
         """Let slices begin anywhere in their stretches.
@@ -195,18 +197,20 @@ class Steps(Regions):
             Row i is ``rows[i]``.
         """
         parent = self.parents(rows)
-        room = (self.high - self.low)[parent] - self.needs - self._within(rows)
+        room = (self.high - self.low)[parent] - self.needs - self._within(rows, parent)
         stretch = np.minimum(room + 1, self.stride).astype(np.uint64)
-        starts = self.nominal(rows) + (seeds % stretch).astype(np.int64)
+        starts = self._nominal(rows, parent) + (seeds % stretch).astype(np.int64)
         own = (self.low, self.high, self.counts, self.span, self.stride)
         return Placed(*own, self.first, self.shift, starts=starts, sequence=parent)
 
     def of(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the parts of slices that lie inside their sequences, and what a mirror shows."""
-        start = self.nominal(rows)
         parent = self.parents(rows)
+        start = self._nominal(rows, parent)
         low, high = self.low[parent], self.high[parent]
         stop = start + self.span
+        if (start >= low).all() and (stop <= high).all():
+            return start, stop
         mirrored_stop = np.where(start < low, 2 * low - start + 1, stop)
         mirrored_start = np.where(stop > high, 2 * high - stop - 1, start)
         begin = np.clip(np.minimum(start, mirrored_start), low, np.maximum(high - 1, low))
@@ -242,6 +246,5 @@ class Placed(Steps):
         """Look them up."""
         return self.sequence[rows]
 
-    def nominal(self, rows: np.ndarray) -> np.ndarray:
-        """Look them up."""
+    def _nominal(self, rows: np.ndarray, parent: np.ndarray) -> np.ndarray:
         return self.starts[rows]

@@ -258,7 +258,7 @@ class Slices:
     ----------
     base : str or FieldSpec
         What is cut: a dense field as one long sequence, or a ragged or grouped one, whose rows no
-        slice leaves.
+        slice leaves; also slices between bounds that files hold, and windows in time: intervals.
     length : int or None
         Elements of a slice; None: as `starts` and `stops` say.
     stride : int or None

@@ -20,6 +20,7 @@ import numpy as np
 from h5stream.decode import Pipeline, Scratch
 from h5stream.errors import DecodeError
 from h5stream.fetch import DataFile
+from h5stream.fetch.coalesce import affordable_gap
 from h5stream.layout import ChunkTable, DatasetLayout
 from h5stream.plan import (
     Runs,
@@ -51,6 +52,10 @@ _SHORT_RUN_BYTES = 64 * 2**10
 
 _GAP_BYTES = 2**17
 """Bytes between short runs that are read sooner than a read of its own is made."""
+
+_REMOTE_GAP_BYTES = 2**16
+_MOST_WASTE = 3
+"""Of remote files at most so many times the bytes of short runs are read in vain."""
 
 _LONG_ROW_BYTES = 2048
 """From this on, a row is worth an entry of its own in a vectored read."""
@@ -173,12 +178,13 @@ class DirectDataset:
         return len(runs) > _FEW and nbytes < _SHORT_RUN_BYTES * len(runs)
 
     def _stretches(self, runs: Runs) -> np.ndarray:
-        return join_stretches(
-            runs,
-            row_nbytes=self.layout.row_nbytes,
-            max_gap_bytes=_GAP_BYTES,
-            most_bytes=_RUN_BYTES,
-        )
+        row_nbytes, gap = self.layout.row_nbytes, _GAP_BYTES
+        if can_ask(self._file) or is_in_memory(self._file):
+            size = runs.rows * row_nbytes
+            gap = affordable_gap(
+                runs.offset, size, max_gap_bytes=_REMOTE_GAP_BYTES, max_waste=_MOST_WASTE
+            )
+        return join_stretches(runs, row_nbytes=row_nbytes, max_gap_bytes=gap, most_bytes=_RUN_BYTES)
 
     def _chunks_job(self, part: Segments, destination: Destination) -> Job:
         """Make the job that reads chunks; where bytes take long, it asks for them first."""

@@ -145,7 +145,7 @@ class Reader:
                 listed = _rows_of(file, spans)
                 own = None if seeds is None else seeds[listed.numbers]
                 rows.append(replace(listed, seeds=own))
-        order = None if places is None or not rows else np.argsort(places)
+        order = None if places is None or not rows else _inverse(places)
         found: dict[str, Column] = {**buffers}
         checks: list[Callable[[], None]] = []
         for names in self._groups:
@@ -228,6 +228,13 @@ class Reader:
         marks = self.catalog.files[number].fingerprints
         run_all(self._reads.jobs(marks, whole, Destination([(field, rows)])), scratch)
         return rows
+
+
+def _inverse(places: np.ndarray) -> np.ndarray:
+    """Say which row comes to each place."""
+    rows = np.empty_like(places)
+    rows[places] = np.arange(len(places))
+    return rows
 
 
 def _rows_of(file: FileFields, spans: Spans) -> Rows:

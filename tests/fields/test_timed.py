@@ -143,3 +143,36 @@ def test_times_for_several_files_are_not_guessed(session: Path) -> None:
     field = h5s.TimeSlices("lfp/x", "lfp/t", starts=[1.0], length=1)
     with pytest.raises(h5s.ConfigError, match="given once for 2 files"):
         len(h5s.H5Stream(session / "*.h5", {"x": field}))
+
+
+def test_windows_of_one_length_stay_inside_intervals(session: Path) -> None:
+    by_number = h5s.Slices("lfp/x", starts="bounds", counts_from=1, inclusive=True)
+    by_time = h5s.TimeSlices("lfp/x", "lfp/t", starts="trials[start]", stops="trials[end]")
+    for number in range(2):
+        with h5py.File(session / f"session_{number}.h5", "a") as file:
+            places = np.stack([file["trials"]["start"], file["trials"]["end"]], 1) / 0.05
+            file["bounds"] = np.ceil(places).astype(int) + np.array([1, 0])
+    for base in (by_number, by_time):
+        fields = {"x": h5s.Slices(base, 12, stride=5), "target": "target"}
+        fields["start"] = h5s.Origin("start")
+        expected = []
+        for number in range(2):
+            with h5py.File(session / f"session_{number}.h5") as file:
+                for target, (start, end) in zip(file["target"], file["trials"], strict=True):
+                    inside = np.flatnonzero(
+                        (file["lfp/t"][()] >= start) & (file["lfp/t"][()] < end)
+                    )
+                    for at in range(0, len(inside) - 12 + 1, 5):
+                        expected.append((target, at, file["lfp/x"][inside[at : at + 12]]))
+        rows = list(h5s.H5Stream(session / "*.h5", fields, output="numpy"))
+        assert len(rows) == len(expected) > 12
+        for row, (target, at, values) in zip(rows, expected, strict=True):
+            assert (row["target"], row["start"]) == (target, at)
+            assert np.array_equal(row["x"], values)
+        anywhere = {**fields, "x": h5s.Slices(base, 12, stride=None, random=True)}
+        stream = h5s.H5Stream(session / "*.h5", anywhere, shuffle=True, output="numpy")
+        seen = {(int(row["target"]), int(row["start"])) for _ in range(9) for row in stream}
+        assert len(seen) > 3 * len(stream)
+    twice = h5s.Slices(h5s.Slices("lfp/x", 10), 3)
+    with pytest.raises(h5s.ConfigError, match="cut into slices twice"):
+        len(h5s.H5Stream(session / "session_0.h5", {"x": twice}))

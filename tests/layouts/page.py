@@ -53,10 +53,9 @@ def _told(case: Case, folder: Path) -> str:
 
 
 def _write_page() -> None:
-    before, _, rest = PAGE.read_text().partition("## Code bases\n")
+    before, *_ = PAGE.read_text().partition("## Code bases\n")
     with tempfile.TemporaryDirectory() as name:
-        now = section(Path(name))
-    PAGE.write_text(f"{before}{now}\n## {rest.split(chr(10) + '## ', 1)[1]}")
+        PAGE.write_text(before + section(Path(name)))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -21,6 +22,7 @@ from tests.h5files import (
     random_elements,
     write,
 )
+from tests.places import placed_all
 from tests.windows import read_field, read_pieces
 
 
@@ -264,3 +266,27 @@ def test_a_small_field_beside_a_heavy_one_is_read_once(path: str) -> None:
     pipe = h5s.open_files(path, ["x", "y"]).list_chunks(1).read_chunks().batch(10)
     assert np.concatenate([block["y"] for block in pipe]).tolist() == list(range(400))
     assert pipe.stats()["decoded_bytes"] == 400 * 8
+
+
+def test_many_short_runs_of_a_remote_file_share_requests(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file["x"] = rng.random((4000, 100)).astype("f4")
+        file["values"], file["offsets"] = rng.random(4000 * 20), np.arange(4001) * 20
+    chosen = np.flatnonzero(rng.random(4000) < 0.5)
+    fields = {"x": "x", "v": h5s.Ragged("values", "offsets")}
+    options: dict[str, Any] = {"output": "numpy", "batch_size": 7, "subset": chosen}
+    with placed_all([path], "memory") as urls:
+        stream = h5s.H5Stream(urls, fields, shuffle=True, **options)
+        requests = int(dict(stream.explain().facts)["requests"].split()[0])
+        assert requests < 20
+        rows = np.concatenate([batch["x"] for batch in stream])
+        values = [row.tobytes() for batch in stream for row in batch["v"]]
+    with h5py.File(path) as file:
+        expected = file["x"][()][chosen]
+        of_rows = file["values"][()].reshape(4000, 20)[chosen]
+    assert sorted(rows.tolist()) == sorted(expected.tolist())
+    assert sorted(values) == sorted(row.tobytes() for row in of_rows)
+    few = h5s.H5Stream(str(path), {"x": "x"}, output="numpy", batch_size=7, subset=chosen[::50])
+    assert np.array_equal(np.concatenate([batch["x"] for batch in few]), expected[::50])
