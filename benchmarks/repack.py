@@ -87,7 +87,7 @@ def compare(folder: Path) -> None:
         write(path)
         theirs = float("nan")
         if name == "one-row gzip":
-            options = ["-f", "SHUF", "-f", "GZIP=4", "-l", "image:CHUNK=85x3x64x64"]
+            options = ["-f", "image:SHUF", "-f", "image:GZIP=4", "-l", "image:CHUNK=85x3x64x64"]
             command = ["h5repack", *options, str(path), str(folder / "theirs.h5")]
             theirs = timed(lambda: subprocess.run(command, check=True))  # noqa: B023
         ours = timed(
