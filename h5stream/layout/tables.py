@@ -51,6 +51,10 @@ def with_table(
     return replace(layout, table=table)
 
 
+_MOST_SLOTS = 2**40
+"""A chunk that is listed further out belongs to no array; `build_table` says so."""
+
+
 def _list_chunks(dataset: h5py.Dataset, layout: DatasetLayout) -> list[Any]:
     entries: list[Any] = []
     most = math.prod(layout.grid)
@@ -66,10 +70,10 @@ def _list_chunks(dataset: h5py.Dataset, layout: DatasetLayout) -> list[Any]:
             f"{layout.file}: the chunk index of {layout.path!r} is damaged ({error}); "
             "copy the file again or rewrite the dataset"
         ) from error
-    return _unrotate(dataset, entries)
+    return _unrotate(dataset, layout, entries)
 
 
-def _unrotate(dataset: h5py.Dataset, entries: list[Any]) -> list[Any]:
+def _unrotate(dataset: h5py.Dataset, layout: DatasetLayout, entries: list[Any]) -> list[Any]:
     """Put chunks of an extensible array where they belong.
 
     The array numbers its slots with the one unlimited axis in front, but HDF5 up to 2.0 lists
@@ -82,8 +86,9 @@ def _unrotate(dataset: h5py.Dataset, entries: list[Any]) -> list[Any]:
     axis, chunks = unlimited[0], np.array(dataset.chunks, np.int64)
     limits = [-(-(n or 0) // c) for n, c in zip(dataset.maxshape, dataset.chunks, strict=True)]
     before, after = limits[:axis], limits[axis + 1 :]
-    listed = np.array([entry.chunk_offset for entry in entries], np.int64) // chunks
-    if math.prod(before) == 1 or listed[:, :axis].any():
+    offset = _column(layout, entries, "chunk_offset", np.int64)
+    listed = offset.reshape(len(entries), len(chunks)) // chunks
+    if (listed > _MOST_SLOTS).any() or math.prod(before) == 1 or listed[:, :axis].any():
         return entries
     slot = listed[:, axis]
     for place, limit in zip(listed[:, axis + 1 :].T, after, strict=True):
