@@ -12,6 +12,7 @@ import numpy as np
 
 from h5stream.columns import Ragged, Sparse
 from h5stream.errors import LayoutError
+from h5stream.layout.elements import read_element_type
 from h5stream.write.arrays import ArraySpec, ChunkQueue, GrowingArray
 from h5stream.write.columns import (
     ColumnSpec,
@@ -300,5 +301,6 @@ def spec_of(file: h5py.File, name: str, kind: str) -> ColumnSpec:
     return TextColumn(vlen=kind == "strings")
 
 
-def _dtype(dataset: Any) -> Any:
-    return dataset.dtype
+def _dtype(dataset: Any) -> np.dtype[Any]:
+    """Return the type of elements; h5py takes bfloat16 for float32."""
+    return read_element_type(dataset.id)[0]

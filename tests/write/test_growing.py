@@ -20,6 +20,7 @@ import pytest
 import h5stream as h5s
 from h5stream.layout import journal
 from tests.write.rows import SPECS, assert_equal_rows, by_h5py, by_stream, make_rows
+from tests.write.test_round_trips import NUMBERS
 
 NAMES = ["image", "label", "tokens", "counts", "text", "strings"]
 
@@ -220,6 +221,21 @@ def test_going_on_takes_the_columns_of_the_file(tmp_path: Path) -> None:
     assert next(iter(stream))["label"].tolist() == [int(n) for n in rows["label"][40:70]]
     with pytest.raises(h5s.ConfigError, match="has the columns"):
         h5s.Writer(path, {"x": h5s.TextColumn()}, mode="append")
+
+
+@pytest.mark.parametrize("kind", [*NUMBERS, "S5", "bfloat16"])
+@pytest.mark.parametrize("compression", ["gzip", None])
+def test_types_are_kept_where_rows_are_appended(
+    tmp_path: Path, kind: str, compression: Any
+) -> None:
+    path, values = tmp_path / "a.h5", np.arange(12).astype(kind if kind != "bfloat16" else "f4")
+    values = values.astype(h5s.DenseColumn((), kind).dtype)
+    for part in (values[:5], values[5:]):
+        with h5s.Writer(path, mode="append", compression=compression) as writer:
+            writer.extend({"x": part})
+    batch = next(iter(h5s.H5Stream(path, batch_size=12, output="numpy")))
+    assert batch["x"].dtype == values.dtype
+    np.testing.assert_array_equal(batch["x"], values)
 
 
 def test_files_of_others_are_not_appended_to(tmp_path: Path) -> None:
