@@ -4,8 +4,8 @@ No I/O happens here, and nothing is known of files but what messages need. Every
 the interpreter lock while it works.
 """
 
-from h5stream.decode.chunks import Pipeline
+from h5stream.decode.chunks import Pipeline, Step
 from h5stream.decode.filters import DECODERS, FLETCHER32, LZF, describe_filter
 from h5stream.decode.scratch import Scratch
 
-__all__ = ["DECODERS", "FLETCHER32", "LZF", "Pipeline", "Scratch", "describe_filter"]
+__all__ = ["DECODERS", "FLETCHER32", "LZF", "Pipeline", "Scratch", "Step", "describe_filter"]

@@ -21,12 +21,20 @@ from h5stream.decode.scratch import Scratch
 from h5stream.errors import DecodeError
 from h5stream.layout import FilterSpec
 
-__all__ = ["Pipeline"]
+__all__ = ["Pipeline", "Step"]
 
 
 @dataclass(frozen=True, slots=True)
-class _Step:
-    """One filter to undo, and the size that this must give; None: fixed by what is stored."""
+class Step:
+    """One filter to undo.
+
+    Parameters
+    ----------
+    filter : FilterSpec
+        The filter.
+    nbytes : int or None
+        How many bytes undoing it must give; None: fixed by what is stored.
+    """
 
     filter: FilterSpec
     nbytes: int | None
@@ -60,7 +68,7 @@ class Pipeline:
 
     def is_raw(self, filter_mask: int) -> bool:
         """Tell whether a chunk with this mask is stored as it is in memory."""
-        return not self._steps(filter_mask)
+        return not self.steps(filter_mask)
 
     def stored_nbytes(self, filter_mask: int) -> int | None:
         """Return how long a chunk with this mask is on disk, None if its content decides."""
@@ -93,7 +101,7 @@ class Pipeline:
         DecodeError
             If the bytes do not decode to exactly `chunk_nbytes` bytes, or a checksum differs.
         """
-        steps = self._steps(filter_mask)
+        steps = self.steps(filter_mask)
         if not steps:
             _expect_size(data.nbytes, out.nbytes, "the unfiltered chunk")
             out[:] = data
@@ -116,20 +124,21 @@ class Pipeline:
             _run(step.filter, data, frame, target)
             data, frame = target, next_frame
 
-    def _steps(self, filter_mask: int) -> tuple[_Step, ...]:
+    def steps(self, filter_mask: int) -> tuple[Step, ...]:
+        """Return the filters to undo for a chunk with this mask, in order."""
         return _plan_steps(self.filters, self.chunk_nbytes, filter_mask)
 
 
 @lru_cache(maxsize=1024)
 def _plan_steps(
     filters: tuple[FilterSpec, ...], chunk_nbytes: int, filter_mask: int
-) -> tuple[_Step, ...]:
-    steps: list[_Step] = []
+) -> tuple[Step, ...]:
+    steps: list[Step] = []
     nbytes: int | None = chunk_nbytes
     for position, spec in enumerate(filters):
         if filter_mask >> position & 1:
             continue
-        steps.append(_Step(spec, nbytes))
+        steps.append(Step(spec, nbytes))
         added = DECODERS[spec.id].added_bytes
         nbytes = None if nbytes is None or added is None else nbytes + added
     return tuple(reversed(steps))

@@ -12,7 +12,8 @@ import itertools
 import os
 import stat
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,21 @@ class LocalFile:
                 raise self._failure(f"the file ended after {done} bytes", offset, total)
             done += got
         return total
+
+    @contextmanager
+    def descriptor(self) -> Iterator[int]:
+        """Lend the descriptor for reads outside the interpreter.
+
+        Raises
+        ------
+        FetchError
+            If the file cannot be opened.
+        """
+        descriptor = self._take()
+        try:
+            yield descriptor
+        finally:
+            _DESCRIPTORS.give_back(self._number)
 
     def read_again(self, offset: int, size: int) -> bytes | None:
         """Return None: a disk gives the same bytes again."""

@@ -78,13 +78,25 @@ class Destination:
         scratch : Scratch
             Working memory of the calling thread.
         """
-        where = numbers if self.places is None else self.places[numbers]
         shape = (len(rows), *elements.shape[1:])
         memory = scratch.take("rows put together", math.prod(shape) * elements.itemsize)
         chosen = memory.view(elements.dtype).reshape(shape)
         elements.take(rows, axis=0, out=chosen, mode="clip")
+        self.put_numbered(chosen, numbers)
+
+    def put_numbered(self, elements: np.ndarray, numbers: np.ndarray) -> None:
+        """Copy decoded elements to the rows of some numbers in the window.
+
+        Parameters
+        ----------
+        elements : numpy.ndarray
+            Shape (rows, ...).
+        numbers : numpy.ndarray
+            int64: their numbers in the window.
+        """
+        where = numbers if self.places is None else self.places[numbers]
         for field, column in self.targets:
-            values = field.select(chosen)
+            values = field.select(elements)
             if field.inner is not None:
                 values, _ = field.inner.choose(values)
             with np.errstate(all="ignore"):  # what a conversion may do was decided in `select`

@@ -22,6 +22,7 @@ from h5stream.errors import DecodeError
 from h5stream.fetch import DataFile
 from h5stream.fetch.coalesce import affordable_gap
 from h5stream.layout import ChunkTable, DatasetLayout
+from h5stream.native import NativeRows, Window, can_call_native
 from h5stream.plan import (
     Runs,
     Segments,
@@ -108,6 +109,9 @@ class DirectDataset:
         self._stats = stats
         self._pipeline = Pipeline(layout.filters, layout.chunk_nbytes)
         self._whole_rows = layout.chunks is None or layout.chunks[1:] == layout.row_shape
+        self._native: NativeRows | None = None
+        if NativeRows.misfit(layout) is None:
+            self._native = NativeRows(layout, self._pipeline, stats)
         self._as_in_memory = self._whole_rows and not layout.filters and not layout.axis
 
     def jobs(self, spans: Spans, destination: Destination) -> Iterator[Job]:
@@ -225,6 +229,15 @@ class DirectDataset:
             Working memory of the calling thread.
         """
         runs = self._runs(segments, offsets)
+        if self._native is not None and can_call_native(self._file):
+            runs = self._native.read_runs(
+                self._file,
+                runs,
+                self._native_window(destination),
+                partial(self._put_numbered, destination),
+                scratch,
+                max_gap_bytes=_GAP_BYTES if self._are_short(runs) else 0,
+            )
         stored = int(np.searchsorted(runs.offset, 0))
         for _nowhere, first, rows in runs[:stored]:
             self._fill(destination, first, rows)
@@ -302,6 +315,22 @@ class DirectDataset:
 
     def _read_chunks(self, segments: Segments, destination: Destination, scratch: Scratch) -> None:
         """Fetch and decode every chunk of the segments' chunk rows."""
+        if self._native is not None and can_call_native(self._file):
+            segments = self._native.read_chunks(
+                self._file,
+                segments,
+                entries_of(self.layout, segments.groups()[0]),
+                self._native_window(destination),
+                partial(self._put_numbered, destination),
+                scratch,
+            )
+        if len(segments):
+            self._decode_chunks(segments, destination, scratch)
+
+    def _decode_chunks(
+        self, segments: Segments, destination: Destination, scratch: Scratch
+    ) -> None:
+        """Fetch and decode in Python, or raise what is wrong."""
         layout, table = self.layout, self._table
         per_row = layout.chunks_per_chunk_row
         rows, bounds = segments.groups()
@@ -478,6 +507,20 @@ class DirectDataset:
         table = self.layout.table
         assert table is not None, "direct reads of chunks need a table"
         return table
+
+    def _native_window(self, destination: Destination) -> Window | None:
+        """Return where rows go as they are stored, None if they are converted or split up."""
+        assert self._native is not None, "asked only of what is read natively"
+        if not self._fits(destination):
+            return None
+        return self._native.window_of(destination.targets[0][1], destination.places)
+
+    def _put_numbered(
+        self, destination: Destination, elements: np.ndarray, numbers: np.ndarray
+    ) -> None:
+        started = time.perf_counter()
+        destination.put_numbered(elements, numbers)
+        self._stats.add(gather_s=time.perf_counter() - started)
 
     def _fits(self, destination: Destination) -> bool:
         """Whether stored elements, at most byte-swapped, are the elements of the one column."""

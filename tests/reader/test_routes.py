@@ -203,6 +203,7 @@ def test_the_self_check_prefers_h5py_to_a_wrong_decoder(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = write_pipeline(path, DIRECT_PIPELINES["gzip"])
+    monkeypatch.setenv("H5STREAM_EXECUTOR", "python")
     monkeypatch.setitem(DECODERS, 1, replace(DECODERS[1], run=_add_one))
     assert "the self-check differed on rows 0 to 32" in str(route_of(path))
     assert_same_bits(read_field(path), rows)
@@ -246,6 +247,7 @@ def test_without_a_fingerprint_the_self_check_is_left_out(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_pipeline(path, DIRECT_PIPELINES["gzip"])
+    monkeypatch.setenv("H5STREAM_EXECUTOR", "python")
     monkeypatch.setitem(DECODERS, 1, replace(DECODERS[1], run=_add_one))
     layout = scan_file(path, ["x"]).datasets["x"]
     assert choose_route(layout).direct

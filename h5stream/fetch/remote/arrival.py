@@ -164,6 +164,10 @@ class Arrival:
             return memoryview(self._read_missing(offset, size))
         return pieces[0] if len(pieces) == 1 else memoryview(b"".join(pieces))
 
+    def parts(self) -> tuple[list[int], list[np.ndarray]]:
+        """Return where each part that has arrived begins, and its bytes."""
+        return self._starts, [np.frombuffer(part, np.uint8) for part in self._parts]
+
     def extents(self) -> Extents:
         """Return all that has arrived."""
         extents = Extents()
