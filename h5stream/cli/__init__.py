@@ -15,6 +15,7 @@ from h5stream.cli.demo import demo
 from h5stream.cli.index import index
 from h5stream.cli.inspect import inspect
 from h5stream.cli.repack import repack, verify_files
+from h5stream.native import choose_executor
 
 __all__ = ["app"]
 
@@ -34,6 +35,7 @@ app.command()(demo)
 def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"h5stream {__version__}")
+        typer.echo(f"executor {choose_executor()}")
         raise typer.Exit
 
 
@@ -42,7 +44,10 @@ def _main(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print the version and stop."
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            help="Print the version and the executor.",
         ),
     ] = False,
 ) -> None:

@@ -22,6 +22,7 @@ from h5stream.layout import (
     Source,
     scan_file,
 )
+from h5stream.native import choose_executor
 from h5stream.pipes.explain import format_bytes
 from h5stream.reader.routes import choose_route
 
@@ -54,6 +55,7 @@ def inspect(
     if not console.is_terminal:
         console.width = _WIDE
     console.print(tree)
+    console.print(Text.assemble(("executor    ", "bold"), str(choose_executor())))
     if convention.plain:
         console.print()
         console.print(convention)

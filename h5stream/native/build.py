@@ -19,10 +19,8 @@ __all__ = ["LIBRARY", "SOURCE", "build", "describe_source"]
 SOURCE = Path(__file__).with_name("executor.c")
 """What is compiled."""
 
-LIBRARY = Path(__file__).with_name(
-    "_executor.dylib" if sys.platform == "darwin" else "_executor.so"
-)
-"""What comes of it."""
+LIBRARY = SOURCE.with_suffix(".shared")
+"""What comes of it; its name keeps Python from taking it for a module of its own."""
 
 _OPTIONS = ("-O3", "-std=gnu11", "-fPIC", "-shared", "-fvisibility=hidden")
 _MOST_SECONDS = 300.0

@@ -20,6 +20,7 @@ from h5stream.conventions import find_convention
 from h5stream.decode import describe_filter
 from h5stream.fields import Field
 from h5stream.layout import DatasetLayout
+from h5stream.native import choose_executor
 from h5stream.pipes.chain import Chain
 from h5stream.pipes.draw_rows import DrawRows
 from h5stream.pipes.epoch import (
@@ -177,6 +178,7 @@ def explain(pipe: Chain, instance: Instance | None = None) -> Explanation:
     >>> print(stream.explain())
     files         1 (263.1 kB)
     convention    none
+    executor      ...
     rows          12 of 22.5 kB
     row chunks    1 of at most 12 rows (269.6 kB)
     lanes         1 of 1
@@ -245,6 +247,7 @@ def _file_facts(catalog: Catalog) -> Iterator[tuple[str, str]]:
             f"unknown for {len(unknown)} files, {unknown[0]} first: their servers tell none, and "
             "only its length shows that a file was replaced",
         )
+    yield "executor", str(choose_executor())
     yield "rows", f"{catalog.n_rows} of {format_bytes(catalog.row_nbytes)}"
     left_out = list(dict.fromkeys(told for file in catalog.files for told in file.left_out))
     for told in left_out[:_MOST_LEFT_OUT]:

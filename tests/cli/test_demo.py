@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 import h5stream as h5s
 from h5stream.cli import app
 from h5stream.cli.demo import cell_pipe, class_names, is_held_out, is_trained_on
+from h5stream.native import choose_executor
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +61,8 @@ def test_demo_refuses_no_epochs() -> None:
 
 
 def test_version_is_that_of_the_package() -> None:
-    assert CliRunner().invoke(app, ["--version"]).output == f"h5stream {h5s.__version__}\n"
+    told = CliRunner().invoke(app, ["--version"]).output.splitlines()
+    assert told == [f"h5stream {h5s.__version__}", f"executor {choose_executor()}"]
 
 
 def test_the_package_runs_as_a_program() -> None:

@@ -213,6 +213,7 @@ def test_what_does_not_decode_is_not_handed_to_hdf5(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_pipeline(path, DIRECT_PIPELINES["gzip"])
+    monkeypatch.setenv("H5STREAM_EXECUTOR", "python")
     monkeypatch.setitem(DECODERS, 1, replace(DECODERS[1], run=_fail))
     with pytest.raises(DecodeError, match="no such stream"):
         route_of(path)
