@@ -457,7 +457,7 @@ static int64_t undo(struct run *run, const struct step *step, byte *in, int64_t 
 {
     if (n <= 0)
         return DAMAGED;
-    if (step->added >= 0 && n != size + step->added)
+    if (step->added >= 0 && (step->added > n || n - step->added != size))
         return DAMAGED;
     switch (step->filter) {
     case DEFLATE:
