@@ -10,7 +10,8 @@ Makes its own seeded files, then prints for each, measured side by side in this 
 (d) h5py: whole chunks in order, no batches.
 
 The ways take turns, and the best of several rounds counts for each, because other programs on the
-machine only ever make a run slower.
+machine only ever make a run slower. On small chunks (a) is bound by the Python loop around its
+reads, so it is no limit there; compare those rows with (d), and with ``H5STREAM_EXECUTOR=python``.
 
 Run ``python benchmarks/local.py [--directory DIR] [--only NAME] [--quick]``.
 """
@@ -36,10 +37,12 @@ from torch.utils.data import DataLoader, Dataset
 
 import h5stream as h5s
 from h5stream.decode.filters import FRAME_ROOM, unshuffle_framed
+from h5stream.native import choose_executor
 
 BATCH = 128
 IMAGE_ROWS, IMAGE_SHAPE, IMAGE_CHUNK = 20_000, (3, 64, 64), 64
 TABLE_ROWS, TABLE_COLUMNS, TABLE_CHUNK = 1_000_000, 100, 4096
+SMALL_ROWS, SMALL_SHAPE = 60_000, (4096,)
 WINDOW_BYTES = 128 * 2**20
 
 
@@ -71,6 +74,15 @@ CASES = [
         (TABLE_CHUNK, TABLE_COLUMNS),
         {"compression": "gzip", "shuffle": True},
     ),
+    *(
+        Case(f"4 KiB rows, {rows} a chunk, {name}", "small", (rows, SMALL_SHAPE[0]), options)
+        for rows in (1, 16)
+        for name, options in (
+            ("gzip-1", {"compression": "gzip", "compression_opts": 1}),
+            ("lz4", dict(hdf5plugin.LZ4())),
+            ("zstd", dict(hdf5plugin.Zstd(clevel=3))),
+        )
+    ),
 ]
 
 
@@ -82,16 +94,11 @@ def write_case(case: Case, directory: Path) -> Path:
     rng = np.random.default_rng(0)
     partial = path.with_suffix(".partial")
     with h5py.File(partial, "w") as file:
-        n = IMAGE_ROWS if case.kind == "images" else TABLE_ROWS
-        shape = IMAGE_SHAPE if case.kind == "images" else (TABLE_COLUMNS,)
-        dtype = np.uint8 if case.kind == "images" else np.float32
+        n, shape, dtype, step, make = KINDS[case.kind]
         data = file.create_dataset("x", (n, *shape), dtype, chunks=case.chunks, **case.options)
-        step = 2500 if case.kind == "images" else 102_400
         for start in range(0, n, step):
             rows = min(step, n - start)
-            data[start : start + rows] = (
-                make_images(rng, rows) if case.kind == "images" else make_table(rng, rows)
-            )
+            data[start : start + rows] = make(rng, rows)
         file.create_dataset("y", data=np.arange(n) % 100, chunks=(1000,))
     partial.rename(path)
     return path
@@ -108,6 +115,22 @@ def make_images(rng: np.random.Generator, rows: int) -> np.ndarray:
 def make_table(rng: np.random.Generator, rows: int) -> np.ndarray:
     """Sensor readings to three digits."""
     return rng.normal(size=(rows, TABLE_COLUMNS)).round(3).astype(np.float32)
+
+
+def make_small(rng: np.random.Generator, rows: int) -> np.ndarray:
+    """Noisy steps on an empty background, as the images, in one line."""
+    coarse = rng.integers(0, 200, (rows, SMALL_SHAPE[0] // 8), np.uint8)
+    coarse[coarse < 100] = 0
+    smooth = coarse.repeat(8, axis=1)
+    return np.where(smooth > 0, smooth + rng.integers(0, 8, smooth.shape, np.uint8), smooth)
+
+
+KINDS = {
+    "images": (IMAGE_ROWS, IMAGE_SHAPE, np.uint8, 2500, make_images),
+    "table": (TABLE_ROWS, (TABLE_COLUMNS,), np.float32, 102_400, make_table),
+    "small": (SMALL_ROWS, SMALL_SHAPE, np.uint8, 4000, make_small),
+}
+"""Rows, shape and type of one, how many are made at a time, and how."""
 
 
 # ------------------------------------------------------------------ (a) the machine's limit
@@ -363,7 +386,10 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="less time for the slow ways")
     arguments = parser.parse_args()
     arguments.directory.mkdir(parents=True, exist_ok=True)
-    print(f"{len(os.sched_getaffinity(0))} cores, warm page cache, best of several; rows/s\n")
+    print(
+        f"{len(os.sched_getaffinity(0))} cores, warm page cache, best of several; executor "
+        f"{choose_executor()}; rows/s\n"
+    )
     print(
         f"{'file':34} {'(a) limit':>11} {'(b) h5strm':>11} {'(c) smpl':>9} {'(d) h5py':>11} "
         f"{'b/a':>6} {'b/c':>7} {'b/d':>6} {'py-loop':>7} {'first ms':>8}"
