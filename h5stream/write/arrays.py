@@ -24,7 +24,7 @@ from h5stream.errors import ConfigError
 from h5stream.write.filters import Filters, filters_of
 from h5stream.write.output import Output
 
-__all__ = ["ArraySpec", "ChunkQueue", "GrowingArray"]
+__all__ = ["ArraySpec", "ChunkQueue", "GrowingArray", "PlacedArray", "write_array"]
 
 _MOST_CHUNK_BYTES = 2**32 - 1
 """HDF5 counts the bytes of a chunk in 32 bits."""
@@ -50,6 +50,8 @@ class ArraySpec:
         Whether chunks are left uncompressed if the first does not shrink.
     n_rows : int or None
         How many rows there will be, if that is known.
+    least_rows : int
+        Rows that the dataset has from the start, written or not.
     """
 
     path: str
@@ -59,6 +61,7 @@ class ArraySpec:
     filters: Filters
     may_drop_codec: bool = False
     n_rows: int | None = None
+    least_rows: int = 0
 
     def __post_init__(self) -> None:
         if self.chunk_nbytes > _MOST_CHUNK_BYTES:
@@ -131,8 +134,10 @@ class GrowingArray:
         self._filled = 0
 
     @classmethod
-    def begin(cls, output: Output, spec: ArraySpec, queue: ChunkQueue) -> GrowingArray:
-        """Begin a dataset, or go on with the one that is there."""
+    def begin(
+        cls, output: Output, spec: ArraySpec, queue: ChunkQueue, n_rows: int | None = None
+    ) -> GrowingArray:
+        """Begin a dataset, or go on with the one that is there behind its first `n_rows` rows."""
         dataset = output.find(spec.path)
         if dataset is None:
             return cls(output, spec, queue)
@@ -144,10 +149,11 @@ class GrowingArray:
             may_drop_codec=False,
         )
         array = cls(output, spec, queue)
-        array._dataset, array.n_rows = dataset, len(dataset)
+        array._dataset = dataset
+        array.n_rows = len(dataset) if n_rows is None else n_rows
         array._filled = array.n_rows % chunk_rows
         if array._filled:
-            array._buffer[: array._filled] = dataset[array.n_rows - array._filled :]
+            array._buffer[: array._filled] = dataset[array.n_rows - array._filled : array.n_rows]
         return array
 
     def append(self, rows: np.ndarray) -> None:
@@ -193,8 +199,9 @@ class GrowingArray:
         if self._dataset is None:
             self._make()
         assert self._dataset is not None, "it was made"
-        if len(self._dataset) != self.n_rows:
-            self._dataset.id.set_extent((self.n_rows, *self.spec.row_shape))
+        length = max(self.n_rows, self.spec.least_rows)
+        if len(self._dataset) != length:
+            self._dataset.id.set_extent((length, *self.spec.row_shape))
 
     def shrink_to(self, n_rows: int) -> None:
         """Use chunks of fewer rows, before the first was written: there will be no more rows."""
@@ -258,6 +265,62 @@ class GrowingArray:
         if self._free:
             return self._free.pop()
         return np.empty((self.spec.chunk_rows, *self.spec.row_shape), self.spec.dtype)
+
+
+class PlacedArray:
+    """A dataset of a fixed length, with rows that HDF5 itself writes to their places.
+
+    Parameters
+    ----------
+    dataset : h5py.Dataset
+        Of any layout.
+    n_rows : int
+        Rows that are written already.
+    """
+
+    def __init__(self, dataset: h5py.Dataset, n_rows: int) -> None:
+        self._dataset = dataset
+        self.n_rows = n_rows
+
+    def append(self, rows: np.ndarray) -> None:
+        """Write rows behind those that are there."""
+        self._dataset[self.n_rows : self.n_rows + len(rows)] = rows
+        self.n_rows += len(rows)
+
+    def finish_chunk(self) -> None:
+        """Do nothing: nothing waits."""
+
+    def settle(self) -> None:
+        """Do nothing: the length is fixed."""
+
+
+def write_array(file: h5py.File, path: str, array: np.ndarray, filters: Filters) -> None:
+    """Write a whole dataset at once, in chunks of about a megabyte along its longest axis."""
+    shape = array.shape
+    if not array.size or array.ndim == 0:
+        file.create_dataset(path, data=array)
+        return
+    axis = int(np.argmax(shape))
+    step = max(1, _WHOLE_CHUNK_BYTES * shape[axis] // array.nbytes)
+    chunk = tuple(min(step, size) if at == axis else size for at, size in enumerate(shape))
+    plist = h5p.create(h5p.DATASET_CREATE)
+    plist.set_chunk(chunk)
+    plist.set_obj_track_times(False)
+    filters.tell(plist)
+    links = h5p.create(h5p.LINK_CREATE)
+    links.set_create_intermediate_group(True)
+    made = h5d.create(
+        file.id, path.encode(), _stored_type(array.dtype), h5s.create_simple(shape), plist, links
+    )
+    for start in range(0, shape[axis], chunk[axis]):
+        block = np.zeros(chunk, array.dtype)
+        part = array[(slice(None),) * axis + (slice(start, start + chunk[axis]),)]
+        block[tuple(slice(size) for size in part.shape)] = part
+        place = tuple(start if at == axis else 0 for at in range(array.ndim))
+        made.write_direct_chunk(place, filters.encode(block.reshape(-1).view(np.uint8)))
+
+
+_WHOLE_CHUNK_BYTES = 2**20
 
 
 def _stored_type(dtype: np.dtype[Any]) -> Any:

@@ -24,7 +24,7 @@ from h5stream.write.columns import (
     TextColumn,
 )
 
-__all__ = ["At", "as_rows", "fit", "infer"]
+__all__ = ["At", "as_array", "as_rows", "fit", "infer"]
 
 _NUMBERS = "biufc"
 
@@ -71,7 +71,7 @@ def as_rows(batch: Any, first: int) -> dict[str, Any]:
         raise WriteError(
             f"row {first}: expected a mapping from names to rows, not {type(batch).__name__}"
         )
-    rows = {str(name): _as_array(value) for name, value in batch.items()}
+    rows = {str(name): as_array(value) for name, value in batch.items()}
     lengths = {name: _length(value, At(name, first)) for name, value in rows.items()}
     if len(set(lengths.values())) > 1:
         raise WriteError(f"rows from {first} on: the columns differ in length: {lengths}")
@@ -85,7 +85,7 @@ def _length(value: Any, at: At) -> int:
     return int(shape[0]) if shape else len(value)
 
 
-def _as_array(value: Any) -> Any:
+def as_array(value: Any) -> Any:
     """Take a tensor for an array, and a sparse matrix of SciPy or torch for CSR."""
     if hasattr(value, "tocsr"):
         matrix = value.tocsr()
@@ -148,7 +148,7 @@ def _ragged_like(parts: Sequence[np.ndarray], at: At) -> RaggedColumn:
 
 def _plain(value: Any, at: At, number: int) -> np.ndarray:
     """Make an array of booleans, numbers or bytes."""
-    value = _as_array(value)
+    value = as_array(value)
     try:
         array = np.asarray(value)
     except ValueError as error:  # lists in lists that differ in length
@@ -293,7 +293,7 @@ def _require_width(value: Sparse, spec: SparseColumn, at: At, number: int) -> No
 
 def _sparse_row(row: Any, spec: SparseColumn, at: At, number: int) -> Sparse:
     """Take a row that is a pair of indices and values, a sparse row, or a plain one."""
-    row = _as_array(row)
+    row = as_array(row)
     if isinstance(row, tuple) and len(row) == 2:
         indices, data = (_plain(part, at, number) for part in row)
         data = _cast(data, spec, at, np.full(len(data), number))

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from importlib.metadata import version
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import h5py
 import numpy as np
 
 from h5stream.conventions.schema import ATTRIBUTE, PROVENANCE, SCHEMA, SPLITS, read_columns
-from h5stream.errors import ConfigError, H5StreamError, LayoutError, WriteError
-from h5stream.system import available_cores
-from h5stream.write.arrays import ChunkQueue
-from h5stream.write.column_writers import ColumnWriter, Storage, make_column, spec_of
+from h5stream.errors import ConfigError, LayoutError, WriteError
+from h5stream.write.column_writers import ColumnWriter, make_column, spec_of
 from h5stream.write.columns import (
     ColumnSpec,
     DenseColumn,
@@ -29,8 +22,8 @@ from h5stream.write.columns import (
     SparseColumn,
     TextColumn,
 )
-from h5stream.write.filters import Compression, filters_for
-from h5stream.write.output import GrowingOutput, NewOutput, Output
+from h5stream.write.file_writer import FileWriter, count_of
+from h5stream.write.filters import Compression
 from h5stream.write.values import At, as_rows, fit, infer
 
 __all__ = ["Writer"]
@@ -42,7 +35,7 @@ _FIRST_SAMPLES = 64
 """Single samples that are looked at before a column is taken to be dense or ragged."""
 
 
-class Writer:
+class Writer(FileWriter):
     """Writes rows into an HDF5 file that streams fast.
 
     Rows are gathered into chunks of about a megabyte, which are compressed on threads. Ragged rows
@@ -125,12 +118,7 @@ class Writer:
         column_attributes: Mapping[str, Mapping[str, Any]] | None = None,
         sources: Sequence[str] = (),
     ) -> None:
-        self.path = Path(path)
-        self._n_rows = _count("n_rows", n_rows, least=0)
-        self._chunk_bytes = _count("chunk_bytes", chunk_bytes) or 1
-        self._filters = partial(filters_for, compression, level, bool(checksum))
-        self._filters(1)
-        self._may_drop_codec = compression == "auto"
+        self._n_rows = count_of("n_rows", n_rows, least=0)
         self._attributes = dict(attributes or {})
         self._column_attributes = {k: dict(v) for k, v in (column_attributes or {}).items()}
         self._sources = [str(source) for source in sources]
@@ -140,26 +128,18 @@ class Writer:
         self._splits: dict[str, np.ndarray] = {}
         self._waiting: list[Mapping[str, Any]] = []
         self._rows = 0
-        self._is_closed = False
-        self._output = self._open(mode, overwrite)
-        count = _count("threads", threads) or available_cores()
-        self._threads = ThreadPoolExecutor(count, thread_name_prefix="h5stream-writer")
-        self._queue = ChunkQueue(self._threads, 2 * count)
-        if isinstance(self._output, GrowingOutput):
-            try:
-                self._go_on()
-            except BaseException:
-                self.discard()
-                raise
-
-    def _open(self, mode: str, overwrite: bool) -> Output:
-        if mode == "append":
-            if overwrite or self._n_rows is not None:
-                raise ConfigError('mode="append" goes without overwrite= and n_rows=')
-            return GrowingOutput(self.path)
-        if mode != "new":
-            raise ConfigError(f'mode must be "new" or "append", not {mode!r}')
-        return NewOutput(self.path, overwrite=overwrite)
+        if mode == "append" and self._n_rows is not None:
+            raise ConfigError('mode="append" goes without n_rows=')
+        super().__init__(
+            path,
+            mode=mode,
+            overwrite=overwrite,
+            compression=compression,
+            level=level,
+            checksum=checksum,
+            chunk_bytes=chunk_bytes,
+            threads=threads,
+        )
 
     def _go_on(self) -> None:
         """Take over the columns of the file."""
@@ -257,11 +237,6 @@ class Writer:
             _require_names(sample, names, len(self) + number)
         self._take({str(name): [sample[name] for sample in samples] for name in names})
 
-    @property
-    def is_closed(self) -> bool:
-        """Whether nothing can be written any more."""
-        return self._is_closed
-
     def set_attributes(self, attributes: Mapping[str, Any]) -> None:
         """Set attributes of the file, from the next `flush` on; None takes one away."""
         self._attributes |= attributes
@@ -299,77 +274,17 @@ class Writer:
             )
         self._splits[name] = mask
 
-    def flush(self) -> None:
-        """Write all rows so far; in mode "append" they are then there, even after kill -9.
-
-        A new file is seen only when it is closed.
-
-        Raises
-        ------
-        WriteError
-            If the disk is full or the file cannot be written.
-        """
-        self._require_open()
+    def _prepare(self) -> None:
         self._take_waiting()
-        if isinstance(self._output, GrowingOutput):
-            with self._explained():
-                self._settle()
-                self._output.commit()
 
-    def close(self) -> None:
-        """Write what is left, and give a new file its name.
-
-        Raises
-        ------
-        WriteError
-            If that fails: there is no new file then, and a file that grows is as it was after the
-            last `flush`.
-        """
-        if self._is_closed:
-            return
-        try:
-            self._take_waiting()
-            if self._n_rows is not None and self._rows != self._n_rows:
-                raise WriteError(
-                    f"{self.path}: {self._rows} rows came, but n_rows={self._n_rows} was announced"
-                )
-            with self._explained():
-                if isinstance(self._output, NewOutput):
-                    for column in self._columns.values():
-                        column.end()
-                self._settle()
-                self._output.close()
-        except BaseException:
-            self.discard()
-            raise
-        self._is_closed = True
-        self._threads.shutdown()
-
-    def discard(self) -> None:
-        """Leave no new file, and a file that grows as it was after the last `flush`."""
-        if not self._is_closed:
-            self._is_closed = True
-            self._threads.shutdown(cancel_futures=True)
-            self._output.discard()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
-        """Close; after an error leave no new file, but keep the whole rows of one that grows."""
-        if kind is None or isinstance(self._output, GrowingOutput):
-            self.close()
-        else:
-            self.discard()
-
-    def _require_open(self) -> None:
-        if self._is_closed:
-            raise WriteError(f"{self.path}: the writer is closed")
+    def _end(self) -> None:
+        if self._n_rows is not None and self._rows != self._n_rows:
+            raise WriteError(
+                f"{self.path}: {self._rows} rows came, but n_rows={self._n_rows} was announced"
+            )
+        if self._is_new:
+            for column in self._columns.values():
+                column.end()
 
     def _take_waiting(self) -> None:
         """Write the samples from which columns are inferred."""
@@ -423,9 +338,7 @@ class Writer:
                 count *= 2
             return count if nbytes else 1
 
-        storage = Storage(
-            self._filters, self._may_drop_codec, self._chunk_bytes, chunk_rows, self._n_rows
-        )
+        storage = self._storage(chunk_rows, self._n_rows)
         self._columns = {
             name: make_column(name, spec, self._output, storage, self._queue)
             for name, spec in self._specs.items()
@@ -471,31 +384,10 @@ class Writer:
                 chunks = (max(1, min(len(mask), 2**16)),)
                 file.create_dataset(path, data=mask, maxshape=(None,), chunks=chunks)
 
-    @contextlib.contextmanager
-    def _explained(self) -> Any:
-        """Turn what the system or HDF5 says into an error of ours; nothing more is written then."""
-        try:
-            yield
-        except H5StreamError:
-            raise
-        except (OSError, RuntimeError, ValueError) as error:
-            self.discard()
-            raise WriteError(
-                f"{self.path}: cannot be written: {error}; what was there before is as it was"
-            ) from error
-
 
 def _set(file: h5py.File, name: str, text: str) -> None:
     """Store text that any reader gets without a look into a heap."""
     file.attrs[name] = np.bytes_(text.encode())
-
-
-def _count(name: str, value: Any, least: int = 1) -> int | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ConfigError(f"{name} must be an integer of {least} or more, not {value!r}")
-    return int(value)
 
 
 def _checked(columns: Mapping[str, ColumnSpec] | None) -> dict[str, ColumnSpec]:
