@@ -58,7 +58,15 @@ from h5stream.fields import (
 )
 from h5stream.index import index_files
 from h5stream.read import read
-from h5stream.write import DenseColumn, RaggedColumn, SparseColumn, TextColumn, Writer
+from h5stream.write import (
+    DenseColumn,
+    H5mapperWriter,
+    H5torchWriter,
+    RaggedColumn,
+    SparseColumn,
+    TextColumn,
+    Writer,
+)
 
 if TYPE_CHECKING:
     from h5stream.collation import Packed, Pairs, collate
@@ -90,6 +98,8 @@ __all__ = [
     "Grouped",
     "H5Stream",
     "H5StreamError",
+    "H5mapperWriter",
+    "H5torchWriter",
     "LayoutError",
     "Listed",
     "Loader",

@@ -24,7 +24,7 @@ from h5stream.errors import ConfigError
 from h5stream.write.filters import Filters, filters_of
 from h5stream.write.output import Output
 
-__all__ = ["ArraySpec", "ChunkQueue", "GrowingArray", "PlacedArray", "write_array"]
+__all__ = ["ArraySpec", "ChunkQueue", "GrowingArray", "PlainArray", "begin_array", "write_array"]
 
 _MOST_CHUNK_BYTES = 2**32 - 1
 """HDF5 counts the bytes of a chunk in 32 bits."""
@@ -141,13 +141,9 @@ class GrowingArray:
         dataset = output.find(spec.path)
         if dataset is None:
             return cls(output, spec, queue)
-        chunk_rows = dataset.chunks[0] if dataset.chunks else spec.chunk_rows
-        spec = replace(
-            spec,
-            chunk_rows=chunk_rows,
-            filters=filters_of(dataset, spec.dtype.itemsize),
-            may_drop_codec=False,
-        )
+        chunk_rows = dataset.chunks[0]
+        filters = filters_of(dataset, spec.dtype.itemsize) or spec.filters
+        spec = replace(spec, chunk_rows=chunk_rows, filters=filters, may_drop_codec=False)
         array = cls(output, spec, queue)
         array._dataset = dataset
         array.n_rows = len(dataset) if n_rows is None else n_rows
@@ -155,6 +151,11 @@ class GrowingArray:
         if array._filled:
             array._buffer[: array._filled] = dataset[array.n_rows - array._filled : array.n_rows]
         return array
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of its elements."""
+        return self.spec.dtype
 
     def append(self, rows: np.ndarray) -> None:
         """Take rows, and write the chunks that they fill.
@@ -203,10 +204,11 @@ class GrowingArray:
         if len(self._dataset) != length:
             self._dataset.id.set_extent((length, *self.spec.row_shape))
 
-    def shrink_to(self, n_rows: int) -> None:
+    def shrink_to(self, n_rows: int, *, may_grow: bool = False) -> None:
         """Use chunks of fewer rows, before the first was written: there will be no more rows."""
         if self._dataset is None:
-            self.spec = replace(self.spec, chunk_rows=max(1, n_rows), n_rows=n_rows)
+            length = None if may_grow else n_rows
+            self.spec = replace(self.spec, chunk_rows=max(1, n_rows), n_rows=length)
             self._buffer = self._buffer[: self.spec.chunk_rows]
 
     def write_chunk(self, number: int, stored: Any) -> None:
@@ -267,8 +269,8 @@ class GrowingArray:
         return np.empty((self.spec.chunk_rows, *self.spec.row_shape), self.spec.dtype)
 
 
-class PlacedArray:
-    """A dataset of a fixed length, with rows that HDF5 itself writes to their places.
+class PlainArray:
+    """A dataset that is there already, whose rows HDF5 itself writes.
 
     Parameters
     ----------
@@ -279,19 +281,55 @@ class PlacedArray:
     """
 
     def __init__(self, dataset: h5py.Dataset, n_rows: int) -> None:
-        self._dataset = dataset
+        self.dataset = dataset
         self.n_rows = n_rows
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of its elements."""
+        return self.dataset.dtype
+
+    @property
+    def can_grow(self) -> bool:
+        """Whether it may get longer."""
+        return self.dataset.maxshape[0] is None
 
     def append(self, rows: np.ndarray) -> None:
         """Write rows behind those that are there."""
-        self._dataset[self.n_rows : self.n_rows + len(rows)] = rows
-        self.n_rows += len(rows)
+        stop = self.n_rows + len(rows)
+        if stop > len(self.dataset):
+            self.dataset.resize(stop, axis=0)
+        self.dataset[self.n_rows : stop] = rows
+        self.n_rows = stop
 
     def finish_chunk(self) -> None:
         """Do nothing: nothing waits."""
 
     def settle(self) -> None:
-        """Do nothing: the length is fixed."""
+        """Do nothing: it is as long as its rows."""
+
+    def shrink_to(self, n_rows: int, *, may_grow: bool = False) -> None:
+        """Do nothing: it is made already."""
+
+
+def begin_array(
+    output: Output, spec: ArraySpec, queue: ChunkQueue, n_rows: int | None = None
+) -> GrowingArray | PlainArray:
+    """Begin a dataset, or go on with the one that is there, behind its first `n_rows` rows.
+
+    What is stored in another way than a writer stores it goes on as it is.
+    """
+    dataset = output.find(spec.path)
+    if dataset is not None and not _is_as_written_here(dataset):
+        return PlainArray(dataset, len(dataset) if n_rows is None else n_rows)
+    return GrowingArray.begin(output, spec, queue, n_rows)
+
+
+def _is_as_written_here(dataset: h5py.Dataset) -> bool:
+    """Tell whether a dataset has chunks of whole rows, in filters that are known here."""
+    if dataset.chunks is None or dataset.chunks[1:] != dataset.shape[1:]:
+        return False
+    return filters_of(dataset, dataset.dtype.itemsize) is not None
 
 
 def write_array(file: h5py.File, path: str, array: np.ndarray, filters: Filters) -> None:

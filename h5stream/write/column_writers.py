@@ -13,7 +13,7 @@ import numpy as np
 from h5stream.columns import Ragged, Sparse
 from h5stream.errors import LayoutError
 from h5stream.layout.elements import read_element_type
-from h5stream.write.arrays import ArraySpec, ChunkQueue, GrowingArray
+from h5stream.write.arrays import ArraySpec, ChunkQueue, GrowingArray, PlainArray, begin_array
 from h5stream.write.columns import (
     ColumnSpec,
     DenseColumn,
@@ -87,7 +87,7 @@ class ColumnWriter(ABC):
     def __init__(self, name: str, spec: ColumnSpec) -> None:
         self.name = name
         self.spec = spec
-        self.arrays: list[GrowingArray] = []
+        self.arrays: list[GrowingArray | PlainArray] = []
 
     @property
     @abstractmethod
@@ -113,6 +113,11 @@ class ColumnWriter(ABC):
         for array in self.arrays:
             array.shrink_to(array.n_rows)
 
+    def trim(self) -> None:
+        """Waste no room on rows that did not come, but stay able to grow."""
+        for array in self.arrays:
+            array.shrink_to(array.n_rows, may_grow=True)
+
 
 class _Dense(ColumnWriter):
     kind = "dense"
@@ -129,7 +134,7 @@ class _Dense(ColumnWriter):
             chunk_rows=storage.chunk_rows(nbytes),
             n_rows=storage.n_rows,
         )
-        self.arrays = [GrowingArray.begin(output, array, queue)]
+        self.arrays = [begin_array(output, array, queue)]
 
     @property
     def n_rows(self) -> int:
@@ -158,7 +163,7 @@ class _Rows(ColumnWriter):
             np.dtype("<i8"),
             n_rows=None if storage.n_rows is None else storage.n_rows + 1,
         )
-        self.arrays = [GrowingArray.begin(output, part, queue) for part in (*parts, index)]
+        self.arrays = [begin_array(output, part, queue) for part in (*parts, index)]
         if not self.arrays[-1].n_rows:
             self.arrays[-1].append(np.zeros(1, np.int64))
 
@@ -214,7 +219,7 @@ class _Sparse(_Rows):
         self._n_columns = spec.n_columns
 
     def append(self, column: Sparse) -> None:
-        indices = column.indices.astype(self.arrays[1].spec.dtype)
+        indices = column.indices.astype(self.arrays[1].dtype)
         self._append(column.indptr, column.data, indices)
 
     def settle(self, file: h5py.File, n_rows: int) -> None:
