@@ -17,6 +17,7 @@ from typing import Any
 
 from h5stream.errors import ConfigError
 from h5stream.fields import Asked, DenseField, Subset
+from h5stream.fields.region import RegionField
 from h5stream.fields.vlen import VlenField
 from h5stream.pipes import Pipe
 from h5stream.reader.catalog import Sources
@@ -33,7 +34,7 @@ from h5stream.repacking.rows import (
 )
 from h5stream.repacking.shuffled import Shuffled
 from h5stream.write import Writer
-from h5stream.write.attributes import read_attributes
+from h5stream.write.attributes import Told, read_attributes
 from h5stream.write.filters import Compression
 from h5stream.write.written import rows_of
 
@@ -148,12 +149,12 @@ def repack(
     if memory_bytes < _LEAST_MEMORY:
         raise ConfigError(f"memory_bytes must be {_LEAST_MEMORY} or more, not {memory_bytes}")
     stream = open_in_order(sources, fields, subset, storage_options, numbered=shuffle is not None)
-    digest = _digest(stream, options, shuffle, shard_bytes, memory_bytes)
-    attributes, of_columns, lost = read_attributes(stream.catalog, _paths_of(stream))
-    options |= {"attributes": attributes, "column_attributes": of_columns}
-    tell = progress or tell_nobody
     if not stream.catalog.n_rows:
         raise ConfigError("there are no rows to write")
+    digest = _digest(stream, options, shuffle, shard_bytes, memory_bytes)
+    attributes, of_columns, lost = read_attributes(stream.catalog, _told_of(stream))
+    options |= {"attributes": attributes, "column_attributes": of_columns}
+    tell = progress or tell_nobody
     folder = path.with_name(f".{path.name}.repack")
     _refuse(path, stream, folder, digest, overwrite=overwrite, sharded=shard_bytes is not None)
     with _working_folder(folder, digest):
@@ -261,8 +262,17 @@ def _write(order: Stored, plan: Plan) -> None:
         raise
 
 
-def _paths_of(stream: Pipe) -> dict[str, str]:
-    """Say which dataset a column is, of those that are one."""
-    fields = stream.catalog.files[0].fields
-    whole = (DenseField, VlenField)
-    return {n: f.layouts[0].path for n, f in fields.items() if isinstance(f, whole)}
+def _told_of(stream: Pipe) -> dict[str, Told]:
+    """Say which objects tell about each column."""
+    fields, written = stream.catalog.files[0].fields, infer_columns(stream)
+    found = {}
+    for name, field in fields.items():
+        lacks = None if name in written else "is of a compound, whose members are columns now"
+        if isinstance(field, DenseField | VlenField):
+            found[name] = Told((field.layouts[0].path,), lacks=lacks)
+        elif isinstance(field, RegionField):
+            if any(len(part.datasets) > 1 for part in field.parts):
+                lacks = "is of one dataset a sample (or of several in one column)"
+            paths = tuple(dict.fromkeys(part.first.layout.path for part in field.parts))
+            found[name] = Told(paths, in_group=True, lacks=lacks)
+    return found

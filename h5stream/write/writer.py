@@ -24,7 +24,7 @@ from h5stream.write.columns import (
 )
 from h5stream.write.file_writer import FileWriter, count_of
 from h5stream.write.filters import Compression
-from h5stream.write.values import At, as_rows, fit, infer
+from h5stream.write.values import At, as_rows, fit, hold, infer
 
 __all__ = ["Writer"]
 
@@ -126,7 +126,8 @@ class Writer(FileWriter):
         self._inferred: set[str] = set()
         self._columns: dict[str, ColumnWriter] = {}
         self._splits: dict[str, np.ndarray] = {}
-        self._waiting: list[Mapping[str, Any]] = []
+        self._waiting: list[dict[str, Any]] = []
+        self._expected: dict[str, ColumnSpec] = {}
         self._rows = 0
         if mode == "append" and self._n_rows is not None:
             raise ConfigError('mode="append" goes without n_rows=')
@@ -192,9 +193,7 @@ class Writer(FileWriter):
         if self._specs:
             self._take({str(name): [value] for name, value in sample.items()})
             return
-        self._waiting.append(sample)
-        if len(self._waiting) >= _FIRST_SAMPLES:
-            self._take_waiting()
+        self._wait([sample])
 
     def extend(self, batch: Mapping[str, Any]) -> None:
         """Add rows.
@@ -223,14 +222,11 @@ class Writer(FileWriter):
         WriteError
             If one does not fit the columns; then none is written, and the writer goes on.
         """
+        self._require_open()
         if not samples:
             return
         if not self._specs:
-            for number, sample in enumerate(samples):
-                _require_names(sample, samples[0], len(self) + number)
-            self._waiting += samples
-            if len(self._waiting) >= _FIRST_SAMPLES:
-                self._take_waiting()
+            self._wait(samples)
             return
         names = list(samples[0])
         for number, sample in enumerate(samples):
@@ -292,12 +288,29 @@ class Writer(FileWriter):
             if not self._columns and self._specs and not any(map(_is_open, self._specs.values())):
                 self._make_columns({})
             return
-        first, samples = self._rows, self._waiting
-        names = list(samples[0])
-        for number, sample in enumerate(samples):
-            _require_names(sample, names, first + number)
-        self._waiting = []
-        self._take({str(name): [sample[name] for sample in samples] for name in names})
+        samples, self._waiting = self._waiting, []
+        self._expected = {}
+        self._take({name: [sample[name] for sample in samples] for name in samples[0]})
+
+    def _wait(self, samples: Sequence[Mapping[str, Any]]) -> None:
+        """Keep samples until it is clear what columns are, if they go with those that wait."""
+        first = len(self)
+        names = list(self._waiting[0] if self._waiting else samples[0])
+        held = []
+        for number, sample in enumerate(samples, first):
+            _require_names(sample, names, number)
+            held.append({str(n): hold(value, At(str(n), number)) for n, value in sample.items()})
+        every = [*self._waiting, *held]
+        rows = {name: [sample[name] for sample in every] for name in every[0]}
+        expected = _checked(infer(rows, self._rows))
+        for name, spec in expected.items():
+            if self._expected.get(name) == spec:
+                fit([sample[name] for sample in held], spec, At(name, first, rounds=False))
+            else:
+                _fit_all(rows[name], spec, At(name, self._rows, rounds=False), first)
+        self._waiting, self._expected = every, expected
+        if len(self._waiting) >= _FIRST_SAMPLES:
+            self._take_waiting()
 
     def _take(self, rows: Mapping[str, Any]) -> None:
         first = self._rows
@@ -423,6 +436,16 @@ def _require_names(rows: Mapping[str, Any], names: Iterable[Any], first: int) ->
             f"row {first}: has {sorted(found - wanted)}, but the file has no such columns; they "
             f"are {sorted(wanted)}"
         )
+
+
+def _fit_all(rows: Sequence[Any], spec: ColumnSpec, at: At, newest: int) -> None:
+    """Try what the newest rows made of the type of a column."""
+    try:
+        fit(rows, spec, at)
+    except WriteError as error:
+        raise WriteError(
+            f"row {newest}: {at.name!r} cannot be in one column with the rows before: {error}"
+        ) from error
 
 
 def _is_open(spec: ColumnSpec | None) -> bool:
