@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from h5stream.collation import Packed, Pairs, collate
     from h5stream.dataset import Dataset
     from h5stream.device import to_device
+    from h5stream.exploring import Cells, File
     from h5stream.field_statistics import Normalize, Statistics, statistics
     from h5stream.loader import Loader
     from h5stream.pipes import Pipe, WindowStage, mix, open_files
@@ -84,6 +85,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Balanced",
     "Block",
+    "Cells",
     "Concat",
     "ConfigError",
     "Constant",
@@ -94,6 +96,7 @@ __all__ = [
     "DenseColumn",
     "Explanation",
     "FetchError",
+    "File",
     "Given",
     "Grouped",
     "H5Stream",
@@ -155,8 +158,10 @@ __all__ = [
 ]
 
 _WITH_TORCH = {
+    "Cells": "exploring",
     "Dataset": "dataset",
     "Explanation": "pipes.explain",
+    "File": "exploring",
     "H5Stream": "stream",
     "Loader": "loader",
     "Normalize": "field_statistics",

@@ -13,7 +13,14 @@ import numpy as np
 from h5stream.columns import Ragged, Sparse
 from h5stream.errors import LayoutError
 from h5stream.layout.elements import read_element_type
-from h5stream.write.arrays import ArraySpec, ChunkQueue, GrowingArray, PlainArray, begin_array
+from h5stream.write.arrays import (
+    ArraySpec,
+    ChunkQueue,
+    GrowingArray,
+    PlainArray,
+    begin_array,
+    write_array,
+)
 from h5stream.write.columns import (
     ColumnSpec,
     DenseColumn,
@@ -24,7 +31,7 @@ from h5stream.write.columns import (
 from h5stream.write.filters import Filters
 from h5stream.write.output import Output
 
-__all__ = ["ColumnWriter", "Storage", "make_column", "spec_of"]
+__all__ = ["ColumnWriter", "Storage", "make_column", "spec_of", "write_whole"]
 
 _STRING_CHUNK = 4096
 """Strings in a chunk of a dataset of HDF5's own."""
@@ -263,6 +270,22 @@ class _Strings(ColumnWriter):
         if self._rows:
             dataset[before:] = self._rows
         self._rows = []
+
+
+_LEAST_COMPRESSED = 4096
+"""Bytes of a dataset of its own below which no filter is worth its overhead."""
+
+
+def write_whole(file: h5py.File, path: str, array: np.ndarray, storage: Storage) -> None:
+    """Write a dataset that does not grow; compressed, if that is worth it."""
+    filters = storage.filters(array.dtype.itemsize)
+    plain = np.ascontiguousarray(array)
+    start = plain.reshape(-1)[: max(1, 2**20 // plain.dtype.itemsize)].view(np.uint8)
+    pays = filters.codec is not None and (not storage.may_drop_codec or filters.pays(start))
+    if plain.nbytes < _LEAST_COMPRESSED or not pays:
+        file.create_dataset(path, data=array)
+    else:
+        write_array(file, path, array, filters)
 
 
 _WRITERS: dict[type[ColumnSpec], Any] = {

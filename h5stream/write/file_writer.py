@@ -19,7 +19,7 @@ from h5stream.system import available_cores
 from h5stream.write.arrays import ChunkQueue
 from h5stream.write.column_writers import Storage
 from h5stream.write.filters import Compression, filters_for
-from h5stream.write.output import GrowingOutput, NewOutput, Output
+from h5stream.write.output import GrowingOutput, MemoryOutput, NewOutput, Output
 
 __all__ = ["FileWriter", "count_of"]
 
@@ -31,9 +31,10 @@ class FileWriter(ABC):
     ----------
     path : path
         The file.
-    mode : {"new", "append"}
+    mode : {"new", "append", "memory"}
         "new": it appears under its name when the writer is closed without an error. "append": it
-        is there, or is made, and grows with each `flush`.
+        is there, or is made, and grows with each `flush`. "memory": it has no name, and is gone
+        when the writer is closed.
     overwrite : bool
         Whether a file of that name is replaced by a new one.
     compression, level, checksum
@@ -48,7 +49,7 @@ class FileWriter(ABC):
         self,
         path: str | os.PathLike[str],
         *,
-        mode: Literal["new", "append"],
+        mode: Literal["new", "append", "memory"],
         overwrite: bool,
         compression: Compression,
         level: int | None,
@@ -180,6 +181,8 @@ class FileWriter(ABC):
 
 
 def _open(path: Path, mode: str, overwrite: bool) -> Output:
+    if mode == "memory":
+        return MemoryOutput()
     if mode == "append":
         if overwrite:
             raise ConfigError('mode="append" goes without overwrite=')

@@ -23,17 +23,13 @@ from h5stream.write.arrays import (
     GrowingArray,
     PlainArray,
     begin_array,
-    write_array,
 )
-from h5stream.write.column_writers import Storage
+from h5stream.write.column_writers import Storage, write_whole
 from h5stream.write.columns import DenseColumn, RaggedColumn, SparseColumn
 from h5stream.write.output import Output
 from h5stream.write.values import At, as_array, fit
 
 __all__ = ["OBJECTS", "Place", "StoredAs", "TorchObject", "require_mode"]
-
-_LEAST_COMPRESSED = 4096
-"""Bytes of a dataset of its own below which no filter is worth its overhead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,7 +310,7 @@ class _Coo(TorchObject):
         indices, values = rows
         file, name = self.place.output.file, self.about.name
         for part, array in (("indices", indices), ("data", values)):
-            _write_whole(file, f"{name}/{part}", array, self.place.storage)
+            write_whole(file, f"{name}/{part}", array, self.place.storage)
         self.n_rows = self.length
 
 
@@ -344,20 +340,8 @@ class _Separate(TorchObject):
     def write(self, rows: list[np.ndarray]) -> None:
         file = self.place.output.file
         for row in rows:
-            _write_whole(file, f"{self.about.name}/{self.n_rows}", row, self.place.storage)
+            write_whole(file, f"{self.about.name}/{self.n_rows}", row, self.place.storage)
             self.n_rows += 1
-
-
-def _write_whole(file: h5py.File, path: str, array: np.ndarray, storage: Storage) -> None:
-    """Write a dataset that does not grow; compressed, if that is worth it."""
-    filters = storage.filters(array.dtype.itemsize)
-    plain = np.ascontiguousarray(array)
-    start = plain.reshape(-1)[: max(1, 2**20 // plain.dtype.itemsize)].view(np.uint8)
-    pays = filters.codec is not None and (not storage.may_drop_codec or filters.pays(start))
-    if plain.nbytes < _LEAST_COMPRESSED or not pays:
-        file.create_dataset(path, data=array)
-    else:
-        write_array(file, path, array, filters)
 
 
 def _from_the_start(spec: ArraySpec, length: int) -> ArraySpec:

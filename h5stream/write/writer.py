@@ -12,9 +12,9 @@ from typing import Any, Literal
 import h5py
 import numpy as np
 
-from h5stream.conventions.schema import ATTRIBUTE, PROVENANCE, SCHEMA, SPLITS, read_columns
+from h5stream.conventions.schema import ATTRIBUTE, PROVENANCE, SCHEMA, SPLITS, STATES, read_columns
 from h5stream.errors import ConfigError, LayoutError, WriteError
-from h5stream.write.column_writers import ColumnWriter, make_column, spec_of
+from h5stream.write.column_writers import ColumnWriter, make_column, spec_of, write_whole
 from h5stream.write.columns import (
     ColumnSpec,
     DenseColumn,
@@ -24,6 +24,7 @@ from h5stream.write.columns import (
 )
 from h5stream.write.file_writer import FileWriter, count_of
 from h5stream.write.filters import Compression
+from h5stream.write.in_place import read_row, replace_row
 from h5stream.write.values import At, as_rows, fit, hold, infer
 
 __all__ = ["Writer"]
@@ -50,10 +51,11 @@ class Writer(FileWriter):
         Name -> `DenseColumn`, `RaggedColumn`, `SparseColumn` or `TextColumn`. Without, they follow
         from the first batch, or the first 64 samples. A type that was inferred is not changed later
         in silence: rows that it cannot hold exactly are an error.
-    mode : {"new", "append"}
+    mode : {"new", "append", "memory"}
         "new": the file appears under its name when the writer is closed without an error.
         "append": go on with a file of a writer, which is made if it is not there; rows are there
-        for good after each `flush`, even if the process is killed.
+        for good after each `flush`, even if the process is killed. "memory": there is no file, and
+        what was written is gone when the writer is closed, unless `image` is kept.
     overwrite : bool
         Whether a file of that name is replaced by a new one.
     compression : {"auto", "gzip", "zstd", "lz4", None}
@@ -106,7 +108,7 @@ class Writer(FileWriter):
         path: str | os.PathLike[str],
         columns: Mapping[str, ColumnSpec] | None = None,
         *,
-        mode: Literal["new", "append"] = "new",
+        mode: Literal["new", "append", "memory"] = "new",
         overwrite: bool = False,
         compression: Compression = "auto",
         level: int | None = None,
@@ -129,6 +131,7 @@ class Writer(FileWriter):
         self._waiting: list[dict[str, Any]] = []
         self._expected: dict[str, ColumnSpec] = {}
         self._rows = 0
+        self._rows_settled = 0
         if mode == "append" and self._n_rows is not None:
             raise ConfigError('mode="append" goes without n_rows=')
         super().__init__(
@@ -167,7 +170,7 @@ class Writer(FileWriter):
         lengths = {name: column.n_rows for name, column in self._columns.items()}
         if len(set(lengths.values())) > 1:
             raise LayoutError(f"{self.path}: its columns differ in length: {lengths}")
-        self._rows = next(iter(lengths.values()))
+        self._rows = self._rows_settled = next(iter(lengths.values()))
 
     def __len__(self) -> int:
         """Count the rows that were taken so far."""
@@ -232,6 +235,89 @@ class Writer(FileWriter):
         for number, sample in enumerate(samples):
             _require_names(sample, names, len(self) + number)
         self._take({str(name): [sample[name] for sample in samples] for name in names})
+
+    @property
+    def columns(self) -> dict[str, ColumnSpec]:
+        """What the columns are, as far as it is known."""
+        return dict(self._specs or self._expected)
+
+    def declare(self, columns: Mapping[str, ColumnSpec]) -> None:
+        """Say what columns are, before the first row.
+
+        Raises
+        ------
+        ConfigError
+            If rows have come.
+        """
+        if len(self):
+            raise ConfigError(f"{self.path}: columns are declared before the first row")
+        self._specs = _checked(columns)
+
+    def replace(self, row: int, sample: Mapping[str, Any]) -> None:
+        """Put a sample in the place of a row; in mode "append".
+
+        Where it is longer or shorter than what was there, the rows behind it move.
+
+        Raises
+        ------
+        WriteError
+            If it does not fit the columns; then nothing is changed, and the writer goes on.
+        """
+        file = self.settled()
+        if not 0 <= row < self._rows:
+            raise ConfigError(f"{self.path}: has {self._rows} rows, not one at {row}")
+        _require_names(sample, list(self._specs), row)
+        fitted = {
+            name: fit([sample[name]], spec, At(name, row, rounds=name not in self._inferred))
+            for name, spec in self._specs.items()
+        }
+        with self._explained():
+            for name, column in self._columns.items():
+                replace_row(file, name, column.kind, row, fitted[name])
+            self._make_columns({})
+
+    def settled(self) -> h5py.File:
+        """Bring the file up to all rows so far, and lend it; not for a new file.
+
+        What is written is not committed by that.
+        """
+        self._require_open()
+        if self._is_new:
+            raise ConfigError(f'{self.path}: open it with mode="append" to look into it')
+        if self._rows_settled != len(self):
+            self._prepare()
+            with self._explained():
+                self._settle()
+        return self._output.file
+
+    def read_row(self, name: str, row: int) -> Any:
+        """Return a row of a column; in mode "append"."""
+        file = self.settled()
+        return read_row(file, name, self._columns[name].kind, row)
+
+    def texts(self, name: str) -> list[str]:
+        """Return all rows of a column of text; none if there is no such column."""
+        self.settled()
+        if name not in self._columns:
+            return []
+        return [self.read_row(name, row) for row in range(self._rows)]
+
+    def put_tree(self, path: str, tree: bytes, arrays: Sequence[np.ndarray]) -> None:
+        """Store arrays and a text about them in a group, in the place of what is there."""
+        file = self.settled()
+        storage = self._storage(lambda _nbytes: 1)
+        with self._explained():
+            if path in file:
+                del file[path]
+            file.create_dataset(f"{path}/tree", data=np.frombuffer(tree, np.uint8))
+            for number, array in enumerate(arrays):
+                write_whole(file, f"{path}/{number}", array, storage)
+
+    def image(self) -> bytes:
+        """Return the bytes of the whole file; in mode "append"."""
+        file = self.settled()
+        file.flush()
+        return bytes(file.id.get_file_image())
 
     def set_attributes(self, attributes: Mapping[str, Any]) -> None:
         """Set attributes of the file, from the next `flush` on; None takes one away."""
@@ -381,6 +467,7 @@ class Writer(FileWriter):
             for key, value in attributes.items():
                 file[name].attrs[key] = value
         self._write_splits(file)
+        self._rows_settled = self._rows
 
     def _write_splits(self, file: h5py.File) -> None:
         before = list(file[SPLITS]) if SPLITS in file else []
@@ -422,8 +509,8 @@ def _require_name(name: Any) -> None:
     parts = name.split("/") if isinstance(name, str) else [""]
     if not all(part not in ("", ".", "..") and "\0" not in part for part in parts):
         raise ConfigError(f"{name!r} is no name of a column: write 'image', or 'obs/image'")
-    if parts[0] == SPLITS:
-        raise ConfigError(f"{name!r} is where splits lie; give the column another name")
+    if parts[0] in (SPLITS, STATES):
+        raise ConfigError(f"{name!r} is where {parts[0]} lie; give the column another name")
 
 
 def _require_names(rows: Mapping[str, Any], names: Iterable[Any], first: int) -> None:
