@@ -49,7 +49,9 @@ Option = Annotated[
 
 def repack(
     sources: Sources,
-    output: Annotated[Path, typer.Argument(help="The file to write.", show_default=False)],
+    output: Annotated[
+        str, typer.Argument(help="The file to write: a path or URL.", show_default=False)
+    ],
     field: Field = None,
     rows: Annotated[
         str | None, typer.Option("--rows", help="Only these rows: first:last, as in Python.")
@@ -96,7 +98,7 @@ def repack(
             "storage_options": options,
         }
 
-        def rewrite(path: Path, some: Subset, **more: Any) -> Repacked:
+        def rewrite(path: str, some: Subset, **more: Any) -> Repacked:
             return repack_rows(sources, path, field or None, subset=some, **how, **more)
 
         if dry_run:
@@ -108,7 +110,7 @@ def repack(
             part = max(64, min(count, _SAMPLE_BYTES // max(1, stream.catalog.row_nbytes)))
             with tempfile.TemporaryDirectory() as folder:
                 sample = Path(folder) / "sample.h5"
-                rewrite(sample, slice(0, part) if subset is None else subset, check=False)
+                rewrite(str(sample), slice(0, part) if subset is None else subset, check=False)
                 after = _rate([str(sample)], None, {})
                 small = sample.stat().st_size
             size = format_bytes(small * count // part)
@@ -126,7 +128,7 @@ def repack(
             check=check,
             progress=tell,
         )
-    for line in _report(done, before, _rate([str(path) for path in done.paths], field, {})):
+    for line in _report(done, before, _rate(list(done.paths), field, options)):
         console.print(line, markup=False, soft_wrap=True)
 
 
@@ -145,7 +147,7 @@ def verify_files(
 
 def _report(done: Repacked, before: str, after: str) -> Iterator[str]:
     files = "1 file" if len(done.paths) == 1 else f"{len(done.paths)} files"
-    yield f"{done.n_rows} rows in {files}: {', '.join(map(str, done.paths[:3]))}"
+    yield f"{done.n_rows} rows in {files}: {', '.join(done.paths[:3])}"
     yield f"size      {format_bytes(done.bytes_before)} -> {format_bytes(done.bytes_after)}"
     yield f"shuffled  {before} -> {after}"
     yield from (f"left out  {told}" for told in done.left_out)
