@@ -6,25 +6,17 @@ import re
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
 from h5stream.cli.screen import errors_in_one_line, make_console, read_options
 from h5stream.errors import ConfigError, H5StreamError
 from h5stream.fields import Subset
 from h5stream.pipes.explain import format_bytes
-from h5stream.repacking import Progress as Tell
+from h5stream.progress_bar import Tell, progress_bar
 from h5stream.repacking import Repacked, verify
 from h5stream.repacking import repack as repack_rows
 from h5stream.stream import H5Stream
@@ -200,25 +192,6 @@ def _parse_rows(text: str | None) -> slice | None:
     return slice(*bounds)
 
 
-@contextmanager
-def _bar() -> Iterator[Tell]:
+def _bar() -> AbstractContextManager[Tell]:
     """Show how far it is, on a terminal."""
-    console = make_console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        tasks: dict[str, tuple[TaskID, float]] = {}
-
-        def tell(what: str, done: int, of: int) -> None:
-            if what not in tasks:
-                tasks[what] = bar.add_task(what, total=of, rate=""), time.monotonic()
-            task, began = tasks[what]
-            rate = done / max(1e-9, time.monotonic() - began)
-            bar.update(task, completed=done, rate=f"{rate:,.0f} rows/s")
-
-        yield tell
+    return progress_bar("rows", make_console(stderr=True))

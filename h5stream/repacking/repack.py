@@ -20,6 +20,7 @@ from h5stream.fields import Asked, DenseField, Subset
 from h5stream.fields.region import RegionField
 from h5stream.fields.vlen import VlenField
 from h5stream.pipes import Pipe
+from h5stream.progress_bar import progress_bar
 from h5stream.reader.catalog import Sources
 from h5stream.repacking.compare import compare
 from h5stream.repacking.rows import (
@@ -88,7 +89,7 @@ def repack(
     check: bool = True,
     storage_options: Mapping[str, Any] | None = None,
     output_options: Mapping[str, Any] | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> Repacked:
     """Write rows of any files again, into a file that streams fast.
 
@@ -120,8 +121,8 @@ def repack(
         Of the file system that is written to; by default `storage_options`.
     check : bool
         Read both again and compare all rows, at the end.
-    progress : callable, optional
-        Told what is done, how many rows of how many.
+    progress : callable or bool, optional
+        Told what is done, how many rows of how many. True: a bar on the terminal.
 
     Returns
     -------
@@ -160,10 +161,9 @@ def repack(
     digest = _digest(stream, options, shuffle, shard_bytes, memory_bytes)
     attributes, of_columns, lost = read_attributes(stream.catalog, _told_of(stream))
     options |= {"attributes": attributes, "column_attributes": of_columns}
-    tell = progress or tell_nobody
     folder, sharded = target.folder, shard_bytes is not None
     _refuse(os.fspath(output), stream, target, digest, overwrite=overwrite, sharded=sharded)
-    with _working_folder(folder, digest):
+    with _telling(progress) as tell, _working_folder(folder, digest):
         plan = Plan(stream, options, folder, tell, shard_bytes)
         parts = plan.parts
         names = [target.name(number if sharded else None) for number in range(len(parts))]
@@ -182,6 +182,15 @@ def repack(
     left_out = tuple(dict.fromkeys([*told, *lost]))
     shown = tuple(target.shown(name) for name in names)
     return Repacked(shown, plan.n_rows, _bytes_of(stream), after, left_out)
+
+
+@contextlib.contextmanager
+def _telling(progress: Progress | bool | None) -> Iterator[Progress]:
+    if progress is True:
+        with progress_bar("rows") as tell:
+            yield tell
+    else:
+        yield progress or tell_nobody
 
 
 def _refuse(

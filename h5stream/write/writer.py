@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from typing import Any, Literal
 
@@ -14,7 +16,7 @@ import numpy as np
 
 from h5stream.conventions.schema import ATTRIBUTE, PROVENANCE, SCHEMA, SPLITS, STATES, read_columns
 from h5stream.errors import ConfigError, LayoutError, WriteError
-from h5stream.write.column_writers import ColumnWriter, make_column, spec_of, write_whole
+from h5stream.write.column_writers import ColumnWriter, Storage, make_column, spec_of, write_whole
 from h5stream.write.columns import (
     ColumnSpec,
     DenseColumn,
@@ -23,14 +25,18 @@ from h5stream.write.columns import (
     TextColumn,
 )
 from h5stream.write.file_writer import FileWriter, count_of
-from h5stream.write.filters import Compression
+from h5stream.write.filters import Compression, filters_for
 from h5stream.write.in_place import read_row, replace_row
 from h5stream.write.values import At, as_rows, fit, hold, infer
 
-__all__ = ["Writer"]
+__all__ = ["COLUMN_OPTIONS", "Writer"]
 
 _LEAST_CHUNK_BYTES = 2**16
 """Chunks of light columns have as many rows as those of the heaviest, or more up to this size."""
+
+_HOW = ("compression", "level", "checksum")
+COLUMN_OPTIONS = frozenset(_HOW)
+"""What may be chosen for each column."""
 
 _FIRST_SAMPLES = 64
 """Single samples that are looked at before a column is taken to be dense or ragged."""
@@ -75,6 +81,8 @@ class Writer(FileWriter):
         Of the file: name -> string, number or array.
     column_attributes : mapping of str to mapping, optional
         The same of columns, by their names.
+    column_options : mapping of str to mapping, optional
+        Name of a column -> its own compression, level, checksum.
     sources : sequence of str, optional
         What the rows were made from; kept in the file with the version of h5stream.
 
@@ -118,11 +126,18 @@ class Writer(FileWriter):
         threads: int | None = None,
         attributes: Mapping[str, Any] | None = None,
         column_attributes: Mapping[str, Mapping[str, Any]] | None = None,
+        column_options: Mapping[str, Mapping[str, Any]] | None = None,
         sources: Sequence[str] = (),
     ) -> None:
         self._n_rows = count_of("n_rows", n_rows, least=0)
         self._attributes = dict(attributes or {})
         self._column_attributes = {k: dict(v) for k, v in (column_attributes or {}).items()}
+        self._column_options = {k: dict(v) for k, v in (column_options or {}).items()}
+        for name, options in self._column_options.items():
+            if not set(options) <= COLUMN_OPTIONS:
+                raise ConfigError(f"options of column {name!r} are {sorted(COLUMN_OPTIONS)}")
+            filters_for(options.get("compression", compression), options.get("level"), True, 1)
+        self._how = {"compression": compression, "level": level, "checksum": checksum}
         self._sources = [str(source) for source in sources]
         self._specs = _checked(columns)
         self._inferred: set[str] = set()
@@ -437,11 +452,25 @@ class Writer(FileWriter):
                 count *= 2
             return count if nbytes else 1
 
-        storage = self._storage(chunk_rows, self._n_rows)
+        unknown = set(self._column_options) - set(self._specs)
+        if unknown:
+            raise ConfigError(f"column_options name {min(unknown)!r}, which is no column")
         self._columns = {
-            name: make_column(name, spec, self._output, storage, self._queue)
+            name: make_column(name, spec, self._output, self._stored(name, chunk_rows), self._queue)
             for name, spec in self._specs.items()
         }
+
+    def _stored(self, name: str, chunk_rows: Callable[[int], int]) -> Storage:
+        """Say how a column is stored: as all are, or in its own way."""
+        storage = self._storage(chunk_rows, self._n_rows)
+        own = self._column_options.get(name)
+        if own is None:
+            return storage
+        compression, level, checksum = (own.get(key, self._how[key]) for key in _HOW)
+        if "compression" in own and "level" not in own:
+            level = None
+        filters = partial(filters_for, compression, level, bool(checksum))
+        return replace(storage, filters=filters, may_drop_codec=compression == "auto")
 
     def _settle(self) -> None:
         """Write chunks that are not full, lengths, splits and attributes."""
