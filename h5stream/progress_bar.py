@@ -5,17 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import TaskID
 
 __all__ = ["Tell", "progress_bar"]
 
@@ -43,6 +37,15 @@ def progress_bar(unit: str, console: Console | None = None) -> Iterator[Tell]:
     >>> with progress_bar("rows") as tell:
     ...     tell("writing", 5, 10)
     """
+    from rich.console import Console  # only here, so that importing h5stream does without
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
     console = console or Console(stderr=True, highlight=False)
     columns = (
         TextColumn("{task.description}"),
