@@ -12,7 +12,7 @@ import numpy as np
 from h5py import h5t
 
 from h5stream.conventions.nodes import attribute
-from h5stream.conventions.schema import ATTRIBUTE, PROVENANCE
+from h5stream.conventions.schema import ATTRIBUTE, PROVENANCE, SPLITS, STATES
 from h5stream.reader.catalog import Catalog
 
 __all__ = ["Told", "read_attributes"]
@@ -76,8 +76,21 @@ def _read(
 ) -> tuple[Attributes, dict[str, Attributes], list[str]]:
     left_out: list[str] = []
     own = _plain(file, left_out)
+    left_out += _beside_rows(file)
     found = {name: _of_column(file, told, left_out) for name, told in columns.items()}
     return own, {name: each for name, each in found.items() if each}, left_out
+
+
+def _beside_rows(file: h5py.File) -> list[str]:
+    """Name what a file of a writer holds beside its columns."""
+    if ATTRIBUTE not in file.attrs:
+        return []
+    beside = {SPLITS: "splits, which count the rows as they were", STATES: "states of models"}
+    return [
+        f"{file.filename}: {name}/{each} is left out, as all {what}"
+        for name, what in beside.items()
+        for each in file.get(name, ())
+    ]
 
 
 def _of_column(file: h5py.File, told: Told, left_out: list[str]) -> Attributes:

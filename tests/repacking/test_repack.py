@@ -260,3 +260,16 @@ def test_marks_of_h5torch_are_not_taken_for_attributes(tmp_path: Path) -> None:
     assert h5s.repack(path, out).left_out == ()
     with h5py.File(out) as file:
         assert dict(file["0/n"].attrs) == {"unit": "m"}
+
+
+def test_splits_and_states_are_listed(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    with h5s.Writer(path) as writer:
+        writer.extend({"x": np.arange(4)})
+        writer.add_split("train", [0, 2])
+    with h5s.File(path) as file:
+        file.save_state("best", {"x": 1})
+    left_out = h5s.repack(path, tmp_path / "b.h5").left_out
+    assert len(left_out) == 2
+    assert "splits/train is left out" in left_out[0]
+    assert "state_dicts/best is left out" in left_out[1]

@@ -47,7 +47,7 @@ CENTRAL: dict[str, tuple[Any, dict[str, Any]]] = {
 }
 
 
-def write_both(folder: Path, central: str) -> tuple[Path, Path]:
+def write_both(folder: Path, central: str, compression: Any = "auto") -> tuple[Path, Path]:
     """Register the same objects with h5torch and here."""
     data, options = CENTRAL[central]
     theirs, ours = folder / "theirs.h5", folder / "ours.h5"
@@ -59,7 +59,7 @@ def write_both(folder: Path, central: str) -> tuple[Path, Path]:
         for name, (rows, more) in ALIGNED.items():
             file.register(rows, 0, name=name, **more)
         file.register(np.arange(7), "unstructured", name="more")
-    with h5s.H5torchWriter(ours) as writer:
+    with h5s.H5torchWriter(ours, compression=compression, chunk_bytes=64) as writer:
         writer.register(data, "central", **options)
         for name, (rows, more) in ALIGNED.items():
             writer.register(rows, 0, name=name, **more)
@@ -78,10 +78,15 @@ def same(one: Any, other: Any) -> bool:
     return one.dtype.kind == other.dtype.kind and np.array_equal(one, other)
 
 
+@pytest.mark.parametrize("compression", ["auto", "gzip", "zstd", "lz4", None])
 @pytest.mark.parametrize("central", CENTRAL)
-def test_h5torch_reads_the_same_samples_as_from_its_own_file(tmp_path: Path, central: str) -> None:
+def test_h5torch_reads_the_same_samples_as_from_its_own_file(
+    tmp_path: Path, central: str, compression: Any
+) -> None:
     sampling: Any = "coo" if central.startswith("coo") else 0
-    datasets = [h5torch.Dataset(str(path), sampling) for path in write_both(tmp_path, central)]
+    datasets = [
+        h5torch.Dataset(str(path), sampling) for path in write_both(tmp_path, central, compression)
+    ]
     assert len(datasets[0]) == len(datasets[1]) > 2
     for number in range(len(datasets[0])):
         assert same(datasets[0][number], datasets[1][number])
