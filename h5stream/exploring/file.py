@@ -20,8 +20,8 @@ from h5stream.errors import ConfigError, WriteError
 from h5stream.exploring.states import pack_state, unpack_state
 from h5stream.layout.opening import open_checked
 from h5stream.pipes import open_files
-from h5stream.write import Writer
 from h5stream.write.columns import ColumnSpec, TextColumn
+from h5stream.write.open_writer import OpenWriter
 from h5stream.write.values import as_array
 
 __all__ = ["Cells", "File"]
@@ -101,7 +101,7 @@ class File:
             self._folder = tempfile.mkdtemp(prefix="h5stream-")
             path = Path(self._folder) / "file.h5"
         self.path = None if path is None else str(path)
-        self._writer: Writer | None = None
+        self._writer: OpenWriter | None = None
         self._fields: dict[str, Dataset] = {}
         self._rows_of: dict[str, list[int]] | None = None
         if mode == "append":
@@ -112,7 +112,7 @@ class File:
     def _begin(self, memory: bool, options: Mapping[str, Any]) -> None:
         try:
             where = "memory" if self.path is None else self.path
-            self._writer = Writer(where, mode="memory" if memory else "append", **options)
+            self._writer = OpenWriter(where, mode="memory" if memory else "append", **options)
         except BaseException:
             self._remove_folder()
             raise
@@ -315,7 +315,7 @@ class File:
     ) -> None:
         self.close()
 
-    def _require_writer(self) -> Writer:
+    def _require_writer(self) -> OpenWriter:
         if self._writer is None:
             raise ConfigError(f'{self} is open to read; write mode="append"')
         return self._writer
@@ -324,7 +324,7 @@ class File:
     def _raw(self) -> Iterator[Any]:
         """Lend the file as HDF5 has it."""
         if self._writer is not None:
-            yield self._writer.settled()
+            yield self._writer.file()
             return
         with open_checked(str(self.path)) as file:
             yield file

@@ -16,7 +16,7 @@ import numpy as np
 
 from h5stream.conventions.schema import ATTRIBUTE, PROVENANCE, SCHEMA, SPLITS, STATES, read_columns
 from h5stream.errors import ConfigError, LayoutError, WriteError
-from h5stream.write.column_writers import ColumnWriter, Storage, make_column, spec_of, write_whole
+from h5stream.write.column_writers import ColumnWriter, Storage, make_column, spec_of
 from h5stream.write.columns import (
     ColumnSpec,
     DenseColumn,
@@ -26,10 +26,10 @@ from h5stream.write.columns import (
 )
 from h5stream.write.file_writer import FileWriter, count_of
 from h5stream.write.filters import Compression, filters_for
-from h5stream.write.in_place import read_row, replace_row
+from h5stream.write.in_place import replace_row
 from h5stream.write.values import At, as_rows, fit, hold, infer
 
-__all__ = ["COLUMN_OPTIONS", "Writer"]
+__all__ = ["COLUMN_OPTIONS", "Writer", "checked_columns"]
 
 _LEAST_CHUNK_BYTES = 2**16
 """Chunks of light columns have as many rows as those of the heaviest, or more up to this size."""
@@ -60,8 +60,8 @@ class Writer(FileWriter):
     mode : {"new", "append", "memory"}
         "new": the file appears under its name when the writer is closed without an error.
         "append": go on with a file of a writer, which is made if it is not there; rows are there
-        for good after each `flush`, even if the process is killed. "memory": there is no file, and
-        what was written is gone when the writer is closed, unless `image` is kept.
+        for good after each `flush`, even if the process is killed. "memory": there is no file;
+        what was written is gone when the writer is closed.
     overwrite : bool
         Whether a file of that name is replaced by a new one.
     compression : {"auto", "gzip", "zstd", "lz4", None}
@@ -139,7 +139,7 @@ class Writer(FileWriter):
             filters_for(options.get("compression", compression), options.get("level"), True, 1)
         self._how = {"compression": compression, "level": level, "checksum": checksum}
         self._sources = [str(source) for source in sources]
-        self._specs = _checked(columns)
+        self._specs = checked_columns(columns)
         self._inferred: set[str] = set()
         self._columns: dict[str, ColumnWriter] = {}
         self._splits: dict[str, np.ndarray] = {}
@@ -256,18 +256,6 @@ class Writer(FileWriter):
         """What the columns are, as far as it is known."""
         return dict(self._specs or self._expected)
 
-    def declare(self, columns: Mapping[str, ColumnSpec]) -> None:
-        """Say what columns are, before the first row.
-
-        Raises
-        ------
-        ConfigError
-            If rows have come.
-        """
-        if len(self):
-            raise ConfigError(f"{self.path}: columns are declared before the first row")
-        self._specs = _checked(columns)
-
     def replace(self, row: int, sample: Mapping[str, Any]) -> None:
         """Put a sample in the place of a row; in mode "append".
 
@@ -278,7 +266,7 @@ class Writer(FileWriter):
         WriteError
             If it does not fit the columns; then nothing is changed, and the writer goes on.
         """
-        file = self.settled()
+        file = self._settled()
         if not 0 <= row < self._rows:
             raise ConfigError(f"{self.path}: has {self._rows} rows, not one at {row}")
         _require_names(sample, list(self._specs), row)
@@ -291,7 +279,7 @@ class Writer(FileWriter):
                 replace_row(file, name, column.kind, row, fitted[name])
             self._make_columns({})
 
-    def settled(self) -> h5py.File:
+    def _settled(self) -> h5py.File:
         """Bring the file up to all rows so far, and lend it; not for a new file.
 
         What is written is not committed by that.
@@ -304,35 +292,6 @@ class Writer(FileWriter):
             with self._explained():
                 self._settle()
         return self._output.file
-
-    def read_row(self, name: str, row: int) -> Any:
-        """Return a row of a column; in mode "append"."""
-        file = self.settled()
-        return read_row(file, name, self._columns[name].kind, row)
-
-    def texts(self, name: str) -> list[str]:
-        """Return all rows of a column of text; none if there is no such column."""
-        self.settled()
-        if name not in self._columns:
-            return []
-        return [self.read_row(name, row) for row in range(self._rows)]
-
-    def put_tree(self, path: str, tree: bytes, arrays: Sequence[np.ndarray]) -> None:
-        """Store arrays and a text about them in a group, in the place of what is there."""
-        file = self.settled()
-        storage = self._storage(lambda _nbytes: 1)
-        with self._explained():
-            if path in file:
-                del file[path]
-            file.create_dataset(f"{path}/tree", data=np.frombuffer(tree, np.uint8))
-            for number, array in enumerate(arrays):
-                write_whole(file, f"{path}/{number}", array, storage)
-
-    def image(self) -> bytes:
-        """Return the bytes of the whole file; in mode "append"."""
-        file = self.settled()
-        file.flush()
-        return bytes(file.id.get_file_image())
 
     def set_attributes(self, attributes: Mapping[str, Any]) -> None:
         """Set attributes of the file, from the next `flush` on; None takes one away."""
@@ -403,7 +362,7 @@ class Writer(FileWriter):
             held.append({str(n): hold(value, At(str(n), number)) for n, value in sample.items()})
         every = [*self._waiting, *held]
         rows = {name: [sample[name] for sample in every] for name in every[0]}
-        expected = _checked(infer(rows, self._rows))
+        expected = checked_columns(infer(rows, self._rows))
         for name, spec in expected.items():
             if self._expected.get(name) == spec:
                 fit([sample[name] for sample in held], spec, At(name, first, rounds=False))
@@ -436,7 +395,7 @@ class Writer(FileWriter):
             _require_names(rows, list(self._specs), first)
         open_ = {n: v for n, v in rows.items() if _is_open(self._specs.get(n))}
         found = infer(open_, first)
-        _checked(found)
+        checked_columns(found)
         merged = {name: _merged(self._specs.get(name), spec) for name, spec in found.items()}
         self._inferred = set(found)
         self._specs = {**{name: merged.get(name) or self._specs[name] for name in rows}}
@@ -519,7 +478,14 @@ def _set(file: h5py.File, name: str, text: str) -> None:
     file.attrs[name] = np.bytes_(text.encode())
 
 
-def _checked(columns: Mapping[str, ColumnSpec] | None) -> dict[str, ColumnSpec]:
+def checked_columns(columns: Mapping[str, ColumnSpec] | None) -> dict[str, ColumnSpec]:
+    """Check the names of columns, and that each is one.
+
+    Raises
+    ------
+    ConfigError
+        Naming the first that is not.
+    """
     found = dict(columns or {})
     for name, spec in found.items():
         _require_name(name)
