@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from h5stream.device import to_device
     from h5stream.field_statistics import Normalize, Statistics, statistics
     from h5stream.loader import Loader
+    from h5stream.observe import progress, report
     from h5stream.pipes import Pipe, WindowStage, mix, open_files
     from h5stream.pipes.explain import Explanation
     from h5stream.repacking import Repacked, repack, verify
@@ -136,8 +137,10 @@ __all__ = [
     "load_parquet",
     "mix",
     "open_files",
+    "progress",
     "read",
     "repack",
+    "report",
     "statistics",
     "to_device",
     "verify",
@@ -159,7 +162,9 @@ _WITH_TORCH = {
     "WindowStage": "pipes",
     "mix": "pipes",
     "open_files": "pipes",
+    "progress": "observe",
     "repack": "repacking",
+    "report": "observe",
     "statistics": "field_statistics",
     "to_device": "device",
     "verify": "repacking",
