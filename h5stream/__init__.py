@@ -61,6 +61,7 @@ from h5stream.read import read
 from h5stream.write import DenseColumn, RaggedColumn, SparseColumn, TextColumn, Writer
 
 if TYPE_CHECKING:
+    from h5stream import adapters as adapters
     from h5stream.collation import Packed, Pairs, collate
     from h5stream.dataset import Dataset
     from h5stream.device import to_device
@@ -175,6 +176,8 @@ _WITH_TORCH = {
 if not TYPE_CHECKING:  # which else would believe in any name
 
     def __getattr__(name):
+        if name == "adapters":
+            return import_module("h5stream.adapters")
         if name not in _WITH_TORCH:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         found = getattr(import_module(f"{__name__}.{_WITH_TORCH[name]}"), name)
