@@ -180,10 +180,10 @@ def as_table(columns: Mapping[str, Any]) -> pa.Table:
 
     Examples
     --------
-    >>> as_table({"x": np.zeros((2, 3)), "y": Ragged(np.arange(3), np.array([0, 1, 3]))}).schema
-    x: extension<ray.data.arrow_tensor_v2<ArrowTensorTypeV2>>
-    y: list<item: int64>
-      child 0, item: int64
+    >>> tokens = Ragged(np.arange(3), np.array([0, 1, 3]))
+    >>> table = as_table({"x": np.zeros((2, 3)), "tokens": tokens})
+    >>> table.num_rows, table.column("tokens").to_pylist()
+    (2, [[0], [1, 2]])
     """
     made = {name: _as_arrow(name, column) for name, column in columns.items()}
     return pa.table(made)
