@@ -181,7 +181,7 @@ def as_table(columns: Mapping[str, Any]) -> pa.Table:
     Examples
     --------
     >>> tokens = Ragged(np.arange(3), np.array([0, 1, 3]))
-    >>> table = as_table({"x": np.zeros((2, 3)), "tokens": tokens})
+    >>> table = as_table({"tokens": tokens})
     >>> table.num_rows, table.column("tokens").to_pylist()
     (2, [[0], [1, 2]])
     """
