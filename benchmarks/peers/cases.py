@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,19 +84,19 @@ CASES = {
         Case(
             "images",
             "(3, 64, 64) uint8, chunks of 64 rows, no filter",
-            lambda path, n: _write_images(path, n, 64, None),
+            partial(_write_images, chunk_rows=64, compression=None),
             10_000,
         ),
         Case(
             "images-gzip",
             "(3, 64, 64) uint8, chunks of 64 rows, gzip",
-            lambda path, n: _write_images(path, n, 64, "gzip"),
+            partial(_write_images, chunk_rows=64, compression="gzip"),
             10_000,
         ),
         Case(
             "images-gzip-1",
             "(3, 64, 64) uint8, chunks of one row, gzip",
-            lambda path, n: _write_images(path, n, 1, "gzip"),
+            partial(_write_images, chunk_rows=1, compression="gzip"),
             10_000,
         ),
         Case("table", "100 float32, chunks of 1,024 rows, no filter", _write_table, 200_000),

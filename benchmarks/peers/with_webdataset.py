@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,5 +35,12 @@ def batches(source: Path, folder: Path, *, batch_size: int, workers: int, case: 
         }
 
     dataset = wds.WebDataset(shards, shardshuffle=len(shards)).shuffle(1000).map(named)
-    dataset = dataset.batched(batch_size, collation_fn=case.collate)
-    return wds.WebLoader(dataset, batch_size=None, num_workers=workers)
+    return wds.WebLoader(
+        dataset, batch_size=batch_size, num_workers=workers, collate_fn=partial(_collated, case)
+    )
+
+
+def _collated(case: Any, samples: list[dict[str, Any]]) -> Any:
+    """Make a batch of samples, without the keys that map() puts back."""
+    own = [{k: v for k, v in sample.items() if not k.startswith("__")} for sample in samples]
+    return case.collate(own)
