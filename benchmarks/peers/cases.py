@@ -52,7 +52,11 @@ def _write_images(path: Path, n_rows: int, chunk_rows: int, compression: str | N
     shape = (3, 64, 64)
     with h5py.File(path, "w") as file:
         images = file.create_dataset(
-            "images", (n_rows, *shape), "u1", chunks=(chunk_rows, *shape), compression=compression
+            "images",
+            (n_rows, *shape),
+            "u1",
+            chunks=(min(chunk_rows, n_rows), *shape),
+            compression=compression,
         )
         for first in range(0, n_rows, 500):
             count = min(500, n_rows - first)
@@ -66,7 +70,7 @@ def _write_images(path: Path, n_rows: int, chunk_rows: int, compression: str | N
 def _write_table(path: Path, n_rows: int) -> None:
     values = np.random.default_rng(0).standard_normal((n_rows, 100), np.float32)
     with h5py.File(path, "w") as file:
-        file.create_dataset("x", data=values, chunks=(1024, 100))
+        file.create_dataset("x", data=values, chunks=(min(1024, n_rows), 100))
 
 
 def _write_tokens(path: Path, n_rows: int) -> None:
@@ -74,7 +78,7 @@ def _write_tokens(path: Path, n_rows: int) -> None:
     lengths = generator.integers(10, 400, n_rows)
     with h5py.File(path, "w") as file:
         values = generator.integers(0, 50_000, lengths.sum())
-        file.create_dataset("values", data=values, chunks=(65_536,))
+        file.create_dataset("values", data=values, chunks=(min(65_536, len(values)),))
         file["offsets"] = np.append(0, lengths.cumsum())
 
 
