@@ -9,9 +9,12 @@ from h5stream.reader import Stats
 
 __all__ = ["Clock"]
 
+_TELL_S = 0.001
+"""Counters are told after so much time: single samples take microseconds."""
+
 
 class Clock:
-    """Runs from the first item that is asked for, and adds to counters whenever one is given.
+    """Runs from the first item that is asked for, and adds to counters at most once a millisecond.
 
     Parameters
     ----------
@@ -30,6 +33,7 @@ class Clock:
         self._stats = stats
         self._of_parent = of_parent
         self._asked_s = self._given_s = self._waited_s = 0.0
+        self._wait_s = self._work_s = self._first_s = self._make_s = 0.0
         self._is_first = True
         self.threads = 0
 
@@ -47,19 +51,22 @@ class Clock:
         """
         now = time.perf_counter()
         wait = now - self._asked_s
-        work = 0.0 if self._is_first else self._asked_s - self._given_s
-        make = wait - (waited_here() - self._waited_s)
-        first = wait if self._is_first and not ended else 0.0
-        self._given_s, self._is_first = now, False
-        if self._of_parent:
-            self._stats.add(wait_s=wait, work_s=work, first_s=first)
-            return
-        alive = wait + work
-        self._stats.add(
-            wait_s=wait,
-            work_s=work,
-            first_s=first,
-            make_s=make,
-            process_s=alive,
-            thread_s=alive * self.threads,
-        )
+        self._make_s += wait - (waited_here() - self._waited_s)
+        self._wait_s += wait
+        if self._is_first:
+            self._is_first = False
+            self._first_s = 0.0 if ended else wait
+        else:
+            self._work_s += self._asked_s - self._given_s
+        self._given_s = now
+        if ended or self._wait_s + self._work_s > _TELL_S:
+            self._tell()
+
+    def _tell(self) -> None:
+        wait, work, alive = self._wait_s, self._work_s, self._wait_s + self._work_s
+        told = {"wait_s": wait, "work_s": work, "first_s": self._first_s}
+        if not self._of_parent:
+            threads = alive * self.threads
+            told |= {"make_s": self._make_s, "process_s": alive, "thread_s": threads}
+        self._wait_s = self._work_s = self._first_s = self._make_s = 0.0
+        self._stats.add(**told)
