@@ -72,12 +72,14 @@ from h5stream.write import (
 )
 
 if TYPE_CHECKING:
+    from h5stream import adapters as adapters
     from h5stream.collation import Packed, Pairs, collate
     from h5stream.dataset import Dataset
     from h5stream.device import to_device
     from h5stream.exploring import Cells, File
     from h5stream.field_statistics import Normalize, Statistics, statistics
     from h5stream.loader import Loader
+    from h5stream.observe import progress, report
     from h5stream.pipes import Pipe, WindowStage, mix, open_files
     from h5stream.pipes.explain import Explanation
     from h5stream.repacking import Repacked, repack, verify
@@ -155,8 +157,10 @@ __all__ = [
     "load_parquet",
     "mix",
     "open_files",
+    "progress",
     "read",
     "repack",
+    "report",
     "statistics",
     "to_device",
     "verify",
@@ -180,7 +184,9 @@ _WITH_TORCH = {
     "WindowStage": "pipes",
     "mix": "pipes",
     "open_files": "pipes",
+    "progress": "observe",
     "repack": "repacking",
+    "report": "observe",
     "statistics": "field_statistics",
     "to_device": "device",
     "verify": "repacking",
@@ -191,6 +197,8 @@ _WITH_TORCH = {
 if not TYPE_CHECKING:  # which else would believe in any name
 
     def __getattr__(name):
+        if name == "adapters":
+            return import_module("h5stream.adapters")
         if name not in _WITH_TORCH:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         found = getattr(import_module(f"{__name__}.{_WITH_TORCH[name]}"), name)

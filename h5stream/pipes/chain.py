@@ -7,10 +7,10 @@ A chain is a value but for three things of its own: the count of epochs, the cou
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields
 from functools import partial
 from multiprocessing.context import get_spawning_popen
 from typing import Any
@@ -22,6 +22,7 @@ from h5stream.errors import ConfigError, H5StreamError, StateError
 from h5stream.fields import Rows
 from h5stream.pipes.before_fork import ScansFirst
 from h5stream.pipes.callers import refuse_callers
+from h5stream.pipes.clock import Clock
 from h5stream.pipes.epoch import (
     catalogs_of,
     count_of_rank,
@@ -35,16 +36,20 @@ from h5stream.pipes.epoch import (
     warn_of_dropped,
 )
 from h5stream.pipes.epochs import EpochCount
+from h5stream.pipes.fuse import lane_stages
 from h5stream.pipes.instance import Instance
 from h5stream.pipes.running import StreamIterator
 from h5stream.pipes.shared import WorkerCounts
 from h5stream.pipes.stage import Items, Stage
 from h5stream.pipes.start import SavedState, Start
 from h5stream.pipes.state import OnChanged, pack_state, read_epoch
+from h5stream.pipes.verdict import Stored, StreamStats, stream_stats
 from h5stream.plan import Cut, RowChunk
-from h5stream.reader import Catalog, Reader, Stats
+from h5stream.reader import COUNTERS, Catalog, Reader, Stats
 
 __all__ = ["Chain"]
+
+_LOG = logging.getLogger("h5stream")
 
 
 class Chain(ScansFirst):
@@ -66,7 +71,7 @@ class Chain(ScansFirst):
         self._gives = _check_chain(self.stages)
         self._epochs = EpochCount()
         self._stats = Stats()
-        self._worker_counts = WorkerCounts(tuple(field.name for field in fields(Stats)))
+        self._worker_counts = WorkerCounts(COUNTERS)
         self._loaded: tuple[int, SavedState] | None = None
         self._last: _LastIterator | None = None
         self._readers: tuple[int, tuple[Reader, ...]] | None = None
@@ -88,7 +93,8 @@ class Chain(ScansFirst):
             start=start,
             go_on_from=self._go_on_from,
             when_left=partial(self._note_left, last),
-            when_given=self._count_for_parent(),
+            when_given=self._count_for_parent(epoch),
+            when_ended=self._ended_here(),
         )
         last.running = weakref.ref(running)
         return running
@@ -127,10 +133,11 @@ class Chain(ScansFirst):
             start=start,
             instance=instance,
             gaps=gaps,
-            when_given=self._count_for_parent("wait_s"),
+            when_given=self._count_for_parent(epoch, "wait_s", "work_s", "first_s"),
+            when_ended=self._ended_here(),
         )
 
-    def _count_for_parent(self, *left_out: str) -> Callable[[], None] | None:
+    def _count_for_parent(self, epoch: int, *left_out: str) -> Callable[[], None] | None:
         """Return what tells the parent what this process has counted, if it is a worker."""
         worker = get_worker_info()
         if worker is None:
@@ -140,12 +147,14 @@ class Chain(ScansFirst):
         def counters() -> dict[str, float]:
             return self._stats.as_dict() | zero
 
-        self._worker_counts.begin(worker.id, counters())
+        iteration = epoch, worker.seed - worker.id
+        self._worker_counts.begin(worker.id, counters(), iteration)
         return lambda: self._worker_counts.note(worker.id, counters())
 
-    def note_wait(self, seconds: float) -> None:
-        """Count how long the caller waited for workers."""
-        self._stats.add(wait_s=seconds)
+    def begin_clock(self) -> Clock:
+        """Return the clock of an epoch that workers stream, which runs where they do not."""
+        self._stats.begin_epoch(has_workers=True)
+        return Clock(self._stats, of_parent=True)
 
     @property
     def gives(self) -> Items:
@@ -331,18 +340,76 @@ class Chain(ScansFirst):
         saved = SavedState(dict(state), an_option("on_changed", on_changed, OnChanged))
         self._loaded, self._last = (os.getpid(), saved), None
 
-    def stats(self) -> dict[str, float]:
+    def stats(self) -> StreamStats:
         """Return what this pipe and its DataLoader workers did so far: bytes, rows and seconds.
 
-        ``opening_requests`` are those that opened remote files, in this process.
+        It is a dict of counters, with those of the last epoch in `epoch`, and says in `verdict`
+        what the speed depended on. ``opening_requests`` are those that opened remote files, in
+        this process.
         """
-        counters = self._stats.as_dict()
-        for name, amount in self._worker_counts.total().items():
-            counters[name] += amount
-        padding, elements = counters["padding_elements"], counters["batch_elements"]
-        waste = padding / max(1, elements)
         opening = source_of(self.stages).opening_requests
-        return {**counters, "padding_waste": waste, "opening_requests": opening}
+        return stream_stats(self.counters(), self._of_last_epoch(), self._stored, opening)
+
+    def counters(self) -> dict[str, float]:
+        """Return the counters of `stats` alone, which takes microseconds."""
+        counters = self._stats.as_dict()
+        if self._worker_counts.began_s:
+            for name, amount in self._worker_counts.total().items():
+                counters[name] += amount
+        return counters
+
+    @property
+    def done(self) -> int | None:
+        """Items of the epoch before those that the next iteration gives: 0 but after a resume.
+
+        None where only a run can tell.
+        """
+        if self._loaded is None:
+            return 0
+        saved = self._loaded[1]
+        instance = instance_of(self.stages)
+        lanes = plan_lanes(self.stages, self.catalog, instance, read_epoch(saved.state))
+        return saved.items_done(lanes, lane_stages(self.stages))
+
+    def log_end(self, epoch: int) -> None:
+        """Tell the log that an epoch has ended, and what bounded it."""
+        if _LOG.isEnabledFor(logging.INFO):
+            stats = self.stats()
+            _LOG.info("epoch %d ended: %d rows; %s", epoch, stats.epoch["rows"], stats.verdict)
+
+    def _ended_here(self) -> Callable[[int], None] | None:
+        return self.log_end if get_worker_info() is None else None
+
+    def _of_last_epoch(self) -> dict[str, float]:
+        """Add up what this process and workers counted, if both had a part in the last epoch."""
+        here, workers = self._stats, self._worker_counts
+        if workers.began_s < here.began_s:
+            return here.of_epoch()
+        found = workers.of_epoch()
+        if here.has_workers:
+            for name, amount in here.of_epoch().items():
+                found[name] += amount
+        return found
+
+    def _stored(self) -> Stored:
+        """Say how what was streamed is stored."""
+        catalogs = catalogs_of(self.stages)
+        return Stored(
+            filters=frozenset(
+                spec.id
+                for catalog in catalogs
+                for field in catalog.files[0].fields.values()
+                for layout in field.layouts[:1]
+                for spec in layout.filters
+            ),
+            direct=all(
+                catalog.routes[layout.key].direct
+                for catalog in catalogs
+                for field in catalog.files[0].fields.values()
+                for layout in field.layouts[:1]
+            ),
+            row_bytes=max((catalog.row_nbytes for catalog in catalogs), default=0),
+        )
 
     def row_chunks_of(self, epoch: int) -> list[RowChunk]:
         """List the row chunks in the order of an epoch."""

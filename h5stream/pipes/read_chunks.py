@@ -184,7 +184,7 @@ class ReadAhead(LaneIterator):
         pending = self._pending.popleft()
         try:
             for job in pending.jobs:
-                wait_for(job, self._runtime.stats)
+                wait_for(job)
         except BaseException:
             pending.cancel()
             raise
@@ -223,7 +223,7 @@ class ReadAhead(LaneIterator):
         for number in range(group, min(group + 2, len(self._bounds) - 1)):
             if number not in self._drawn:
                 self._drawn[number] = self._runtime.executor.submit(self._draw_group, number)
-        return wait_for(self._drawn.pop(group), self._runtime.stats)
+        return wait_for(self._drawn.pop(group))
 
     def _draw_group(self, group: int) -> tuple[Pieces, np.ndarray | None]:
         pieces = self._pieces_of(group)

@@ -14,6 +14,7 @@ from typing import Any
 
 from h5stream.errors import StateError
 from h5stream.fetch.waiting import leave_with
+from h5stream.pipes.clock import Clock
 from h5stream.pipes.epoch import (
     cut_for,
     instance_of,
@@ -67,6 +68,8 @@ class StreamIterator(Iterator[Any]):
         Called with the iterator once nobody holds it.
     when_given : callable, optional
         Called after each item.
+    when_ended : callable, optional
+        Told the epoch once it has come to its end.
     """
 
     def __init__(
@@ -82,6 +85,7 @@ class StreamIterator(Iterator[Any]):
         gaps: bool = False,
         when_left: Callable[[StreamIterator], None] | None = None,
         when_given: Callable[[], None] | None = None,
+        when_ended: Callable[[int], None] | None = None,
     ) -> None:
         self._stages = stages
         self._epoch = epoch
@@ -93,6 +97,7 @@ class StreamIterator(Iterator[Any]):
         self._gaps = gaps
         self._when_left = when_left
         self._when_given = when_given
+        self._when_ended = when_ended
         self._numbers: list[int] = []
         self._plan: dict[str, Any] = {}
         self._lanes: list[LaneIterator] | None = None
@@ -101,6 +106,7 @@ class StreamIterator(Iterator[Any]):
         self._gone, self._done = threading.Event(), threading.Event()
         self._end: weakref.finalize[..., Any] | None = None
         self._given = 0
+        self._clock = Clock(stats)
         self._alone = Exclusive()
         self._closed = self._exhausted = False
 
@@ -126,18 +132,26 @@ class StreamIterator(Iterator[Any]):
     def _next(self) -> Any:
         if self._closed:
             raise StopIteration
+        self._clock.asked()
         try:
             if self._lanes is None:
+                self._stats.begin_epoch()
                 self._lanes = self._start_lanes()
             item = self._take_turn(self._lanes)
             self._given += 1
+            self._clock.given()
             if self._when_given is not None:
                 self._when_given()
             return item
         except StopIteration:
             self._exhausted = True
+            self._clock.given(ended=True)
+            if self._when_given is not None:
+                self._when_given()
             self._done.set()
             self.close()
+            if self._when_ended is not None:
+                self._when_ended(self._epoch)
             raise
         except BaseException:
             self.close()
@@ -221,6 +235,7 @@ class StreamIterator(Iterator[Any]):
         executor = ThreadPoolExecutor(
             threads, thread_name_prefix=_THREADS, initializer=leave_with, initargs=(self._gone,)
         )
+        self._clock.threads = threads
         readers = self._make_readers()
         shorten_switch_interval()
         self._end = weakref.finalize(self, _end, self._gone, self._done, executor, readers)

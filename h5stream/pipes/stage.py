@@ -44,6 +44,7 @@ __all__ = [
     "begin",
     "link",
     "wait_for",
+    "waited_here",
 ]
 
 T = TypeVar("T")
@@ -139,15 +140,23 @@ class Lane:
         return self.plan_part(number, turn)
 
 
-def wait_for(future: Future[T], stats: Stats) -> T:
-    """Return a job's result, and count the time until it is there."""
+_waited = threading.local()
+
+
+def wait_for(future: Future[T]) -> T:
+    """Return a job's result, and count the time until it is there: see `waited_here`."""
     if future.done():
         return future.result()
     started = time.perf_counter()
     try:
         return wait_until(future)
     finally:
-        stats.add(wait_s=time.perf_counter() - started)
+        _waited.seconds = waited_here() + time.perf_counter() - started
+
+
+def waited_here() -> float:
+    """Return the seconds that this thread has waited for jobs so far."""
+    return getattr(_waited, "seconds", 0.0)
 
 
 class LaneIterator(ABC, Iterator[Any]):

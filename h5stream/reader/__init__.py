@@ -13,9 +13,10 @@ from h5stream.reader.choose import choose_rows
 from h5stream.reader.reader import ROW_NUMBERS, Reader, WindowReads, stored_spans
 from h5stream.reader.resident import resident_fields
 from h5stream.reader.routes import Route
-from h5stream.reader.stats import Stats
+from h5stream.reader.stats import COUNTERS, Stats, padding_waste
 
 __all__ = [
+    "COUNTERS",
     "ROW_NUMBERS",
     "Catalog",
     "Reader",
@@ -25,6 +26,7 @@ __all__ = [
     "choose_rows",
     "expand_sources",
     "open_catalog",
+    "padding_waste",
     "resident_fields",
     "start_job",
     "stored_spans",

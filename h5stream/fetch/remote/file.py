@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -31,6 +32,8 @@ from h5stream.fetch.retry import Failed, Fault, FaultError, RetryPolicy, retried
 from h5stream.layout import Fingerprint
 
 __all__ = ["Connection", "RemoteFile"]
+
+_LOG = logging.getLogger("h5stream")
 
 T = TypeVar("T")
 
@@ -317,6 +320,7 @@ class RemoteFile:
         if fault.throttled:
             self._connection.queue.limit.note_throttled(time.monotonic())
         if fault.fault is Fault.TRANSIENT:
+            _LOG.info("%s: %s", self.name, redact_text(fault.what, self._secrets))
             self.on_retry()
 
     def _error(self, failed: Failed, span: Span | None) -> H5StreamError:
