@@ -78,6 +78,9 @@ class H5Stream(Pipe):
         Row chunks that are read ahead; None: 32 MiB of them, or one window when shuffling.
     threads : int or None
         Threads that read and decode; None: one for each core that this process may use.
+    epochs : int or None
+        How many epochs you will iterate over. Then there is no pause between them: while the last
+        rows of each are given, the first ones of the next are read. None: from the second epoch on.
     transform : callable or None
         Makes a sample of a sample: an augmentation, or a transform of torchvision. It gets a dict
         of tensors (of arrays, with ``output="numpy"``). What it draws at random is the same for
@@ -89,8 +92,8 @@ class H5Stream(Pipe):
         whose batch size is the number of rows.
     subset : Subset
         Which rows: numbers, a mask, a slice, ``{"split": "train"}``, a part of a `Split`, what a
-        table names (`Listed`), or a function of small columns. Only chunks that hold wanted rows
-        are read.
+        table names (`Listed`), or a function of small columns. Of several in a list each chooses
+        among the rows that are left. Only chunks that hold wanted rows are read.
     convention : str or None
         What wrote the files: "auto", as they show; the name of a convention; None: plain datasets.
     convention_options : mapping, optional
@@ -165,6 +168,7 @@ class H5Stream(Pipe):
         transform: Callable[..., Any] | None = None,
         prefetch: int | None = None,
         threads: int | None = None,
+        epochs: int | None = None,
         collate: Callable[[dict[str, Any]], Any] | None = None,
         output: Literal["torch", "numpy", "tensordict"] = "torch",
         subset: Subset = None,
@@ -215,7 +219,7 @@ class H5Stream(Pipe):
         if shuffle:
             pipe = pipe.shuffle_chunks(seed)
         pipe = pipe.shard(lanes=lanes, uneven=uneven, rank=rank, world_size=world_size)
-        pipe = pipe.read_chunks(prefetch=prefetch, threads=threads)
+        pipe = pipe.read_chunks(prefetch=prefetch, threads=threads, epochs=epochs)
         if shuffle:
             pipe = pipe.shuffle_rows(buffer_size)
         if transform is not None:

@@ -122,6 +122,10 @@ class LocalFile:
                 url=self.path,
             )
 
+    def let_go(self) -> None:
+        """Close the file until it is read again."""
+        _DESCRIPTORS.close_unless_used(self._number)
+
     def _take(self) -> int:
         try:
             return _DESCRIPTORS.take(self._number, self._open)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 import weakref
 from collections.abc import Mapping
@@ -27,6 +28,7 @@ from h5stream.pipes.epoch import (
     pin_cut,
 )
 from h5stream.pipes.explain import Explanation, explain
+from h5stream.pipes.hints import refuse_unknown
 from h5stream.pipes.mix import Mix
 from h5stream.pipes.shown import show_html
 from h5stream.pipes.state import (
@@ -54,6 +56,9 @@ _STREAMS_BUSINESS = {
     "sampler": "shuffle= of the stream",
     "shuffle": "shuffle= of the stream",
 }
+
+
+_OPTIONS = frozenset(inspect.signature(DataLoader).parameters) | {"num_workers"}
 
 
 class Loader(DataLoader[Any]):
@@ -118,6 +123,7 @@ class Loader(DataLoader[Any]):
             raise ConfigError(
                 f'on_mismatch must be "error" or "restart_epoch", not {on_mismatch!r}'
             )
+        refuse_unknown("Loader", options, _OPTIONS | _STREAMS_BUSINESS.keys())
         for name in options:
             if name in _STREAMS_BUSINESS:
                 raise ConfigError(f"{name} is not the loader's business; {_STREAMS_BUSINESS[name]}")

@@ -11,6 +11,7 @@ import logging
 import os
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing.context import get_spawning_popen
 from typing import Any
@@ -19,10 +20,11 @@ from torch.utils.data import get_worker_info
 
 from h5stream.arguments import an_option, is_integer
 from h5stream.errors import ConfigError, H5StreamError, StateError
-from h5stream.fields import Rows
+from h5stream.fields import ColumnType, Rows
 from h5stream.pipes.before_fork import ScansFirst
 from h5stream.pipes.callers import refuse_callers
 from h5stream.pipes.clock import Clock
+from h5stream.pipes.early import Series
 from h5stream.pipes.epoch import (
     catalogs_of,
     count_of_rank,
@@ -47,7 +49,7 @@ from h5stream.pipes.verdict import Stored, StreamStats, stream_stats
 from h5stream.plan import Cut, RowChunk
 from h5stream.reader import COUNTERS, Catalog, Reader, Stats
 
-__all__ = ["Chain"]
+__all__ = ["Chain", "FieldInfo"]
 
 _LOG = logging.getLogger("h5stream")
 
@@ -75,6 +77,7 @@ class Chain(ScansFirst):
         self._loaded: tuple[int, SavedState] | None = None
         self._last: _LastIterator | None = None
         self._readers: tuple[int, tuple[Reader, ...]] | None = None
+        self._series: Series | None = None
 
     def __iter__(self) -> Iterator[Any]:
         """Start the next epoch; nothing is opened before the first `next`."""
@@ -95,6 +98,7 @@ class Chain(ScansFirst):
             when_left=partial(self._note_left, last),
             when_given=self._count_for_parent(epoch),
             when_ended=self._ended_here(),
+            series=self._series_of_this_process(),
         )
         last.running = weakref.ref(running)
         return running
@@ -135,6 +139,7 @@ class Chain(ScansFirst):
             gaps=gaps,
             when_given=self._count_for_parent(epoch, "wait_s", "work_s", "first_s"),
             when_ended=self._ended_here(),
+            series=self._series_of_this_process(),
         )
 
     def _count_for_parent(self, epoch: int, *left_out: str) -> Callable[[], None] | None:
@@ -212,13 +217,23 @@ class Chain(ScansFirst):
             self._readers = (os.getpid(), tuple(readers))
         return self._readers[1]
 
+    def _series_of_this_process(self) -> Series:
+        if self._series is None or self._series.process != os.getpid():
+            self._series = Series(lane_stages(self.stages))
+        return self._series
+
+    def _drop_early(self, unless: int | None = None) -> None:
+        """Drop what was read of an epoch before it began, unless it is of this one."""
+        if self._series is not None:
+            self._series.forget(unless)
+
     def scan_first(self) -> None:
         """Scan the files, so that no worker has to; what is wrong with them, workers say."""
         with contextlib.suppress(H5StreamError):
             catalogs_of(self.stages)
 
     def __getstate__(self) -> dict[str, Any]:
-        here: dict[str, Any] = {"_readers": None, "_last": None}
+        here: dict[str, Any] = {"_readers": None, "_last": None, "_series": None}
         if get_spawning_popen() is not None:  # a worker that is spawned knows no process group
             self.scan_first()
             here["stages"] = pin_rank(self.stages)
@@ -245,6 +260,24 @@ class Chain(ScansFirst):
             lanes = plan_lanes(self.stages, self.catalog, instance, self.next_epoch)
             return sum(len(lane.pieces) for lane in lanes)
         return count_of_rank(self.stages, self.catalog, instance, self.next_epoch)
+
+    @property
+    def fields(self) -> dict[str, FieldInfo]:
+        """What the fields of the files are: by name, the kind of column and its categories.
+
+        Examples
+        --------
+        >>> import h5stream as h5s
+        >>> stream = h5s.H5Stream(h5s.example_file(), {"x": "X", "phase": "obs/phase/codes"})
+        >>> print(stream.fields["x"], stream.fields["phase"].categories)
+        float32 765 ['G1', 'G2M', 'S']
+        """
+        catalog = self.catalog
+        categories = catalog.categories
+        return {
+            name: FieldInfo(column, categories.get(name))
+            for name, column in catalog.columns.items()
+        }
 
     @property
     def categories(self) -> dict[str, list[Any]]:
@@ -294,6 +327,7 @@ class Chain(ScansFirst):
             raise ConfigError(f"epoch must be an integer of 0 or more, not {epoch!r}")
         self._epochs.set(int(epoch))
         self._loaded = self._last = None
+        self._drop_early(unless=int(epoch))
 
     def state_dict(self) -> dict[str, Any]:
         """Return where the last iteration stands: a few integers for each lane, and the plan.
@@ -339,6 +373,7 @@ class Chain(ScansFirst):
             self._epochs.set(epoch)
         saved = SavedState(dict(state), an_option("on_changed", on_changed, OnChanged))
         self._loaded, self._last = (os.getpid(), saved), None
+        self._drop_early()
 
     def stats(self) -> StreamStats:
         """Return what this pipe and its DataLoader workers did so far: bytes, rows and seconds.
@@ -414,6 +449,25 @@ class Chain(ScansFirst):
     def row_chunks_of(self, epoch: int) -> list[RowChunk]:
         """List the row chunks in the order of an epoch."""
         return list(ordered_chunks(self.stages, self.catalog, epoch))
+
+
+@dataclass(frozen=True)
+class FieldInfo:
+    """What a field is, over all files.
+
+    Parameters
+    ----------
+    column : ColumnType
+        Its elements and the shape of a row.
+    categories : list or None
+        What its codes stand for, if they stand for categories.
+    """
+
+    column: ColumnType
+    categories: list[Any] | None
+
+    def __str__(self) -> str:
+        return str(self.column)
 
 
 class _LastIterator:

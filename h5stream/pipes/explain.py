@@ -22,6 +22,7 @@ from h5stream.fields import Field
 from h5stream.layout import DatasetLayout
 from h5stream.pipes.chain import Chain
 from h5stream.pipes.draw_rows import DrawRows
+from h5stream.pipes.early import reads_early
 from h5stream.pipes.epoch import (
     count_items,
     cut_for,
@@ -290,7 +291,7 @@ def _lane_facts(
     catalog, stages = pipe.catalog, pipe.stages
     rows = max((int(group.sizes.sum()) for group in groups), default=0)
     nbytes = rows * catalog.row_nbytes
-    windows = sum(min(1 + reading.ahead(lane), len(reading.bounds(lane)) - 1) for lane in lanes)
+    windows = sum(_most_in_memory(reading, lane) for lane in lanes)
     held = windows * nbytes
     held += sum(
         min(stage.held_rows(lane), int(lane.pieces.sizes.sum())) * catalog.row_nbytes
@@ -316,6 +317,12 @@ def _lane_facts(
         size = format_bytes(first * catalog.row_nbytes)
         yield "first batch", f"once {first} rows ({size}) are read"
     yield "batches", "known only after a run" if items is None else str(sum(items))
+
+
+def _most_in_memory(reading: ReadGroups, lane: Lane) -> int:
+    """Count the groups of a lane in memory: given, read, or read of the next epoch."""
+    ahead, groups = reading.ahead(lane), len(reading.bounds(lane)) - 1
+    return 1 + min(ahead, groups if reads_early(reading.epochs, 0) else groups - 1)
 
 
 def _working_bytes(pipe: Chain, rows: int, window_bytes: int, instance: Instance) -> int:

@@ -208,7 +208,13 @@ class Pipe(Chain):
             find_rank(rank, world_size)
         return self.then(Shard(lanes, uneven, rank, world_size))
 
-    def read_chunks(self, *, prefetch: int | None = None, threads: int | None = None) -> Pipe:
+    def read_chunks(
+        self,
+        *,
+        prefetch: int | None = None,
+        threads: int | None = None,
+        epochs: int | None = None,
+    ) -> Pipe:
         """Fetch and decode each row chunk into a block, ahead of the caller.
 
         Parameters
@@ -219,12 +225,15 @@ class Pipe(Chain):
             default one.
         threads : int, optional
             By default one for each core that this process may use.
+        epochs : int, optional
+            How many epochs you will iterate over. Then there is no pause between them: while the
+            last rows of each are given, the first ones of the next are read. By default that is
+            done from the second epoch on, as if there were always one more.
         """
-        if prefetch is not None:
-            a_count("prefetch", prefetch)
-        if threads is not None:
-            a_count("threads", threads)
-        return self.then(ReadChunks(prefetch, threads))
+        for name, value in {"prefetch": prefetch, "threads": threads, "epochs": epochs}.items():
+            if value is not None:
+                a_count(name, value)
+        return self.then(ReadChunks(prefetch, threads, epochs))
 
     def shuffle_rows(self, buffer_size: int | None = None) -> Pipe:
         """Permute the rows within windows of consecutive row chunks.

@@ -91,6 +91,8 @@ class Runtime:
         Where they count.
     gone : threading.Event
         Set once the iterator is closed: none of its threads then waits any more.
+    at_last : callable
+        Told the number of a lane whose last rows have been read, when it begins to give them.
     """
 
     readers: tuple[Reader, ...]
@@ -98,6 +100,7 @@ class Runtime:
     executor: ThreadPoolExecutor
     stats: Stats
     gone: threading.Event
+    at_last: Callable[[int], None] = lambda _number: None
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -267,19 +270,38 @@ class LaneStage(Stage):
         return None
 
 
-def begin(stages: Sequence[LaneStage], lane: Lane, runtime: Runtime, state: State) -> LaneIterator:
+def begin(
+    stages: Sequence[LaneStage],
+    lane: Lane,
+    runtime: Runtime,
+    state: State,
+    begun: LaneIterator | None = None,
+) -> LaneIterator:
     """Start the stages of a lane, or go on from a state.
+
+    Parameters
+    ----------
+    stages : sequence of LaneStage
+        In their order.
+    lane : Lane
+        Where they run.
+    runtime : Runtime
+        What they share.
+    state : tuple of int
+        Where to go on; empty at the beginning.
+    begun : LaneIterator, optional
+        What the first stage gives from the beginning, if it has begun already.
 
     Raises
     ------
     StateError
         If they can have no such state.
     """
-    begun = link(stages, lane, runtime, ())
+    started = link(stages, lane, runtime, (), begun)
     if not state:
-        return begun
-    expected = len(begun.state())
-    begun.close()
+        return started
+    expected = len(started.state())
+    started.close()
     if stages[0].has_fixed_state and len(state) != expected:
         raise StateError(
             f"the state of lane {lane.number} has {len(state)} numbers, expected {expected}; it is "
@@ -288,9 +310,17 @@ def begin(stages: Sequence[LaneStage], lane: Lane, runtime: Runtime, state: Stat
     return link(stages, lane, runtime, state)
 
 
-def link(stages: Sequence[LaneStage], lane: Lane, runtime: Runtime, state: State) -> LaneIterator:
+def link(
+    stages: Sequence[LaneStage],
+    lane: Lane,
+    runtime: Runtime,
+    state: State,
+    begun: LaneIterator | None = None,
+) -> LaneIterator:
     """Wrap each stage's iterator around that of the stage before."""
     if not stages:
         raise AssertionError("a lane starts with a stage that reads")
-    upstream = partial(link, stages[:-1], lane, runtime)
+    if begun is not None and len(stages) == 1:
+        return begun
+    upstream = partial(link, stages[:-1], lane, runtime, begun=begun)
     return stages[-1].iterate(lane, runtime, upstream, state)

@@ -7,7 +7,7 @@ turns the pieces of a window into columns (`assemble`, `resident`) and the jobs 
 (`datasets`, `direct`, `heap`); who runs the jobs, and when, is decided above.
 """
 
-from h5stream.reader.asking import start_job
+from h5stream.reader.asking import Job, start_job
 from h5stream.reader.catalog import Catalog, expand_sources, open_catalog
 from h5stream.reader.choose import choose_rows
 from h5stream.reader.reader import ROW_NUMBERS, Reader, WindowReads, stored_spans
@@ -19,6 +19,7 @@ __all__ = [
     "COUNTERS",
     "ROW_NUMBERS",
     "Catalog",
+    "Job",
     "Reader",
     "Route",
     "Stats",

@@ -79,6 +79,12 @@ class AskingJob:
             )
         return self._request
 
+    def cancel(self) -> None:
+        """Stop waiting for the ranges; they may be asked for again."""
+        request, self._request = self._request, None
+        if request is not None:
+            request.cancel()
+
     def __call__(self, scratch: Scratch) -> None:
         """Do the work, once the ranges are there."""
         request = self.ask()
@@ -123,7 +129,7 @@ def start_job(executor: Executor, run: Callable[[Job], None], job: Job) -> Futur
     if not isinstance(job, AskingJob):
         return executor.submit(run, job)
     request, done = job.ask(), Future[None]()
-    done.add_done_callback(lambda future: request.cancel() if future.cancelled() else None)
+    done.add_done_callback(lambda future: job.cancel() if future.cancelled() else None)
     request.arrived.add_done_callback(partial(_go_on, executor, run, job, done))
     return done
 

@@ -22,7 +22,7 @@ from h5stream.fields import (
     resolve_weights,
 )
 from h5stream.fields.resolve import keys_of
-from h5stream.fields.subset import labels_of
+from h5stream.fields.subset import is_chain, labels_of
 from h5stream.plan import Pieces
 from h5stream.reader.asking import run_all
 from h5stream.reader.catalog import Catalog
@@ -81,8 +81,12 @@ def choose_rows(
         return read_column(open_fields({name: asked}), name)
 
     told: tuple[str, ...] = ()
-    if isinstance(subset, Listed):
-        subset, told = _listed_rows(catalog, subset, open_fields, missing)
+    first, *others = subset if is_chain(subset) else [subset]
+    if isinstance(first, Listed):
+        named, told = _listed_rows(catalog, first, open_fields, missing)
+        subset = [named, *others] if others else named
+    if any(isinstance(each, Listed) for each in others):
+        raise ConfigError("of several subsets, Listed comes first: it names rows of all files")
     rows = resolve_subset(subset, catalog.n_rows, read)
     if rows is not None and not len(rows):
         raise ConfigError(f"the subset has none of the {catalog.n_rows} rows")

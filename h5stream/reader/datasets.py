@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 
 from h5stream.decode import Scratch
-from h5stream.fetch import Access, DataFile, Request
+from h5stream.fetch import Access, DataFile, LocalFile, Request
 from h5stream.fields import DenseField, Elements
 from h5stream.layout import DatasetLayout, Fingerprint, Storage
 from h5stream.plan import Cover, Segments, cut_by_weight, split_at_bounds, split_at_chunks
@@ -77,6 +77,9 @@ class DatasetReads:
         """Let go of all files; a job that still needs one opens it again."""
         for fallback in list(self._fallbacks.values()):
             fallback.close()
+        for file in list(self._files.values()):
+            if isinstance(file, LocalFile):
+                file.let_go()
         self._direct.clear()
         self._files.clear()
 

@@ -24,7 +24,7 @@ def stream(path: Any, **options: Any) -> h5s.H5Stream:
 @pytest.mark.parametrize("persistent", [False, True], ids=["anew", "persistent"])
 def test_workers_count_for_their_parent(tmp_path: Path, context: str, persistent: bool) -> None:
     path = write_rows(tmp_path / "a.h5", N)
-    alone = stream(path)
+    alone = stream(path, epochs=3)
     for _epoch in range(3):
         assert len(rows_of(alone)) == N
     pipe = stream(path)
