@@ -38,7 +38,7 @@ from h5stream.fetch.request_queue import SMALL_BYTES, ConcurrencyLimit
 from h5stream.layout import Fingerprint, PartialFile, scan_file
 from h5stream.layout.extents import Extents
 from h5stream.layout.metadata import PrefetchSizes
-from h5stream.reader.scanned import scan_chosen
+from h5stream.opening.scanned import scan_chosen
 
 CACHES = ("readahead", "bytes", "blockcache", "none")
 

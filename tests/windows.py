@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 import h5stream as h5s
+from h5stream.opening import open_catalog
 from h5stream.plan import Pieces
-from h5stream.reader import Catalog, Reader, Stats, open_catalog
+from h5stream.reader import Catalog, Reader, Stats
 
 
 def read_pieces(

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from h5stream.fetch import Access
+from h5stream.fetch import Access, DataFile
 from h5stream.fetch.coalesce import join_ranges
+from h5stream.fetch.file import Limits
 from h5stream.layout import Fingerprint
 from h5stream.plan import Pieces
 from h5stream.reader.asking import AskingJob
 from h5stream.reader.catalog import Catalog
-from h5stream.reader.peek import NoFile
 from h5stream.reader.reader import Reader
 from h5stream.reader.stats import Stats
 
@@ -60,13 +60,33 @@ class _Planning(Access):
         self, name: str, fingerprint: Fingerprint, on_retry: Callable[[], None] = lambda: None
     ) -> Any:
         """Return a file that takes requests if it is a remote one."""
-        return _Asked() if self._access.is_remote(name) else NoFile()
+        return _Asked() if self._access.is_remote(name) else _NoFile()
 
     def reopen(self, name: str, fingerprint: Fingerprint) -> None:
         """Open nothing."""
 
 
-class _Asked(NoFile):
+class _NoFile(DataFile):
+    """A file that is planned for and never read."""
+
+    @property
+    def limits(self) -> Limits:
+        """Nothing is read."""
+        return Limits(max_gap_bytes=0, max_bytes=0)
+
+    def read_into(self, offset: int, buffers: Sequence[np.ndarray]) -> int:
+        """Refuse."""
+        raise AssertionError("nothing is read while planning")
+
+    def read_again(self, offset: int, size: int) -> bytes | None:
+        """Refuse."""
+        raise AssertionError("nothing is read while planning")
+
+    def check_unchanged(self) -> None:
+        """Do nothing."""
+
+
+class _Asked(_NoFile):
     """A file that would be asked."""
 
     def request(self, offset: np.ndarray, size: np.ndarray) -> Any:

@@ -18,11 +18,11 @@ from h5stream.fields import DenseField, Elements
 from h5stream.layout import DatasetLayout, Fingerprint, Storage
 from h5stream.plan import Cover, Segments, cut_by_weight, split_at_bounds, split_at_chunks
 from h5stream.reader.asking import AskingJob, Job, can_ask, run_all
+from h5stream.reader.catalog import Route
 from h5stream.reader.destination import Destination
 from h5stream.reader.direct import DirectDataset, Spans
 from h5stream.reader.fallback import FallbackFile
 from h5stream.reader.ranges import ranges_of_rows
-from h5stream.reader.routes import Route
 from h5stream.reader.stats import Stats
 
 __all__ = ["DatasetReads"]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import h5stream as h5s
-from h5stream.reader import open_catalog
+from h5stream.opening import open_catalog
 from h5stream.reader.assemble import group_names
 
 CASES: dict[str, tuple[dict[str, Any], list[tuple[str, ...]]]] = {

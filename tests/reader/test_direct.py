@@ -12,7 +12,8 @@ import pytest
 
 import h5stream as h5s
 from h5stream.errors import DecodeError, FetchError
-from h5stream.reader import Catalog, Stats, open_catalog
+from h5stream.opening import open_catalog
+from h5stream.reader import Catalog, Stats
 from tests.h5files import (
     DIRECT_PIPELINES,
     Recipe,

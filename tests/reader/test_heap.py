@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 import h5stream as h5s
 from h5stream.columns import Ragged
 from h5stream.fields import VlenField
-from h5stream.reader import Stats, open_catalog
+from h5stream.opening import open_catalog
+from h5stream.reader import Stats
 from tests.places import Place
 from tests.windows import read_pieces
 

@@ -7,8 +7,9 @@ import h5py
 import numpy as np
 import pytest
 
+from h5stream.opening import open_catalog
 from h5stream.plan import Pieces
-from h5stream.reader import Reader, Stats, WindowReads, open_catalog, resident_fields
+from h5stream.reader import Reader, Stats, WindowReads, resident_fields
 from tests.h5files import assert_same_bits, read_with_h5py
 from tests.windows import read_field
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from h5stream.errors import ConfigError, LayoutError, UnsupportedError
-from h5stream.reader import expand_sources, open_catalog
+from h5stream.opening import expand_sources, open_catalog
 from h5stream.reader.catalog import Catalog
 from h5stream.system import memory_bytes
 from tests.windows import read_pieces

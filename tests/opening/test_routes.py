@@ -12,8 +12,9 @@ from h5py import h5p
 from h5stream.decode import DECODERS
 from h5stream.errors import DecodeError, UnsupportedError
 from h5stream.layout import FilterSpec, fingerprint_of, scan_file
-from h5stream.reader import Route, open_catalog
-from h5stream.reader.routes import choose_route
+from h5stream.opening import open_catalog
+from h5stream.opening.routes import choose_route
+from h5stream.reader import Route
 from tests.h5files import (
     BFLOAT16,
     DIRECT_PIPELINES,
@@ -274,6 +275,6 @@ def test_a_filter_of_hdf5_without_its_plugin_is_refused(
 ) -> None:
     write_pipeline(path, [])
     layout = scan_file(path, ["x"]).datasets["x"]
-    monkeypatch.setattr("h5stream.reader.routes.can_hdf5_undo", lambda _number: False)
+    monkeypatch.setattr("h5stream.opening.routes.can_hdf5_undo", lambda _number: False)
     with pytest.raises(UnsupportedError, match=r"blosc2 \(filter 32026\)"):
         choose_route(replace(layout, filters=(FilterSpec(32026, "blosc2"),)))

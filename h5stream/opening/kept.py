@@ -22,8 +22,8 @@ from h5stream.errors import H5StreamError
 from h5stream.fetch.disk_cache import DiskCache
 from h5stream.layout import SavedFile, Storage, pack_layouts, unpack_layouts
 from h5stream.layout.opening import fingerprint_of
-from h5stream.reader.routes import Route
-from h5stream.reader.scanned import ScannedFile
+from h5stream.opening.scanned import ScannedFile
+from h5stream.reader.catalog import Route
 
 __all__ = ["KeptScans"]
 

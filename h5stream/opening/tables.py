@@ -15,7 +15,7 @@ from h5stream.fetch import Access, is_url
 from h5stream.fetch.local import read_small
 from h5stream.fields import Asked, Listed, Table
 from h5stream.fields.lookup import Keyed, Keys, keyed, listed_keys
-from h5stream.reader.parquet import ParquetColumns
+from h5stream.opening.parquet import ParquetColumns
 
 __all__ = ["read_keys", "with_tables"]
 

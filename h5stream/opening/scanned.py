@@ -12,8 +12,9 @@ from h5stream.errors import LayoutError
 from h5stream.fetch import Access
 from h5stream.fields import names_of
 from h5stream.layout import DatasetLayout, FileLayout, PartialFile, Source, scan_file
-from h5stream.reader.kinds import SoundKinds, kind_of
-from h5stream.reader.routes import Route, choose_route, is_checked, load_checked
+from h5stream.opening.kinds import SoundKinds, kind_of
+from h5stream.opening.routes import choose_route, is_checked, load_checked
+from h5stream.reader.catalog import Route
 from h5stream.system import memory_bytes
 
 __all__ = [

@@ -19,7 +19,7 @@ from h5stream.layout import DatasetLayout, FileLayout, PartialFile, Source, Stor
 from h5stream.layout.kerchunk import References
 from h5stream.layout.names import find_named
 from h5stream.layout.tables import check_inside
-from h5stream.reader.scanned import ScannedFile, check_row_size, choose_routes, names_in
+from h5stream.opening.scanned import ScannedFile, check_row_size, choose_routes, names_in
 
 __all__ = ["scan_referenced"]
 

@@ -23,12 +23,12 @@ from h5stream.fields import (
 )
 from h5stream.fields.resolve import keys_of
 from h5stream.fields.subset import labels_of
+from h5stream.opening.tables import read_keys
 from h5stream.plan import Pieces
 from h5stream.reader.asking import run_all
 from h5stream.reader.catalog import Catalog
 from h5stream.reader.reader import Reader
 from h5stream.reader.stats import Stats
-from h5stream.reader.tables import read_keys
 
 __all__ = ["OpenFields", "choose_rows", "read_column"]
 

@@ -35,19 +35,19 @@ from h5stream.fields.make import decode_scalar, make_field, members_of
 from h5stream.fields.selection import AxisPart, parse_selection, shape_of_parts
 from h5stream.layout import DatasetLayout, Fingerprint
 from h5stream.layout.elements import SCALAR
+from h5stream.opening.kinds import SoundKinds
+from h5stream.opening.routes import choose_route
+from h5stream.opening.scanned import ScannedFile
+from h5stream.opening.whole import read_whole
 from h5stream.plan import Pieces
 from h5stream.plan.row_chunks import rows_per_row_chunk
 from h5stream.reader.asking import Job, start_job
-from h5stream.reader.catalog import Catalog
+from h5stream.reader.catalog import Catalog, Route
 from h5stream.reader.datasets import DatasetReads
 from h5stream.reader.destination import Destination
 from h5stream.reader.direct import Spans
-from h5stream.reader.kinds import SoundKinds
 from h5stream.reader.reader import Reader
-from h5stream.reader.routes import Route, choose_route
-from h5stream.reader.scanned import ScannedFile
 from h5stream.reader.stats import Stats
-from h5stream.reader.whole import read_whole
 from h5stream.system import memory_bytes
 
 __all__ = ["read_array"]

@@ -10,7 +10,7 @@ from h5stream.fetch import DataFile
 from h5stream.fetch.file import Limits
 from h5stream.layout import PartialFile
 
-__all__ = ["NoFile", "PeekedFile"]
+__all__ = ["PeekedFile"]
 
 
 class PeekedFile(DataFile):
@@ -55,23 +55,3 @@ class PeekedFile(DataFile):
 
     def check_unchanged(self) -> None:
         """Do nothing: every fetch compares versions."""
-
-
-class NoFile(DataFile):
-    """A file that is planned for and never read."""
-
-    @property
-    def limits(self) -> Limits:
-        """Nothing is read."""
-        return Limits(max_gap_bytes=0, max_bytes=0)
-
-    def read_into(self, offset: int, buffers: Sequence[np.ndarray]) -> int:
-        """Refuse."""
-        raise AssertionError("nothing is read while planning")
-
-    def read_again(self, offset: int, size: int) -> bytes | None:
-        """Refuse."""
-        raise AssertionError("nothing is read while planning")
-
-    def check_unchanged(self) -> None:
-        """Do nothing."""

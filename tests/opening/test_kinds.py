@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from h5stream.errors import DecodeError
-from h5stream.reader import open_catalog, routes
+from h5stream.opening import open_catalog, routes
 
 
 @pytest.fixture

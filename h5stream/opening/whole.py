@@ -15,13 +15,14 @@ from h5stream.fetch import Access, DataFile
 from h5stream.fields import DenseField, VlenField
 from h5stream.fields.vlen import checked_descriptors, expected_places
 from h5stream.layout import DatasetLayout, Fingerprint
+from h5stream.opening.kinds import SoundKinds, kind_of
+from h5stream.opening.routes import reason_against
 from h5stream.reader.asking import run_all
+from h5stream.reader.catalog import Route
 from h5stream.reader.datasets import DatasetReads
 from h5stream.reader.destination import Destination
 from h5stream.reader.fallback import FallbackFile
 from h5stream.reader.heap import HeapRows
-from h5stream.reader.kinds import SoundKinds, kind_of
-from h5stream.reader.routes import Route, reason_against
 from h5stream.reader.stats import Stats
 
 __all__ = ["read_whole"]

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -24,14 +23,15 @@ from h5stream.fetch import DataFile, LocalFile
 from h5stream.fields import DenseField
 from h5stream.layout import DatasetLayout, Fingerprint, PartialFile, Storage
 from h5stream.layout.plugins import does_hdf5_end
+from h5stream.opening.peek import PeekedFile
+from h5stream.reader.catalog import Route
 from h5stream.reader.destination import Destination
 from h5stream.reader.direct import DirectDataset
 from h5stream.reader.fallback import FallbackFile, can_hdf5_undo
-from h5stream.reader.peek import PeekedFile
 from h5stream.reader.ranges import ranges_of_rows
 from h5stream.reader.stats import Stats
 
-__all__ = ["Route", "choose_route", "is_checked", "load_checked", "reason_against"]
+__all__ = ["choose_route", "is_checked", "load_checked", "reason_against"]
 
 _FIRST_PLUGIN = 256
 """Filters from here on are registered, and undone by plugins; h5py brings `LZF`."""
@@ -39,27 +39,6 @@ _FIRST_PLUGIN = 256
 _CHECKSUM_BYTES = 4
 _MOST_CHECKED_BYTES = 64 * 2**20
 _MOST_FETCHED_BYTES = 16 * 2**20
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """How a dataset is read.
-
-    Parameters
-    ----------
-    reason : str or None
-        Why it goes through h5py; None if it is read directly.
-    """
-
-    reason: str | None = None
-
-    @property
-    def direct(self) -> bool:
-        """Whether h5py is left out."""
-        return self.reason is None
-
-    def __str__(self) -> str:
-        return "direct" if self.reason is None else f"through h5py: {self.reason}"
 
 
 def choose_route(

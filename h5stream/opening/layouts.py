@@ -34,17 +34,17 @@ from h5stream.layout import (
 )
 from h5stream.layout.kerchunk import JsonReferences, ParquetReferences, References
 from h5stream.layout.names import find_named
-from h5stream.reader.kept import KeptScans
-from h5stream.reader.kinds import SoundKinds
-from h5stream.reader.references import scan_referenced
-from h5stream.reader.routes import Route
-from h5stream.reader.scanned import (
+from h5stream.opening.kept import KeptScans
+from h5stream.opening.kinds import SoundKinds
+from h5stream.opening.references import scan_referenced
+from h5stream.opening.scanned import (
     ScannedFile,
     map_files,
     names_in,
     scan_chosen,
     scan_names,
 )
+from h5stream.reader.catalog import Route
 
 __all__ = ["LayoutFinder", "LayoutOption", "Sidecar", "layout_cache", "save_scanned"]
 

@@ -10,7 +10,7 @@ import pytest
 
 import h5stream as h5s
 from h5stream.fetch.disk_cache import DiskCache
-from h5stream.reader import layouts, open_catalog
+from h5stream.opening import layouts, open_catalog
 from h5stream.reader.catalog import Catalog
 from tests.windows import read_pieces
 
