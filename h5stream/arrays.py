@@ -15,17 +15,15 @@ from __future__ import annotations
 import math
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from h5stream.columns import Column
-from h5stream.decode import Scratch
 from h5stream.errors import ConfigError
 from h5stream.fetch import Access
 from h5stream.fetch.waiting import leave_with
@@ -41,13 +39,14 @@ from h5stream.opening.scanned import ScannedFile
 from h5stream.opening.whole import read_whole
 from h5stream.plan import Pieces
 from h5stream.plan.row_chunks import rows_per_row_chunk
-from h5stream.reader.asking import Job, start_job
 from h5stream.reader.catalog import Catalog, Route
-from h5stream.reader.datasets import DatasetReads
-from h5stream.reader.destination import Destination
-from h5stream.reader.direct import Spans
+from h5stream.reader.execution.executor import Executor
+from h5stream.reader.execution.threads import start_tasks
+from h5stream.reader.planning.datasets import DatasetPlans
+from h5stream.reader.planning.direct import Spans
 from h5stream.reader.reader import Reader
 from h5stream.reader.stats import Stats
+from h5stream.reader.tasks import Destination, ReadTask, Target
 from h5stream.system import memory_bytes
 
 __all__ = ["read_array"]
@@ -195,7 +194,7 @@ class _ArrayReader:
         reader = Reader(Catalog((file,), {}, self.access), Stats())
         every = np.array([len(rows)])
         reads = reader.window(Pieces(np.zeros(1, np.int64), np.zeros(1, np.int64), every))
-        _run_groups([_Group(reads.jobs)], self.threads)
+        _run_groups(reader.executor, [_Group(reads.plan.tasks, reads.memory)], self.threads)
         reads.check_unchanged()
         reads.check_values()
         reader.release_files()
@@ -260,17 +259,19 @@ class _ArrayReader:
         assert not isinstance(rows, int), "a number is read as one row"
         inner = field.row_shape
         out = np.empty((*inner[:axis], len(rows), *inner[axis:]), field.dtype)
-        reads = DatasetReads({field.layout.key: route}, self.access, Stats())
+        plans = DatasetPlans({field.layout.key: route}, self.access)
+        executor = Executor(plans, Stats())
+        groups = self._groups(field, plans, rows, np.moveaxis(out, axis, 0))
         try:
-            _run_groups(self._groups(field, reads, rows, np.moveaxis(out, axis, 0)), self.threads)
+            _run_groups(executor, groups, self.threads)
         finally:  # a file that changed explains any other error, so that is said first
             for mark in self._marks.items():
-                reads.file(*mark).check_unchanged()
-            reads.release_files()
+                executor.files.file(*mark).check_unchanged()
+            executor.files.release()
         return out
 
     def _groups(
-        self, field: DenseField, reads: DatasetReads, rows: range | np.ndarray, column: np.ndarray
+        self, field: DenseField, plans: DatasetPlans, rows: range | np.ndarray, column: np.ndarray
     ) -> Iterator[_Group]:
         """Plan rows a few at a time; no chunk serves two groups."""
         layout = field.layout
@@ -278,22 +279,22 @@ class _ArrayReader:
             chunk_rows=layout.chunk_rows, row_nbytes=layout.row_nbytes, target_bytes=_GROUP_BYTES
         )
         for start, stop in pairwise(_cuts(rows, step)):
-            yield self._group(field, reads, rows[start:stop], column[start:stop])
+            yield self._group(field, plans, rows[start:stop], column[start:stop])
 
     def _group(
-        self, field: DenseField, reads: DatasetReads, rows: range | np.ndarray, target: np.ndarray
+        self, field: DenseField, plans: DatasetPlans, rows: range | np.ndarray, target: np.ndarray
     ) -> _Group:
         row_nbytes = field.layout.row_nbytes
         first, extent = int(rows[0]), int(rows[-1]) - int(rows[0]) + 1
         remote = self.access.is_remote(field.layout.file)
         near = max(_NEAR_BYTES_REMOTE if remote else _NEAR_BYTES, _LEAST_SHARE * row_nbytes)
+        destination = Destination((Target(field, 0),))
         if extent == len(rows) or extent * row_nbytes > near * len(rows):
-            destination = Destination([(field, target)])
-            return _Group(list(reads.jobs(self._marks, _runs(rows), destination)))
+            return _Group(list(plans.rows(self._marks, _runs(rows), destination)), [target])
         read = np.empty((extent, *field.row_shape), field.dtype)
         spans = _runs(range(first, first + extent))
-        jobs = list(reads.jobs(self._marks, spans, Destination([(field, read)])))
-        return _Group(jobs, partial(_pick, read, rows, target))
+        tasks = list(plans.rows(self._marks, spans, destination))
+        return _Group(tasks, [read], (rows, target))
 
 
 def _outer(parts: Sequence[AxisPart]) -> tuple[np.ndarray, ...]:
@@ -347,56 +348,59 @@ def _runs(rows: range | np.ndarray) -> Spans:
     return listed[begin], listed[begin] + size, begin
 
 
-def _pick(read: np.ndarray, rows: range | np.ndarray, target: np.ndarray) -> None:
-    """Copy the wanted rows out of all between the first and the last of them."""
-    listed = np.asarray(rows, np.int64)
-    target[...] = read[listed - listed[0]]
-
-
-def _do_nothing() -> None:
-    """Finish a group whose jobs bring rows to their places."""
-
-
 @dataclass(frozen=True, eq=False, slots=True)
 class _Group:
-    """Jobs, and what is to be done after the last of them."""
+    """Tasks that are waited for together.
 
-    jobs: Sequence[Job]
-    finish: Callable[[], None] = _do_nothing
+    Parameters
+    ----------
+    tasks : sequence of ReadTask
+        The tasks.
+    memory : sequence of numpy.ndarray
+        The buffers that they fill.
+    picked : (rows, target) or None
+        Which rows of the first buffer are wanted, counted as those of the dataset, and where they
+        go; None: all are where they belong.
+    """
+
+    tasks: Sequence[ReadTask]
+    memory: Sequence[np.ndarray]
+    picked: tuple[range | np.ndarray, np.ndarray] | None = None
+
+    def finish(self) -> None:
+        """Copy the wanted rows out of all between the first and the last of them."""
+        if self.picked is not None:
+            rows, target = self.picked
+            listed = np.asarray(rows, np.int64)
+            target[...] = self.memory[0][listed - listed[0]]
 
 
-def _run_groups(groups: Iterable[_Group], threads: int) -> None:
-    """Do the jobs of all groups, those of a few groups at once."""
-    gone, scratches = threading.Event(), threading.local()
-
-    def run(job: Job) -> None:
-        if not hasattr(scratches, "scratch"):
-            scratches.scratch = Scratch()
-        job(scratches.scratch)
-
+def _run_groups(executor: Executor, groups: Iterable[_Group], threads: int) -> None:
+    """Do the tasks of all groups, those of a few groups at once."""
+    gone = threading.Event()
     pending: deque[tuple[_Group, list[Future[None]]]] = deque()
-    executor = ThreadPoolExecutor(
+    pool = ThreadPoolExecutor(
         threads, thread_name_prefix="h5stream-read", initializer=leave_with, initargs=(gone,)
     )
     try:
         for group in groups:
-            pending.append((group, [start_job(executor, run, job) for job in group.jobs]))
+            pending.append((group, start_tasks(pool, executor, group.tasks, group.memory)))
             if len(pending) == _AHEAD:
                 _finish(pending)
         while pending:
             _finish(pending)
     finally:
         gone.set()
-        for _group, jobs in pending:
-            for job in jobs:
-                job.cancel()
-        executor.shutdown(cancel_futures=True)
+        for _group, tasks in pending:
+            for task in tasks:
+                task.cancel()
+        pool.shutdown(cancel_futures=True)
 
 
 def _finish(pending: deque[tuple[_Group, list[Future[None]]]]) -> None:
     """Wait for the group that was started first."""
-    group, jobs = pending[0]
-    for job in jobs:
-        job.result()
+    group, tasks = pending[0]
+    for task in tasks:
+        task.result()
     pending.popleft()
     group.finish()

@@ -40,7 +40,6 @@ from h5stream.pipes.transform import (
 )
 from h5stream.plan import Pieces, RowChunks, row_seeds
 from h5stream.reader import Catalog, Reader, Stats
-from h5stream.reader.asking import ask_for
 
 __all__ = ["Dataset"]
 
@@ -295,8 +294,7 @@ class Dataset(torch.utils.data.Dataset[Any]):
                 Pieces(picked.file, picked.start, picked.stop), seed=self._seed or 0
             )
             self._again.count(missing, self._chunks, self.catalog.row_nbytes, self._cache_bytes)
-            for job in [ask_for(job) for job in reads.jobs]:
-                self._reader.run(job)
+            self._reader.run(reads)
             reads.check_unchanged()
             reads.check_values()
             read, begin = Block(reads.columns), 0

@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 
 from h5stream.columns import Column
-from h5stream.decode import Scratch
 from h5stream.errors import ConfigError
 from h5stream.fields import (
     Asked,
@@ -25,7 +24,6 @@ from h5stream.fields.resolve import keys_of
 from h5stream.fields.subset import labels_of
 from h5stream.opening.tables import read_keys
 from h5stream.plan import Pieces
-from h5stream.reader.asking import run_all
 from h5stream.reader.catalog import Catalog
 from h5stream.reader.reader import Reader
 from h5stream.reader.stats import Stats
@@ -140,7 +138,7 @@ def read_column(catalog: Catalog, name: str) -> Column:
     sizes = np.array([file.n_rows for file in files], np.int64)
     every = Pieces(np.arange(len(files)), np.zeros(len(files), np.int64), sizes)
     reads = reader.window(every)
-    run_all(reads.jobs, Scratch())
+    reader.run(reads)
     reads.check_unchanged()
     reads.check_values()
     return reads.columns[name]

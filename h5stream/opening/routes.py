@@ -25,11 +25,12 @@ from h5stream.layout import DatasetLayout, Fingerprint, PartialFile, Storage
 from h5stream.layout.plugins import does_hdf5_end
 from h5stream.opening.peek import PeekedFile
 from h5stream.reader.catalog import Route
-from h5stream.reader.destination import Destination
-from h5stream.reader.direct import DirectDataset
-from h5stream.reader.fallback import FallbackFile, can_hdf5_undo
-from h5stream.reader.ranges import ranges_of_rows
-from h5stream.reader.stats import Stats
+from h5stream.reader.execution.executor import run_direct
+from h5stream.reader.execution.fallback import FallbackFile, can_hdf5_undo
+from h5stream.reader.execution.run import Run
+from h5stream.reader.planning.direct import plan_direct
+from h5stream.reader.planning.ranges import ranges_of_rows
+from h5stream.reader.tasks import Destination, Target
 
 __all__ = ["choose_route", "is_checked", "load_checked", "reason_against"]
 
@@ -186,13 +187,12 @@ def _check(
     if source is not None:
         file, samples = PeekedFile(source), _affordable(layout, samples)
         load_checked([layout], source)
-    direct = DirectDataset(layout, file, Stats())
     fallback = FallbackFile(layout.file, source)
     try:
         for start, stop in samples:
             found: np.ndarray | DecodeError
             try:
-                found = _read_directly(direct, start, stop)
+                found = _read_directly(layout, file, start, stop)
             except DecodeError as error:
                 found = error
             if not _may_hdf5_decide(layout, is_decoded=not isinstance(found, DecodeError)):
@@ -232,12 +232,13 @@ def _same(found: np.ndarray, expected: np.ndarray) -> bool:
     return all(_same(found[name], expected[name]) for name in found.dtype.names)
 
 
-def _read_directly(direct: DirectDataset, start: int, stop: int) -> np.ndarray:
-    field = DenseField("checked", direct.layout)
+def _read_directly(layout: DatasetLayout, file: DataFile, start: int, stop: int) -> np.ndarray:
+    field = DenseField("checked", layout)
     rows = np.empty((stop - start, *field.row_shape), field.dtype)
     spans = (np.array([start]), np.array([stop]), np.array([0]))
-    for job in direct.jobs(spans, Destination([(field, rows)])):
-        job(Scratch())
+    destination, scratch = Destination((Target(field, 0),)), Scratch()
+    for task in plan_direct(layout, None, spans, destination, remote=False):
+        run_direct(task.body, Run(file.fetch(task.offset, task.size), [rows], scratch))
     return rows
 
 

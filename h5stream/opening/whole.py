@@ -17,13 +17,16 @@ from h5stream.fields.vlen import checked_descriptors, expected_places
 from h5stream.layout import DatasetLayout, Fingerprint
 from h5stream.opening.kinds import SoundKinds, kind_of
 from h5stream.opening.routes import reason_against
-from h5stream.reader.asking import run_all
 from h5stream.reader.catalog import Route
-from h5stream.reader.datasets import DatasetReads
-from h5stream.reader.destination import Destination
-from h5stream.reader.fallback import FallbackFile
-from h5stream.reader.heap import HeapRows
+from h5stream.reader.execution.executor import Executor
+from h5stream.reader.execution.fallback import FallbackFile
+from h5stream.reader.execution.heap import walk_heap
+from h5stream.reader.execution.run import Run
+from h5stream.reader.execution.threads import run_here
+from h5stream.reader.planning.datasets import DatasetPlans
+from h5stream.reader.planning.heap import plan_heap_rows
 from h5stream.reader.stats import Stats
+from h5stream.reader.tasks import Destination, HeapObjects, Target
 
 __all__ = ["read_whole"]
 
@@ -95,10 +98,12 @@ def _read_rows(
     field = DenseField("whole", layout)
     rows = np.empty((field.n_rows, *field.row_shape), field.dtype)
     spans = (np.array([0]), np.array([field.n_rows]), np.array([0]))
-    reads = DatasetReads({layout.key: route}, access, Stats())
-    jobs = reads.jobs(marks, spans, Destination([(field, rows)])) if len(rows) else ()
-    run_all(jobs, Scratch())
-    reads.release_files()
+    plans = DatasetPlans({layout.key: route}, access)
+    executor = Executor(plans, Stats())
+    if len(rows):
+        tasks = list(plans.rows(marks, spans, Destination((Target(field, 0),))))
+        run_here(executor, tasks, [rows], executor.scratch())
+    executor.files.release()
     return rows
 
 
@@ -132,9 +137,10 @@ def _same_as_h5py(
         rows = np.arange(start, stop)
         lengths = descriptors["length"][rows].astype(np.int64)
         out = np.empty(int(lengths.sum()), dtype)
-        heap = HeapRows(field, rows, out, file, mark.size_bytes, Stats())
+        task = plan_heap_rows(field, rows, 0, (0, len(out)), mark)
+        assert isinstance(task.body, HeapObjects), "that is how they are planned"
         try:
-            sound = heap.walk(Scratch())
+            sound = walk_heap(task.body, Run(file.fetch(task.offset, task.size), [out], Scratch()))
         except DecodeError:
             continue  # reading it will say so, with the row
         if not sound:

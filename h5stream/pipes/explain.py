@@ -38,7 +38,7 @@ from h5stream.pipes.read_chunks import ReadChunks, ReadGroups
 from h5stream.pipes.stage import Lane
 from h5stream.plan import Pieces, RowChunks, dropped_rows
 from h5stream.reader import Catalog, resident_fields, stored_spans
-from h5stream.reader.costs import count_requests
+from h5stream.reader.planning.costs import count_requests
 from h5stream.system import available_cores
 
 __all__ = ["Explanation", "FieldReport", "explain", "format_bytes"]

@@ -1,6 +1,6 @@
 """read_chunks: fetches and decodes row chunks ahead of the caller.
 
-`ReadAhead` is the machinery: it keeps a few groups of pieces in the works, each as jobs for the
+`ReadAhead` is the machinery: it keeps a few groups of pieces in the works, each as tasks for the
 iterator's threads, and gives them in order. `ReadChunks` gives a block for each row chunk;
 where `shuffle_rows` follows, the rows of a group go straight to places drawn for them, so that
 shuffling moves no bytes of its own.
@@ -32,7 +32,7 @@ from h5stream.pipes.stage import (
     wait_for,
 )
 from h5stream.plan import Pieces
-from h5stream.reader import WindowReads, start_job
+from h5stream.reader import WindowReads
 
 __all__ = ["Draw", "ReadAhead", "ReadChunks", "ReadGroups"]
 
@@ -183,8 +183,8 @@ class ReadAhead(LaneIterator):
         self._start_up_to(self._given + self._ahead)
         pending = self._pending.popleft()
         try:
-            for job in pending.jobs:
-                wait_for(job, self._runtime.stats)
+            for task in pending.tasks:
+                wait_for(task, self._runtime.stats)
         except BaseException:
             pending.cancel()
             raise
@@ -212,9 +212,7 @@ class ReadAhead(LaneIterator):
     def _start(self, group: int) -> _PendingGroup:
         runtime = self._runtime
         reads = runtime.reader.window(*self._take_drawn(group), seed=self._seed, epoch=self._epoch)
-        run = runtime.reader.run
-        jobs = [start_job(runtime.executor, run, job) for job in reads.jobs]
-        return _PendingGroup(reads, jobs)
+        return _PendingGroup(reads, runtime.reader.start(runtime.executor, reads))
 
     def _take_drawn(self, group: int) -> tuple[Pieces, np.ndarray | None]:
         """Return the rows of a group and their places; those of the next are drawn meanwhile."""
@@ -236,12 +234,12 @@ class ReadAhead(LaneIterator):
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _PendingGroup:
-    """A group whose jobs are under way."""
+    """A group whose tasks are under way."""
 
     reads: WindowReads
-    jobs: Sequence[Future[None]]
+    tasks: Sequence[Future[None]]
 
     def cancel(self) -> None:
         """Drop what has not been read yet."""
-        for job in self.jobs:
-            job.cancel()
+        for task in self.tasks:
+            task.cancel()

@@ -1,14 +1,14 @@
 """The one place where layout, fetch and decode meet: row chunks in, columns out.
 
-A `Catalog` says what can be read, and how. `reader` turns the pieces of a window into columns
-(`assemble`, `resident`) and the jobs that fill them (`datasets`, `direct`, `heap`, `fallback`); who
-runs the jobs, and when, is decided above.
+A `Catalog` says what can be read, and how. `planning` turns the pieces of a lane into tasks, which
+are data (`tasks`, `columns`); `execution` carries them out; `reader` joins both for windows. Which
+windows are read, and when, is decided above.
 """
 
-from h5stream.reader.asking import start_job
 from h5stream.reader.catalog import Catalog, Route
-from h5stream.reader.reader import ROW_NUMBERS, Reader, WindowReads, stored_spans
-from h5stream.reader.resident import resident_fields
+from h5stream.reader.planning.resident import resident_fields
+from h5stream.reader.planning.window import ROW_NUMBERS, stored_spans
+from h5stream.reader.reader import Reader, WindowReads
 from h5stream.reader.stats import Stats
 
 __all__ = [
@@ -19,6 +19,5 @@ __all__ = [
     "Stats",
     "WindowReads",
     "resident_fields",
-    "start_job",
     "stored_spans",
 ]

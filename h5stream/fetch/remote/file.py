@@ -19,9 +19,8 @@ from typing import TypeVar
 import numpy as np
 
 from h5stream.errors import FetchError, H5StreamError, LayoutError
-from h5stream.fetch.coalesce import REMOTE_GAP_BYTES, REMOTE_READ_BYTES, join_ranges
+from h5stream.fetch.coalesce import join_ranges
 from h5stream.fetch.disk_cache import DiskCache
-from h5stream.fetch.file import Limits
 from h5stream.fetch.loop import LoopThread
 from h5stream.fetch.redact import redact_text
 from h5stream.fetch.remote.arrival import Arrival
@@ -126,12 +125,7 @@ class RemoteFile:
         self._secrets = secrets
         self._selection = selection
 
-    @property
-    def limits(self) -> Limits:
-        """How far it pays to join ranges."""
-        return Limits(max_gap_bytes=REMOTE_GAP_BYTES, max_bytes=REMOTE_READ_BYTES)
-
-    def request(self, offset: np.ndarray, size: np.ndarray) -> Arrival:
+    def fetch(self, offset: np.ndarray, size: np.ndarray) -> Arrival:
         """Ask for ranges, and return at once.
 
         Parameters
@@ -162,7 +156,7 @@ class RemoteFile:
             spans,
             self._read_kept,
             self._read_anew,
-            self.check_unchanged,
+            self.fetch,
             cached,
             keep,
             self._connection.end_unwanted,
@@ -206,7 +200,7 @@ class RemoteFile:
             self._disk_cache.put(self._digest(span), data)
         return data
 
-    def fetch(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+    def fetch_now(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """Return the bytes of ranges of a scan, all fetched at once.
 
         Raises
@@ -218,26 +212,6 @@ class RemoteFile:
         arrival = self._ask(join_ranges(starts, stops - starts), scan=True)
         arrival.wait()
         return [bytes(arrival.view(start, stop - start)) for start, stop in ranges]
-
-    def read_into(self, offset: int, buffers: Sequence[np.ndarray]) -> int:
-        """Fill `buffers`, one after the other, with the bytes from `offset` on.
-
-        Raises
-        ------
-        FetchError
-            If they do not arrive.
-        """
-        total = sum(buffer.nbytes for buffer in buffers)
-        if not total:
-            return 0
-        arrival = self._ask([(offset, offset + total)])
-        arrival.wait()
-        arrival.read_into(offset, buffers)
-        return total
-
-    def read_again(self, offset: int, size: int) -> bytes | None:
-        """Get bytes anew, because those that came are damaged."""
-        return self._read_anew(offset, size)
 
     def check_unchanged(self) -> None:
         """Raise unless the file is still the version that was scanned.

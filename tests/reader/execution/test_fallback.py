@@ -13,7 +13,7 @@ import h5stream as h5s
 from h5stream.errors import DecodeError, FetchError
 from h5stream.layout import DatasetLayout, scan_file
 from h5stream.opening import open_catalog
-from h5stream.reader.fallback import FallbackFile, can_hdf5_undo
+from h5stream.reader.execution.fallback import FallbackFile, can_hdf5_undo
 from tests.h5files import (
     H5PY_PIPELINES,
     Recipe,

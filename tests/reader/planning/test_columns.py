@@ -9,7 +9,7 @@ import pytest
 
 import h5stream as h5s
 from h5stream.opening import open_catalog
-from h5stream.reader.assemble import group_names
+from h5stream.reader.planning.columns import group_names
 
 CASES: dict[str, tuple[dict[str, Any], list[tuple[str, ...]]]] = {
     "shifted": ({"x": {}, "y": {"shift": 1}, "z": {"step": 2}}, [("x", "y", "z")]),

@@ -1,4 +1,4 @@
-"""Plans the columns of a window that are not dense: their values are read in file order.
+"""Plans the columns of a window that are not dense: their values are read in file order. Pure.
 
 1. For each file, the rows' regions are covered by the fewest ranges of elements.
 2. The elements of all files go to one buffer for each part, in the order in which they lie in the
@@ -9,18 +9,13 @@
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import Any, TypeGuard
 
 import numpy as np
 
-from h5stream.columns import Column, Ragged, Slices, concat, take
-from h5stream.decode import Scratch
-from h5stream.errors import DecodeError
-from h5stream.fetch.buffers import BufferPool
+from h5stream.columns import Ragged, Slices, concat, take
 from h5stream.fields import (
     Field,
     FileFields,
@@ -36,16 +31,19 @@ from h5stream.fields import (
 from h5stream.fields.region import Form, PatchForm, RowForm
 from h5stream.fields.regions import Steps
 from h5stream.plan import Cover, cover_ranges, expand_spans
-from h5stream.reader.asking import Job
-from h5stream.reader.datasets import DatasetReads
-from h5stream.reader.heap import heap_jobs
-from h5stream.reader.stats import Stats
+from h5stream.reader.columns import (
+    ColumnPlan,
+    ElementColumn,
+    PatchColumn,
+    RaggedColumn,
+    ReadyColumn,
+    StoredText,
+)
+from h5stream.reader.planning.datasets import DatasetPlans
+from h5stream.reader.planning.heap import plan_heap
+from h5stream.reader.tasks import Buffer, Copies, ReadTask
 
-__all__ = ["Assembler", "Planned", "Rows", "begins_at_random", "group_names"]
-
-_FIRST_NON_ASCII = 0x80
-_FIRST_OF_SEVERAL = 0xC0
-"""Bytes from the one to the other continue a character of UTF-8."""
+__all__ = ["ColumnPlanner", "Rows", "begins_at_random", "group_names"]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -78,15 +76,6 @@ class Rows:
         return replace(found, regions=moved), np.arange(len(self.rows))
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Planned:
-    """Columns whose values are there once the jobs are done and the checks passed, in order."""
-
-    columns: dict[str, Column]
-    jobs: list[Job] = field(default_factory=list)
-    checks: list[Callable[[], None]] = field(default_factory=list)
-
-
 _Moving = RegionField | MaskField | StartField
 
 
@@ -113,25 +102,29 @@ def group_names(files: Iterable[Mapping[str, Field]]) -> list[tuple[str, ...]]:
     return [tuple(names) for names in groups.values()]
 
 
-class Assembler:
-    """Plans the columns of one reader.
+class ColumnPlanner:
+    """Plans the columns of one window that are not dense.
 
     Parameters
     ----------
-    reads : DatasetReads
-        Makes the jobs.
-    pool : BufferPool
-        Where buffers come from.
-    stats : Stats
-        Where bytes and seconds are counted.
+    datasets : DatasetPlans
+        Makes the tasks.
+    buffers : list of Buffer
+        Those of the window; more are added.
+    tasks : list of ReadTask
+        Those of the window; more are added.
     """
 
-    def __init__(self, reads: DatasetReads, pool: BufferPool, stats: Stats) -> None:
-        self._reads = reads
-        self._pool = pool
-        self._stats = stats
+    def __init__(
+        self, datasets: DatasetPlans, buffers: list[Buffer], tasks: list[ReadTask]
+    ) -> None:
+        self._datasets = datasets
+        self._buffers = buffers
+        self._tasks = tasks
 
-    def plan(self, names: tuple[str, ...], rows: list[Rows], order: np.ndarray | None) -> Planned:
+    def plan(
+        self, names: tuple[str, ...], rows: list[Rows], order: np.ndarray | None
+    ) -> dict[str, ColumnPlan]:
         """Plan the columns of one group.
 
         Parameters
@@ -148,7 +141,7 @@ class Assembler:
         return plan(names, rows, order)
 
     @property
-    def _plans(self) -> dict[Reading, Callable[..., Planned]]:
+    def _plans(self) -> dict[Reading, Callable[..., dict[str, ColumnPlan]]]:
         """How each kind is planned, as the last one here if files differ in it."""
         return {
             Reading.REPEATED: self._repeated,
@@ -159,7 +152,14 @@ class Assembler:
             Reading.ELEMENTS: self._regions,
         }
 
-    def _given(self, names: tuple[str, ...], rows: list[Rows], order: np.ndarray | None) -> Planned:
+    def _buffer(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+        """Ask for a buffer, and return its number."""
+        self._buffers.append(Buffer(shape, dtype))
+        return len(self._buffers) - 1
+
+    def _given(
+        self, names: tuple[str, ...], rows: list[Rows], order: np.ndarray | None
+    ) -> dict[str, ColumnPlan]:
         (name,) = names
         parts: list[Any] = []
         for part in rows:
@@ -170,11 +170,11 @@ class Assembler:
         places = np.empty(len(numbers), np.int64)
         places[numbers] = np.arange(len(numbers))
         whole = parts[0] if len(parts) == 1 else concat(parts)
-        return Planned({name: take(whole, places if order is None else places[order])})
+        return {name: ReadyColumn(take(whole, places if order is None else places[order]))}
 
     def _repeated(
         self, names: tuple[str, ...], rows: list[Rows], order: np.ndarray | None
-    ) -> Planned:
+    ) -> dict[str, ColumnPlan]:
         """Say for each row which value it has; values are not copied."""
         (name,) = names
         fields = [_as_repeated(part.file, name) for part in rows]
@@ -188,32 +188,34 @@ class Assembler:
         (at,) = _arranged(placed, rows, order)
         values = concat([field_.values for field_ in different])
         column = Slices(values, at, None) if isinstance(values, np.ndarray) else values[at]
-        return Planned({name: column})
+        return {name: ReadyColumn(column)}
 
     def _patches(
         self, names: tuple[str, ...], rows: list[Rows], order: np.ndarray | None
-    ) -> Planned:
-        """Read the volumes of files, as far as patches reach, each into memory of its own."""
+    ) -> dict[str, ColumnPlan]:
+        """Read the volumes of files, as far as patches reach, each into a buffer of its own."""
         (name,) = names
-        volumes: list[np.ndarray] = []
-        jobs: list[Job] = []
+        volumes: list[int] = []
         placed: list[tuple[np.ndarray, ...]] = []
         for number, part in enumerate(rows):
             field_ = _as_region(part.file, name)
             (sequence,) = field_.parts
             cover = cover_ranges(*field_.regions.of(part.rows))
             first = sequence.first
-            volumes.append(self._pool.array((cover.size, *first.row_shape), first.dtype))
+            volumes.append(self._buffer((cover.size, *first.row_shape), first.dtype))
             spans = (cover.start, cover.stop, cover.dest)
-            jobs += self._reads.part_jobs(part.file.fingerprints, sequence, spans, volumes[-1])
+            marks = part.file.fingerprints
+            self._tasks += self._datasets.elements(marks, sequence, spans, volumes[-1])
             which = np.full(len(part.rows), number)
             placed.append((which, *field_.form.place(field_.regions, part.rows, cover.at)))
         form = _form_of(rows[0], name)
         assert isinstance(form, PatchForm), "files agree on fields"
         which, *others = _arranged(placed, rows, order)
-        return Planned({name: form.cut(volumes, which, tuple(others))}, jobs)
+        return {name: PatchColumn(form, tuple(volumes), which, tuple(others))}
 
-    def _rows(self, names: tuple[str, ...], rows: list[Rows], order: np.ndarray | None) -> Planned:
+    def _rows(
+        self, names: tuple[str, ...], rows: list[Rows], order: np.ndarray | None
+    ) -> dict[str, ColumnPlan]:
         """Read rows of datasets that differ in shape into one buffer, one after the other."""
         (name,) = names
         fields = [_as_region(part.file, name) for part in rows]
@@ -223,22 +225,21 @@ class Assembler:
         first = fields[0].parts[0].first
         begins = [_row_begins(field_, cover) for field_, cover in zip(fields, covers, strict=True)]
         ends = np.cumsum([int(each[-1]) for each in begins])
-        buffer = self._pool.array((int(ends[-1]), *form.element_shape(first)), first.dtype)
-        jobs: list[Job] = []
+        buffer = self._buffer((int(ends[-1]), *form.element_shape(first)), first.dtype)
         placed: list[tuple[np.ndarray, ...]] = []
         for field_, part, cover, each, end in zip(
             fields, rows, covers, begins, ends.tolist(), strict=True
         ):
-            origin = end - int(each[-1])
-            out = buffer[origin:end]
-            jobs += self._reads.row_jobs(part.file.fingerprints, field_.parts[0], cover, each, out)
-            at = cover.at
-            placed.append((each[at] + origin, each[at + 1] - each[at]))
-        return Planned({name: Ragged.placed(buffer, *_arranged(placed, rows, order))}, jobs)
+            begin = each + (end - int(each[-1]))
+            marks = part.file.fingerprints
+            self._tasks += self._datasets.whole_rows(marks, field_.parts[0], cover, begin, buffer)
+            placed.append((begin[cover.at], each[cover.at + 1] - each[cover.at]))
+        starts, sizes = _arranged(placed, rows, order)
+        return {name: RaggedColumn(buffer, starts, sizes)}
 
     def _regions(
         self, names: tuple[str, ...], rows: list[Rows], order: np.ndarray | None
-    ) -> Planned:
+    ) -> dict[str, ColumnPlan]:
         """Read what the rows of all fields need once."""
         fields = [[_settled(part, name)[0] for name in names] for part in rows]
         settled = [_settled(part, names[0])[1] for part in rows]
@@ -246,10 +247,9 @@ class Assembler:
         ends = np.cumsum([cover.size for cover in covers])
         first = fields[0][0]
         buffers = tuple(
-            self._pool.array((int(ends[-1]), *part.first.row_shape), part.first.dtype)
+            self._buffer((int(ends[-1]), *part.first.row_shape), part.first.dtype)
             for part in first.parts
         )
-        jobs: list[Job] = []
         placed: dict[str, list[tuple[np.ndarray, ...]]] = {name: [] for name in names}
         for some, part, own, cover, end in zip(
             fields, rows, settled, covers, ends.tolist(), strict=True
@@ -257,46 +257,46 @@ class Assembler:
             origin = end - cover.size
             spans = (cover.start, cover.stop, cover.dest + origin)
             for sequence, buffer in zip(some[0].parts, buffers, strict=True):
-                jobs += self._reads.part_jobs(part.file.fingerprints, sequence, spans, buffer)
+                marks = part.file.fingerprints
+                self._tasks += self._datasets.elements(marks, sequence, spans, buffer)
             starts = np.split(cover.at + origin, len(names))
             for field_, name, at in zip(some, names, starts, strict=True):
                 placed[name].append(field_.form.place(field_.regions, own, at))
-        columns = {
-            name: field_.form.make(buffers, _arranged(placed[name], rows, order))
-            for name, field_ in zip(names, fields[0], strict=True)
+        return {
+            name: ElementColumn(
+                fields[0][number].form,
+                buffers,
+                _arranged(placed[name], rows, order),
+                tuple(some[number] for some in fields),
+                ends,
+            )
+            for number, name in enumerate(names)
         }
-        by_file = list(zip(*(np.split(buffer, ends[:-1]) for buffer in buffers), strict=True))
-        checks = [
-            check
-            for number, column in enumerate(columns.values())
-            for check in first.form.checks([some[number] for some in fields], by_file, column)
-        ]
-        return Planned(columns, jobs, checks)
 
-    def _vlen(self, names: tuple[str, ...], rows: list[Rows], order: np.ndarray | None) -> Planned:
+    def _vlen(
+        self, names: tuple[str, ...], rows: list[Rows], order: np.ndarray | None
+    ) -> dict[str, ColumnPlan]:
         (name,) = names
-        jobs: list[Job] = []
-        checks: list[Callable[[], None]] = []
+        stored: list[StoredText] = []
         placed: list[tuple[np.ndarray, ...]] = []
         fields = [part.file.fields[name] for part in rows]
         lengths = [_lengths(field, part.rows) for field, part in zip(fields, rows, strict=True)]
         ends = np.cumsum([int(some.sum()) for some in lengths])
-        buffer = self._pool.array((int(ends[-1]),), fields[0].column.dtype)
+        buffer = self._buffer((int(ends[-1]),), fields[0].column.dtype)
         for field_, part, some, end in zip(fields, rows, lengths, ends.tolist(), strict=True):
             origin = end - int(some.sum())
-            out = buffer[origin:end]
             if isinstance(field_, VlenField):
-                mark = part.file.fingerprints[field_.layout.file]
-                file = self._reads.file(field_.layout.file, mark)
-                jobs += heap_jobs(field_, part.rows, out, file, mark.size_bytes, self._stats)
+                version = part.file.fingerprints[field_.layout.file]
+                self._tasks += plan_heap(field_, part.rows, buffer, origin, version)
                 if field_.text is True:
-                    checks.append(partial(_check_text, field_, part.rows, some, out))
+                    stored.append(StoredText(field_, part.rows, some, (origin, end)))
             else:
-                jobs.append(partial(_copy_values, _as_ragged(field_)[part.rows], out))
+                copied = Copies(_as_ragged(field_)[part.rows], buffer, origin)
+                self._tasks.append(ReadTask(copied))
             placed.append((origin + np.cumsum(some) - some, some))
         (text,) = {f.text if isinstance(f, VlenField) else _as_ragged(f).text for f in fields}
-        column = Ragged.placed(buffer, *_arranged(placed, rows, order), text=text)
-        return Planned({name: column}, jobs, checks)
+        starts, sizes = _arranged(placed, rows, order)
+        return {name: RaggedColumn(buffer, starts, sizes, text, tuple(stored))}
 
 
 def _settled(part: Rows, name: str) -> tuple[RegionField, np.ndarray]:
@@ -334,10 +334,6 @@ def _as_ragged(field_: Field) -> Ragged:
     return field_.data
 
 
-def _copy_values(column: Ragged, out: np.ndarray, _scratch: Scratch) -> None:
-    out[...] = column.values
-
-
 def _form_of(part: Rows, name: str) -> Form | None:
     field_ = part.file.fields[name]
     return field_.form if isinstance(field_, RegionField) else None
@@ -367,29 +363,3 @@ def _arranged(
             all_rows[part.numbers] = column
         arranged.append(all_rows if order is None else all_rows[order])
     return tuple(arranged)
-
-
-def _check_text(field: VlenField, rows: np.ndarray, lengths: np.ndarray, data: np.ndarray) -> None:
-    """Refuse rows that are not UTF-8, one after the other in `data`."""
-    if not len(data) or data.max() < _FIRST_NON_ASCII:
-        return
-    starts = np.cumsum(lengths) - lengths
-    first_bytes = data[starts[lengths > 0]]
-    inside = (first_bytes >= _FIRST_NON_ASCII) & (first_bytes < _FIRST_OF_SEVERAL)
-    try:
-        codecs.utf_8_decode(data.data, "strict", True)
-    except UnicodeDecodeError as error:
-        row = int(np.searchsorted(starts, error.start, side="right")) - 1
-    else:
-        if not inside.any():
-            return
-        # A character begins in one row and ends in the next.
-        row = int(np.flatnonzero(lengths > 0)[np.argmax(inside)])
-    value = data[starts[row] : starts[row] + lengths[row]].tobytes()
-    layout = field.layout
-    raise DecodeError(
-        f"{layout.file}: row {int(rows[row])} of {layout.path!r} holds bytes that are not UTF-8 "
-        f'({value[:40]!r}); read the field with h5stream.Vlen({layout.path!r}, errors="replace")',
-        url=layout.file,
-        dataset=layout.path,
-    )

@@ -16,26 +16,37 @@ import numpy as np
 
 from h5stream.decode import Scratch
 from h5stream.fields import DenseField
+from h5stream.layout import DatasetLayout
+from h5stream.reader.tasks import Destination, Fills
 
-__all__ = ["Destination", "Target", "scatter"]
+__all__ = ["Columns", "columns_of", "scatter"]
 
-Target = tuple[DenseField, np.ndarray]
-"""A field of a dataset, and the column that its rows go to."""
+
+def columns_of(destination: Destination, memory: Sequence[np.ndarray]) -> Columns:
+    """Find the columns of a destination in the buffers of a window."""
+    targets: list[tuple[DenseField, np.ndarray]] = []
+    for target in destination.targets:
+        column = memory[target.buffer]
+        if target.span is not None:
+            begin, end = target.span
+            column = column[begin:end].reshape(-1, *target.field.row_shape)
+        targets.append((target.field, column))
+    return Columns(targets, destination.places)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Destination:
-    """The columns that the rows of one dataset go to.
+class Columns:
+    """The columns that the rows of one dataset go to, in memory.
 
     Parameters
     ----------
-    targets : sequence of Target
+    targets : sequence of (DenseField, numpy.ndarray)
         One for each field of the dataset.
     places : numpy.ndarray or None
         int64: row i of the window, counted in file order, goes to ``places[i]``; None: it stays.
     """
 
-    targets: Sequence[Target]
+    targets: Sequence[tuple[DenseField, np.ndarray]]
     places: np.ndarray | None = None
 
     def put(self, elements: np.ndarray, first: int, inside: tuple[slice, ...] = ()) -> None:
@@ -97,6 +108,21 @@ class Destination:
         for field, column in self.targets:
             with np.errstate(all="ignore"):
                 column[where] = field.select(value)
+
+    def fill_all(self, layout: DatasetLayout, fills: Fills) -> None:
+        """Set all rows of which something is not stored."""
+        for first, rows in zip(fills.dest.tolist(), fills.rows.tolist(), strict=True):
+            assert layout.fill is not None, "direct reads need a fill value"
+            self.fill(layout.fill, first, rows)
+
+    def fits(self, layout: DatasetLayout) -> bool:
+        """Whether stored elements, at most byte-swapped, are the elements of the one column."""
+        return (
+            len(self.targets) == 1
+            and not layout.axis
+            and self.targets[0][0].as_stored
+            and (layout.dtype.isnative or layout.dtype.names is None)
+        )
 
     def raw_rows(self, first: int, rows: int) -> list[np.ndarray]:
         """Return the memory of rows, in order, as few pieces of bytes; for one whole field."""

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from h5stream.fields import DenseField
 from h5stream.layout import DatasetLayout, Storage
-from h5stream.reader.destination import Destination, scatter
+from h5stream.reader.execution.destination import Columns, columns_of, scatter
+from h5stream.reader.tasks import Destination, Target
 
 DTYPES = ["u1", "<f8", ">i4", "S5", [("a", ">i4"), ("b", "f8", (2,))]]
 
@@ -53,7 +54,7 @@ def test_rows_that_are_not_contiguous_are_scattered_too() -> None:
 def test_rows_are_put_where_they_are_told(order: list[int], first: int, count: int) -> None:
     rows = np.arange(100, 109)[first : first + count]
     column = np.full(9, -1)
-    Destination([(field("i8", ()), column)], np.array(order)).put(rows, first)
+    Columns([(field("i8", ()), column)], np.array(order)).put(rows, first)
     assert column[order][first : first + count].tolist() == rows.tolist()
     assert (column == -1).sum() == 9 - len(rows)
 
@@ -61,7 +62,7 @@ def test_rows_are_put_where_they_are_told(order: list[int], first: int, count: i
 def test_without_places_rows_stay_in_order_and_may_be_parts() -> None:
     column = np.zeros((4, 5), np.int64)
     part = np.ones((2, 2), np.int64)
-    Destination([(field("i8", (5,)), column)]).put(part, 1, (slice(3, 5),))
+    Columns([(field("i8", (5,)), column)]).put(part, 1, (slice(3, 5),))
     assert column.tolist() == [[0] * 5, [0, 0, 0, 1, 1], [0, 0, 0, 1, 1], [0] * 5]
 
 
@@ -69,7 +70,7 @@ def test_every_field_gets_its_member() -> None:
     table = elements_of((3,), DTYPES[-1])
     a, b = np.zeros(3, "i4"), np.zeros((3, 2))
     members = [(field(DTYPES[-1], (), "a"), a), (field(DTYPES[-1], (), "b"), b)]
-    Destination(members, np.array([2, 0, 1])).put(table, 0)
+    Columns(members, np.array([2, 0, 1])).put(table, 0)
     assert a[[2, 0, 1]].tolist() == table["a"].tolist()
     assert b[[2, 0, 1]].tolist() == table["b"].tolist()
 
@@ -77,7 +78,7 @@ def test_every_field_gets_its_member() -> None:
 @pytest.mark.parametrize("places", [None, np.array([3, 1, 0, 2])], ids=["in order", "permuted"])
 def test_rows_are_filled(places: np.ndarray | None) -> None:
     column = np.zeros((4, 2), "i4")
-    Destination([(field(">i4", (2,)), column)], places).fill(np.array(7, ">i4"), 1, 2)
+    Columns([(field(">i4", (2,)), column)], places).fill(np.array(7, ">i4"), 1, 2)
     filled = column if places is None else column[places]
     assert filled.tolist() == [[0, 0], [7, 7], [7, 7], [0, 0]]
 
@@ -85,12 +86,19 @@ def test_rows_are_filled(places: np.ndarray | None) -> None:
 @pytest.mark.parametrize("places", [None, np.array([3, 1, 0, 2])], ids=["in order", "permuted"])
 def test_raw_rows_are_the_memory_of_the_rows(places: np.ndarray | None) -> None:
     column = np.zeros((4, 2), "<i2")
-    destination = Destination([(field("<i2", (2,)), column)], places)
+    columns = Columns([(field("<i2", (2,)), column)], places)
     stored = np.arange(10, 16, dtype="<i2").view(np.uint8)
     at = 0
-    for raw in destination.raw_rows(1, 3):
+    for raw in columns.raw_rows(1, 3):
         raw[:] = stored[at : at + raw.nbytes]
         at += raw.nbytes
     assert at == 12
     filled = column if places is None else column[places]
     assert filled[1:].tolist() == [[10, 11], [12, 13], [14, 15]]
+
+
+def test_a_target_may_be_a_part_of_a_buffer_seen_as_rows() -> None:
+    memory = [np.zeros(2), np.zeros(12, "i8")]
+    columns = columns_of(Destination((Target(field("i8", (3,)), 1, (3, 9)),)), memory)
+    columns.put(np.arange(6).reshape(2, 3), 0)
+    assert memory[1].tolist() == [0, 0, 0, *range(6), 0, 0, 0]
