@@ -13,7 +13,6 @@ Scalars, and elements of variable length, are read as a whole or by their rows.
 from __future__ import annotations
 
 import math
-import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,10 +22,10 @@ from typing import Any
 
 import numpy as np
 
+from h5stream.cancellation import Cancellation
 from h5stream.columns import Column
 from h5stream.errors import ConfigError
 from h5stream.fetch import Access
-from h5stream.fetch.waiting import leave_with
 from h5stream.fields import Dense, DenseField, Field, FileFields, Vlen
 from h5stream.fields.inner import crop
 from h5stream.fields.make import decode_scalar, make_field, members_of
@@ -377,20 +376,18 @@ class _Group:
 
 def _run_groups(executor: Executor, groups: Iterable[_Group], threads: int) -> None:
     """Do the tasks of all groups, those of a few groups at once."""
-    gone = threading.Event()
+    until = Cancellation()
     pending: deque[tuple[_Group, list[Future[None]]]] = deque()
-    pool = ThreadPoolExecutor(
-        threads, thread_name_prefix="h5stream-read", initializer=leave_with, initargs=(gone,)
-    )
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="h5stream-read")
     try:
         for group in groups:
-            pending.append((group, start_tasks(pool, executor, group.tasks, group.memory)))
+            pending.append((group, start_tasks(pool, executor, group.tasks, group.memory, until)))
             if len(pending) == _AHEAD:
                 _finish(pending)
         while pending:
             _finish(pending)
     finally:
-        gone.set()
+        until.cancel()
         for _group, tasks in pending:
             for task in tasks:
                 task.cancel()

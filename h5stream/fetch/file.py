@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
+from h5stream.cancellation import NEVER, Cancellation
 from h5stream.layout import Extents
 
 __all__ = ["AtHand", "DataFile", "Fetched", "Limits", "Room"]
@@ -131,8 +132,8 @@ def _new(nbytes: int) -> np.ndarray:
 class DataFile(Protocol):
     """One version of a file."""
 
-    def fetch(self, offset: np.ndarray, size: np.ndarray) -> Fetched:
-        """Ask for ranges, in any order, and return at once."""
+    def fetch(self, offset: np.ndarray, size: np.ndarray, until: Cancellation = NEVER) -> Fetched:
+        """Ask for ranges, in any order, and return at once; once cancelled, nothing waits."""
 
     def check_unchanged(self) -> None:
         """Raise FetchError unless the file is still that version."""

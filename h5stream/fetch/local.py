@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from h5stream.cancellation import NEVER, Cancellation
 from h5stream.errors import FetchError
 from h5stream.fetch.descriptors import Descriptors, explain_too_many
 from h5stream.fetch.file import AtHand, Limits, Room
@@ -53,7 +54,9 @@ class LocalFile:
         self._was_open = False
         weakref.finalize(self, _DESCRIPTORS.close, self._number).atexit = False
 
-    def fetch(self, offset: np.ndarray, size: np.ndarray) -> LocalRanges:
+    def fetch(
+        self, offset: np.ndarray, size: np.ndarray, until: Cancellation = NEVER
+    ) -> LocalRanges:
         """Ask for nothing: bytes are read when they are looked at."""
         return LocalRanges(self)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from h5stream.cancellation import NEVER, Cancellation
 from h5stream.fetch.file import AtHand, Room
 from h5stream.layout import PartialFile
 
@@ -33,7 +34,9 @@ class PeekedFile(AtHand):
         ]
         self._source.load(spans)
 
-    def fetch(self, offset: np.ndarray, size: np.ndarray) -> PeekedFile:
+    def fetch(
+        self, offset: np.ndarray, size: np.ndarray, until: Cancellation = NEVER
+    ) -> PeekedFile:
         """Ask for nothing: bytes are looked up in memory, and fetched if they are not there."""
         return self
 

@@ -184,7 +184,7 @@ class ReadAhead(LaneIterator):
         pending = self._pending.popleft()
         try:
             for task in pending.tasks:
-                wait_for(task, self._runtime.stats)
+                wait_for(task, self._runtime)
         except BaseException:
             pending.cancel()
             raise
@@ -212,7 +212,7 @@ class ReadAhead(LaneIterator):
     def _start(self, group: int) -> _PendingGroup:
         runtime = self._runtime
         reads = runtime.reader.window(*self._take_drawn(group), seed=self._seed, epoch=self._epoch)
-        return _PendingGroup(reads, runtime.reader.start(runtime.executor, reads))
+        return _PendingGroup(reads, runtime.reader.start(runtime.executor, reads, runtime.until))
 
     def _take_drawn(self, group: int) -> tuple[Pieces, np.ndarray | None]:
         """Return the rows of a group and their places; those of the next are drawn meanwhile."""
@@ -221,7 +221,7 @@ class ReadAhead(LaneIterator):
         for number in range(group, min(group + 2, len(self._bounds) - 1)):
             if number not in self._drawn:
                 self._drawn[number] = self._runtime.executor.submit(self._draw_group, number)
-        return wait_for(self._drawn.pop(group), self._runtime.stats)
+        return wait_for(self._drawn.pop(group), self._runtime)
 
     def _draw_group(self, group: int) -> tuple[Pieces, np.ndarray | None]:
         pieces = self._pieces_of(group)

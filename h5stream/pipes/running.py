@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from h5stream.cancellation import Cancellation
 from h5stream.errors import StateError
-from h5stream.fetch.waiting import leave_with
 from h5stream.pipes.epoch import (
     cut_for,
     instance_of,
@@ -98,7 +98,7 @@ class StreamIterator(Iterator[Any]):
         self._lanes: list[LaneIterator] | None = None
         self._turn = self._last = 0
         self._alive: list[bool] = []
-        self._gone, self._done = threading.Event(), threading.Event()
+        self._until, self._done = Cancellation(), threading.Event()
         self._end: weakref.finalize[..., Any] | None = None
         self._given = 0
         self._alone = Exclusive()
@@ -194,7 +194,7 @@ class StreamIterator(Iterator[Any]):
     def close(self) -> None:
         """End the threads and let go of files and buffers; more `next` find nothing."""
         self._closed = True
-        self._gone.set()
+        self._until.cancel()
         for lane in self._lanes or []:
             lane.close()
         if self._end is not None:
@@ -218,25 +218,23 @@ class StreamIterator(Iterator[Any]):
         if self._start is not None:
             self._turn, states = self._start.locate(lanes, links, self._plan, catalog)
         threads = threads_asked(self._stages) or available_cores(instance.num_workers)
-        executor = ThreadPoolExecutor(
-            threads, thread_name_prefix=_THREADS, initializer=leave_with, initargs=(self._gone,)
-        )
+        executor = ThreadPoolExecutor(threads, thread_name_prefix=_THREADS)
         readers = self._make_readers()
         shorten_switch_interval()
-        self._end = weakref.finalize(self, _end, self._gone, self._done, executor, readers)
-        runtime = Runtime(readers, readers[0], executor, self._stats, self._gone)
+        self._end = weakref.finalize(self, _end, self._until, self._done, executor, readers)
+        runtime = Runtime(readers, readers[0], executor, self._stats, self._until)
         self._alive = [True] * len(lanes)
         return [begin(links, lane, runtime, s) for lane, s in zip(lanes, states, strict=True)]
 
 
 def _end(
-    gone: threading.Event,
+    until: Cancellation,
     done: threading.Event,
     executor: ThreadPoolExecutor,
     readers: Sequence[Reader],
 ) -> None:
     """End the threads; windows serve the next epoch only if this one came to its end."""
-    gone.set()
+    until.cancel()
     in_own_thread = threading.current_thread().name.startswith(
         _THREADS
     )  # garbage is found anywhere

@@ -14,7 +14,6 @@ plan alone, and a stage can `seek` it without reading.
 
 from __future__ import annotations
 
-import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -24,9 +23,9 @@ from enum import StrEnum
 from functools import partial
 from typing import Any, ClassVar, TypeVar
 
+from h5stream.cancellation import Cancellation
 from h5stream.collation import Collation
 from h5stream.errors import StateError
-from h5stream.fetch.waiting import wait_until
 from h5stream.plan import Draws, Pieces
 from h5stream.reader import Reader, Stats
 
@@ -88,15 +87,15 @@ class Runtime:
         Threads that read and decode.
     stats : Stats
         Where they count.
-    gone : threading.Event
-        Set once the iterator is closed: none of its threads then waits any more.
+    until : Cancellation
+        Cancelled once the iterator is closed: none of its threads then waits any more.
     """
 
     readers: tuple[Reader, ...]
     reader: Reader
     executor: ThreadPoolExecutor
     stats: Stats
-    gone: threading.Event
+    until: Cancellation
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -139,15 +138,15 @@ class Lane:
         return self.plan_part(number, turn)
 
 
-def wait_for(future: Future[T], stats: Stats) -> T:
+def wait_for(future: Future[T], runtime: Runtime) -> T:
     """Return a job's result, and count the time until it is there."""
     if future.done():
         return future.result()
     started = time.perf_counter()
     try:
-        return wait_until(future)
+        return runtime.until.wait(future)
     finally:
-        stats.add(wait_s=time.perf_counter() - started)
+        runtime.stats.add(wait_s=time.perf_counter() - started)
 
 
 class LaneIterator(ABC, Iterator[Any]):

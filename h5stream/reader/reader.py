@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from h5stream.cancellation import NEVER, Cancellation
 from h5stream.columns import Column
 from h5stream.fetch import DataFile
 from h5stream.fetch.buffers import BufferPool
@@ -109,9 +110,11 @@ class Reader:
         files = [self.executor.files.file(*mark) for mark in plan.files.items()]
         return WindowReads(plan, memory, columns, files)
 
-    def start(self, threads: Threads, reads: WindowReads) -> list[Future[None]]:
+    def start(
+        self, threads: Threads, reads: WindowReads, until: Cancellation = NEVER
+    ) -> list[Future[None]]:
         """Start all tasks of a window on threads; see `start_tasks`."""
-        return start_tasks(threads, self.executor, reads.plan.tasks, reads.memory)
+        return start_tasks(threads, self.executor, reads.plan.tasks, reads.memory, until)
 
     def run(self, reads: WindowReads, tasks: Sequence[ReadTask] | None = None) -> None:
         """Do the tasks of a window, or some of them, on the calling thread."""

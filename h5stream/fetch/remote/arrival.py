@@ -9,8 +9,8 @@ from concurrent.futures import CancelledError, Future
 
 import numpy as np
 
+from h5stream.cancellation import NEVER, Cancellation
 from h5stream.fetch.file import Limits, Room
-from h5stream.fetch.waiting import wait_until
 from h5stream.layout import Extents
 
 __all__ = ["Arrival"]
@@ -43,6 +43,8 @@ class Arrival:
         Called once the reads have arrived, to keep them; with this.
     when_left : callable
         Called when it is cancelled.
+    until : Cancellation
+        Ends what waits for it.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Arrival:
         cached: Sequence[Span] = (),
         keep: Callable[[Arrival], None] | None = None,
         when_left: Callable[[], None] = lambda: None,
+        until: Cancellation = NEVER,
     ) -> None:
         self.arrived: Future[None] = Future()
         self._asked = list(spans)
@@ -67,6 +70,7 @@ class Arrival:
         self._fetch_more = fetch_more
         self._keep = keep
         self._when_left = when_left
+        self._until = until
         self._settling = threading.Lock()
         if not spans:
             self.arrived.set_result(None)
@@ -129,7 +133,7 @@ class Arrival:
     def wait(self) -> None:
         """Wait until all has arrived, or nobody wants it any more."""
         try:
-            wait_until(self.arrived)
+            self._until.wait(self.arrived)
         except CancelledError:
             self.cancel()
             raise

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from h5stream.cancellation import NEVER, Cancellation
 from h5stream.decode import Scratch
 from h5stream.fetch import Fetched
 from h5stream.fetch.file import AtHand
@@ -39,13 +40,6 @@ from h5stream.reader.tasks import (
 __all__ = ["Executor", "run_direct"]
 
 
-_DIRECT: dict[type, Callable[[Any, Run], None]] = {
-    RawRows: read_raw_rows,
-    Chunks: read_chunks,
-    HeapObjects: read_heap,
-}
-
-
 class Executor:
     """Runs the tasks of one catalog in one process, on any number of threads.
 
@@ -64,13 +58,6 @@ class Executor:
         self._resident: dict[int, tuple[DenseField, np.ndarray]] = {}
         self._loading = threading.Lock()
         self._of_thread = threading.local()
-        self._how: dict[type, Callable[[Any, Run], None]] = {
-            **_DIRECT,
-            ThroughHDF5: self._read_through_hdf5,
-            Resident: self._copy_resident,
-            Copies: _copy,
-            Tasks: self._run_all,
-        }
 
     def scratch(self) -> Scratch:
         """Return the working memory of the calling thread."""
@@ -79,12 +66,12 @@ class Executor:
             found = self._of_thread.scratch = Scratch()
         return found
 
-    def fetch(self, task: ReadTask) -> Fetched:
+    def fetch(self, task: ReadTask, until: Cancellation = NEVER) -> Fetched:
         """Ask for the ranges of a task, and return at once."""
         if task.file is None or task.version is None:
             return AtHand()
         file = self.files.file(task.file, task.version)
-        fetched = file.fetch(task.offset, task.size)
+        fetched = file.fetch(task.offset, task.size, until)
         if fetched.requests or fetched.cached_bytes:
             self._stats.add(
                 requests=fetched.requests,
@@ -94,7 +81,12 @@ class Executor:
         return fetched
 
     def run(
-        self, task: ReadTask, fetched: Fetched, memory: Sequence[np.ndarray], scratch: Scratch
+        self,
+        task: ReadTask,
+        fetched: Fetched,
+        memory: Sequence[np.ndarray],
+        scratch: Scratch,
+        until: Cancellation = NEVER,
     ) -> None:
         """Fill a task's part of the buffers, once its ranges are there.
 
@@ -108,23 +100,25 @@ class Executor:
             The buffers.
         scratch : Scratch
             Working memory of the calling thread.
+        until : Cancellation
+            Ends what waits for more.
         """
-        run = Run(fetched, memory, scratch)
+        run = Run(fetched, memory, scratch, until)
         try:
-            self._how[type(task.body)](task.body, run)
+            _HOW[type(task.body)](self, task.body, run)
         finally:
             run.count(self._stats)
             fetched.drop()
 
     def _run_all(self, body: Tasks, run: Run) -> None:
         for task in body.tasks:
-            self._how[type(task.body)](task.body, run)
+            _HOW[type(task.body)](self, task.body, run)
 
     def _read_through_hdf5(self, body: ThroughHDF5, run: Run) -> None:
         fallback = self.files.fallback(body.layout.file, body.version)
         first, last = body.extent
         started = time.perf_counter()
-        rows = fallback.read(body.layout, first, last, run.fetched.extents())
+        rows = fallback.read(body.layout, first, last, run.fetched.extents(), run.until)
         columns = columns_of(body.destination, run.memory)
         spans = zip(body.start.tolist(), body.stop.tolist(), body.dest.tolist(), strict=True)
         for start, stop, dest in spans:
@@ -136,7 +130,7 @@ class Executor:
         with self._loading:
             known = self._resident.get(id(body.field))
             if known is None:
-                known = body.field, self._load(body, run.scratch)
+                known = body.field, self._load(body, run)
                 self._resident[id(body.field)] = known
         rows = expand_spans(body.start, body.stop)
         numbers = expand_spans(body.dest, body.dest + (body.stop - body.start))
@@ -145,24 +139,45 @@ class Executor:
         ((_field, column),) = columns.targets
         column[places] = known[1][rows]
 
-    def _load(self, body: Resident, scratch: Scratch) -> np.ndarray:
+    def _load(self, body: Resident, run: Run) -> np.ndarray:
         """Read a field whole."""
         field = body.field
         rows = np.empty((field.n_rows, *field.row_shape), field.dtype)
         whole = (np.array([0]), np.array([field.n_rows]), np.array([0]))
         marks = {field.layout.file: body.version}
         tasks = list(self._plans.rows(marks, whole, Destination((Target(field, 0),))))
-        for task, fetched in [(task, self.fetch(task)) for task in tasks]:
+        for task, fetched in [(task, self.fetch(task, run.until)) for task in tasks]:
             fetched.settle()
-            self.run(task, fetched, [rows], scratch)
+            self.run(task, fetched, [rows], run.scratch, run.until)
         return rows
 
 
 def run_direct(body: Body, run: Run) -> None:
-    """Do what is read without HDF5, by itself."""
+    """Do what is read without HDF5, with nothing else at hand."""
     _DIRECT[type(body)](body, run)
 
 
-def _copy(body: Copies, run: Run) -> None:
+def _run_direct(_executor: Executor, body: Body, run: Run) -> None:
+    run_direct(body, run)
+
+
+def _copy(_executor: Executor, body: Copies, run: Run) -> None:
     values = body.rows.values
     run.memory[body.buffer][body.begin : body.begin + len(values)] = values
+
+
+_DIRECT: dict[type, Callable[[Any, Run], None]] = {
+    RawRows: read_raw_rows,
+    Chunks: read_chunks,
+    HeapObjects: read_heap,
+}
+"""Kind of task -> what does it without HDF5."""
+
+_HOW: dict[type, Callable[[Executor, Any, Run], None]] = {
+    **dict.fromkeys(_DIRECT, _run_direct),
+    ThroughHDF5: Executor._read_through_hdf5,
+    Resident: Executor._copy_resident,
+    Copies: _copy,
+    Tasks: Executor._run_all,
+}
+"""Kind of task -> what does it."""

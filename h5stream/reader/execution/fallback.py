@@ -21,6 +21,7 @@ import h5py
 import ml_dtypes
 import numpy as np
 
+from h5stream.cancellation import NEVER, Cancellation
 from h5stream.errors import DecodeError, FetchError
 from h5stream.fetch.descriptors import descriptor_limit, explain_too_many
 from h5stream.layout import DatasetLayout, Extents, PartialFile
@@ -77,7 +78,12 @@ class FallbackFile:
         self._sound: set[str] = set()
 
     def read(
-        self, layout: DatasetLayout, start: int, stop: int, arrived: Extents | None = None
+        self,
+        layout: DatasetLayout,
+        start: int,
+        stop: int,
+        arrived: Extents | None = None,
+        until: Cancellation = NEVER,
     ) -> np.ndarray:
         """Read rows ``start`` to ``stop`` of a dataset, converted by HDF5.
 
@@ -89,6 +95,8 @@ class FallbackFile:
             Its rows.
         arrived : Extents, optional
             Bytes of a remote file that serve them.
+        until : Cancellation
+            Ends waiting for others.
 
         Raises
         ------
@@ -99,7 +107,7 @@ class FallbackFile:
         """
         for spec in layout.filters:
             can_hdf5_undo(spec.id)
-        rows = self._run(partial(self._read, layout, start, stop), arrived)
+        rows = self._run(partial(self._read, layout, start, stop), arrived, until)
         if layout.dtype == ml_dtypes.bfloat16:
             rows = rows.astype(ml_dtypes.bfloat16)
         if layout.vlen is not None and not layout.vlen.dtype.isnative:
@@ -115,14 +123,14 @@ class FallbackFile:
         DecodeError
             If HDF5 cannot read it.
         """
-        return self._run(partial(self._read, layout, None, None), None)
+        return self._run(partial(self._read, layout, None, None), None, NEVER)
 
-    def _run(self, read: Callable[[Any], Any], arrived: Extents | None) -> Any:
+    def _run(self, read: Callable[[Any], Any], arrived: Extents | None, until: Cancellation) -> Any:
         """Call a function of the open file."""
         if self._source is None:
             with _LOCK:
                 return read(self._open())
-        rows = self._source.run(read, arrived)
+        rows = self._source.run(read, arrived, until)
         self._source.forget()
         return rows
 

@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from h5stream.cancellation import NEVER, Cancellation
 from h5stream.decode import Scratch
 from h5stream.fetch import Fetched, coalesce_ranges
 from h5stream.reader.stats import Stats
@@ -27,6 +28,8 @@ class Run:
         The buffers of the window.
     scratch : Scratch
         Working memory of the calling thread.
+    until : Cancellation
+        Ends what waits for more.
 
     Attributes
     ----------
@@ -36,10 +39,17 @@ class Run:
         Seconds spent reading, decoding, and copying rows to their places.
     """
 
-    def __init__(self, fetched: Fetched, memory: Sequence[np.ndarray], scratch: Scratch) -> None:
+    def __init__(
+        self,
+        fetched: Fetched,
+        memory: Sequence[np.ndarray],
+        scratch: Scratch,
+        until: Cancellation = NEVER,
+    ) -> None:
         self.fetched = fetched
         self.memory = memory
         self.scratch = scratch
+        self.until = until
         self.fetch_s = self.decode_s = self.gather_s = 0.0
         self.decoded_bytes = 0
         self._moved_bytes = self._requests = self._retries = self._cached_bytes = 0

@@ -13,6 +13,7 @@ from functools import partial
 
 import numpy as np
 
+from h5stream.cancellation import NEVER, Cancellation
 from h5stream.decode import Scratch
 from h5stream.fetch import Fetched
 from h5stream.reader.execution.executor import Executor
@@ -36,6 +37,7 @@ def start_tasks(
     executor: Executor,
     tasks: Sequence[ReadTask],
     memory: Sequence[np.ndarray],
+    until: Cancellation = NEVER,
 ) -> list[Future[None]]:
     """Hand tasks to threads, each as soon as it can run there without waiting.
 
@@ -49,20 +51,26 @@ def start_tasks(
         The tasks.
     memory : sequence of numpy.ndarray
         The buffers that they fill.
+    until : Cancellation
+        Ends what waits in them.
 
     Returns
     -------
     list of Future
         Each is done when its task is. Cancelled, it stops waiting for the bytes as well.
     """
-    return [_start(threads, executor, task, memory) for task in tasks]
+    return [_start(threads, executor, task, memory, until) for task in tasks]
 
 
 def _start(
-    threads: Threads, executor: Executor, task: ReadTask, memory: Sequence[np.ndarray]
+    threads: Threads,
+    executor: Executor,
+    task: ReadTask,
+    memory: Sequence[np.ndarray],
+    until: Cancellation,
 ) -> Future[None]:
-    fetched = executor.fetch(task)
-    work = partial(_run, executor, task, fetched, memory)
+    fetched = executor.fetch(task, until)
+    work = partial(_run, executor, task, fetched, memory, until)
     if fetched.arrived.done():
         return threads.submit(work)
     done = Future[None]()
@@ -72,10 +80,14 @@ def _start(
 
 
 def _run(
-    executor: Executor, task: ReadTask, fetched: Fetched, memory: Sequence[np.ndarray]
+    executor: Executor,
+    task: ReadTask,
+    fetched: Fetched,
+    memory: Sequence[np.ndarray],
+    until: Cancellation,
 ) -> None:
     fetched.settle()
-    executor.run(task, fetched, memory, executor.scratch())
+    executor.run(task, fetched, memory, executor.scratch(), until)
 
 
 def _go_on(

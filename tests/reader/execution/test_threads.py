@@ -8,6 +8,7 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from h5stream.cancellation import NEVER, Cancellation
 from h5stream.columns import Ragged
 from h5stream.decode import Scratch
 from h5stream.fetch import Access, DataFile
@@ -52,7 +53,9 @@ class LateFile:
         self.asked: list[tuple[list[int], list[int]]] = []
         self.given: list[LateRanges] = []
 
-    def fetch(self, offset: np.ndarray, size: np.ndarray) -> LateRanges:
+    def fetch(
+        self, offset: np.ndarray, size: np.ndarray, until: Cancellation = NEVER
+    ) -> LateRanges:
         self.asked.append((offset.tolist(), size.tolist()))
         self.given.append(LateRanges())
         return self.given[-1]
