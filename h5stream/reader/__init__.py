@@ -7,7 +7,7 @@ windows are read, and when, is decided above.
 
 from h5stream.reader.catalog import Catalog, Route
 from h5stream.reader.planning.resident import resident_fields
-from h5stream.reader.planning.window import ROW_NUMBERS, stored_spans
+from h5stream.reader.planning.window import ROW_NUMBERS
 from h5stream.reader.reader import Reader, WindowReads
 from h5stream.reader.stats import Stats
 
@@ -19,5 +19,4 @@ __all__ = [
     "Stats",
     "WindowReads",
     "resident_fields",
-    "stored_spans",
 ]

@@ -41,6 +41,11 @@ class ColumnPlan(Value):
 
     __slots__ = ()
 
+    @property
+    def buffers(self) -> tuple[int, ...]:
+        """Numbers of the buffers that it is made of."""
+        return ()
+
     @abstractmethod
     def make(self, memory: Memory) -> Column:
         """Make the column."""
@@ -55,6 +60,11 @@ class BufferColumn(ColumnPlan):
     """A buffer as it is."""
 
     buffer: int
+
+    @property
+    def buffers(self) -> tuple[int, ...]:
+        """The one."""
+        return (self.buffer,)
 
     def make(self, memory: Memory) -> Column:
         """Return the buffer."""
@@ -80,8 +90,8 @@ class PatchColumn(ColumnPlan):
     ----------
     form : PatchForm
         What patches are.
-    buffers : tuple of int
-        The volumes.
+    volumes : tuple of int
+        Their buffers.
     which : numpy.ndarray
         int64: the volume of each row.
     placed : tuple of numpy.ndarray
@@ -89,13 +99,18 @@ class PatchColumn(ColumnPlan):
     """
 
     form: PatchForm
-    buffers: tuple[int, ...]
+    volumes: tuple[int, ...]
     which: np.ndarray
     placed: tuple[np.ndarray, ...]
 
+    @property
+    def buffers(self) -> tuple[int, ...]:
+        """The volumes."""
+        return self.volumes
+
     def make(self, memory: Memory) -> Column:
         """Cut the patches."""
-        return self.form.cut([memory[n] for n in self.buffers], self.which, self.placed)
+        return self.form.cut([memory[n] for n in self.volumes], self.which, self.placed)
 
 
 @dataclass(frozen=True, eq=False, repr=False, slots=True)
@@ -106,8 +121,8 @@ class ElementColumn(ColumnPlan):
     ----------
     form : Form
         What a row is.
-    buffers : tuple of int
-        One for each part.
+    parts : tuple of int
+        The buffer of each part.
     placed : tuple of numpy.ndarray
         int64: where each row lies.
     fields : tuple of RegionField
@@ -117,19 +132,24 @@ class ElementColumn(ColumnPlan):
     """
 
     form: Form
-    buffers: tuple[int, ...]
+    parts: tuple[int, ...]
     placed: tuple[np.ndarray, ...]
     fields: tuple[RegionField, ...]
     ends: np.ndarray
 
+    @property
+    def buffers(self) -> tuple[int, ...]:
+        """The parts."""
+        return self.parts
+
     def make(self, memory: Memory) -> Column:
         """Make the column."""
-        return self.form.make(tuple(memory[n] for n in self.buffers), self.placed)
+        return self.form.make(tuple(memory[n] for n in self.parts), self.placed)
 
     def check(self, memory: Memory, column: Column) -> None:
         """Look at what the form wants to be looked at."""
-        parts = (np.split(memory[n], self.ends[:-1]) for n in self.buffers)
-        by_file = list(zip(*parts, strict=True))
+        elements = (np.split(memory[n], self.ends[:-1]) for n in self.parts)
+        by_file = list(zip(*elements, strict=True))
         for check in self.form.checks(self.fields, by_file, column):
             check()
 
@@ -175,6 +195,11 @@ class RaggedColumn(ColumnPlan):
     lengths: np.ndarray
     text: Text = False
     stored: tuple[StoredText, ...] = ()
+
+    @property
+    def buffers(self) -> tuple[int, ...]:
+        """The one."""
+        return (self.buffer,)
 
     def make(self, memory: Memory) -> Column:
         """Make the column."""

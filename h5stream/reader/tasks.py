@@ -175,6 +175,16 @@ class RawRows(Value):
     fills: Fills = field(default_factory=Fills)
 
     @property
+    def wanted_rows(self) -> int:
+        """How many rows are wanted."""
+        return int(self.rows.sum()) + int(self.fills.rows.sum())
+
+    @property
+    def spanned_rows(self) -> int:
+        """How many rows are brought to memory for that."""
+        return self.wanted_rows
+
+    @property
     def decoded_bytes(self) -> int:
         """Bytes of the rows."""
         return int(self.rows.sum()) * self.layout.row_nbytes
@@ -206,6 +216,10 @@ class Chunks(Value):
         chunk is a chunk row, of whole rows, and they are sorted by offset.
     fills : Fills
         Rows of which some bytes are not stored; they are filled before others are put.
+    wanted_rows : int
+        How many rows are wanted.
+    spanned_rows : int
+        How many rows all chunk rows have that these lie in, stored or not.
     """
 
     layout: DatasetLayout
@@ -221,6 +235,8 @@ class Chunks(Value):
     first_row: np.ndarray
     chunk_bounds: np.ndarray | None = None
     fills: Fills = field(default_factory=Fills)
+    wanted_rows: int = 0
+    spanned_rows: int = 0
 
     def __len__(self) -> int:
         return len(self.offset)
@@ -254,6 +270,16 @@ class HeapObjects(Value):
     buffer: int
     span: tuple[int, int]
     size_bytes: int
+
+    @property
+    def wanted_rows(self) -> int:
+        """How many rows are wanted."""
+        return len(self.rows)
+
+    @property
+    def spanned_rows(self) -> int:
+        """No other is decoded."""
+        return len(self.rows)
 
     @property
     def decoded_bytes(self) -> int:
@@ -290,6 +316,20 @@ class ThroughHDF5(Value):
         return int(self.start.min()), int(self.stop.max())
 
     @property
+    def wanted_rows(self) -> int:
+        """How many rows are wanted."""
+        return int((self.stop - self.start).sum())
+
+    @property
+    def spanned_rows(self) -> int:
+        """How many rows HDF5 decodes: those of whole chunks, if they are filtered."""
+        first, last = self.extent
+        step = self.layout.chunk_rows if self.layout.filters else None
+        if step is not None:
+            first, last = first // step * step, min(self.layout.n_rows, -(-last // step) * step)
+        return last - first
+
+    @property
     def decoded_bytes(self) -> int:
         """Bytes of all rows between the first and the last."""
         first, last = self.extent
@@ -298,7 +338,7 @@ class ThroughHDF5(Value):
 
 @dataclass(frozen=True, eq=False, repr=False, slots=True)
 class Resident(Value):
-    """Rows of a field that is read once, whole, and stays in memory.
+    """Rows of a field that is read once, whole, and stays in memory; they cost nothing more.
 
     Parameters
     ----------
@@ -318,6 +358,8 @@ class Resident(Value):
     start: np.ndarray
     stop: np.ndarray
     dest: np.ndarray
+    wanted_rows: int = 0
+    spanned_rows: int = 0
     decoded_bytes: int = 0
 
 
@@ -338,6 +380,8 @@ class Copies(Value):
     rows: Ragged
     buffer: int
     begin: int
+    wanted_rows: int = 0
+    spanned_rows: int = 0
     decoded_bytes: int = 0
 
 
@@ -352,6 +396,16 @@ class Tasks(Value):
     """
 
     tasks: tuple[ReadTask, ...]
+
+    @property
+    def wanted_rows(self) -> int:
+        """Those of all."""
+        return sum(task.body.wanted_rows for task in self.tasks)
+
+    @property
+    def spanned_rows(self) -> int:
+        """Those of all."""
+        return sum(task.body.spanned_rows for task in self.tasks)
 
     @property
     def decoded_bytes(self) -> int:
@@ -383,6 +437,16 @@ class ReadTask(Value):
     version: Fingerprint | None = None
     offset: np.ndarray = field(default_factory=_nothing)
     size: np.ndarray = field(default_factory=_nothing)
+
+    @property
+    def buffers(self) -> frozenset[int]:
+        """Numbers of the buffers that it fills."""
+        body = self.body
+        if isinstance(body, Tasks):
+            return frozenset().union(*(task.buffers for task in body.tasks))
+        if isinstance(body, HeapObjects | Copies):
+            return frozenset([body.buffer])
+        return frozenset(target.buffer for target in body.destination.targets)
 
     @property
     def nbytes(self) -> int:

@@ -6,24 +6,24 @@ variable length. `resident` chooses what stays in memory, and `costs` adds up. N
 file, holds memory or knows of threads.
 """
 
-from h5stream.reader.planning.costs import Costs, costs_of, count_requests
+from h5stream.reader.planning.costs import Costs, WindowCosts, costs_of, costs_of_windows
 from h5stream.reader.planning.datasets import DatasetPlans
 from h5stream.reader.planning.direct import Spans, plan_direct
 from h5stream.reader.planning.heap import plan_heap
 from h5stream.reader.planning.resident import resident_fields
-from h5stream.reader.planning.window import ROW_NUMBERS, WindowPlan, WindowPlanner, stored_spans
+from h5stream.reader.planning.window import ROW_NUMBERS, WindowPlan, WindowPlanner
 
 __all__ = [
     "ROW_NUMBERS",
     "Costs",
     "DatasetPlans",
     "Spans",
+    "WindowCosts",
     "WindowPlan",
     "WindowPlanner",
     "costs_of",
-    "count_requests",
+    "costs_of_windows",
     "plan_direct",
     "plan_heap",
     "resident_fields",
-    "stored_spans",
 ]

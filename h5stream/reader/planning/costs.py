@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -9,10 +10,10 @@ from h5stream.fetch import Access
 from h5stream.fetch.coalesce import join_ranges
 from h5stream.plan import Pieces
 from h5stream.reader.catalog import Catalog
-from h5stream.reader.planning.window import WindowPlanner
+from h5stream.reader.planning.window import WindowPlan, WindowPlanner
 from h5stream.reader.tasks import ReadTask
 
-__all__ = ["Costs", "costs_of", "count_requests"]
+__all__ = ["Costs", "WindowCosts", "costs_of", "costs_of_windows"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +65,26 @@ def _cost_of(task: ReadTask, access: Access) -> Costs:
     return Costs(len(joined), sum(stop - start for start, stop in joined), 0, decoded)
 
 
-def count_requests(
+@dataclass(frozen=True, slots=True)
+class WindowCosts:
+    """What windows cost together.
+
+    Parameters
+    ----------
+    total : Costs
+        Of all tasks.
+    amplification : dict
+        Field -> rows that are decoded for each row that is used.
+    """
+
+    total: Costs
+    amplification: dict[str, float]
+
+
+def costs_of_windows(
     catalog: Catalog, groups: Sequence[Pieces], *, instances: int = 1
-) -> tuple[int, int]:
-    """Count requests and bytes that serve groups of pieces, each read together.
+) -> WindowCosts:
+    """Plan windows, and add up what they cost.
 
     Parameters
     ----------
@@ -79,6 +96,28 @@ def count_requests(
         How many share an epoch.
     """
     planner = WindowPlanner(catalog, instances=instances)
-    costs = (costs_of(planner.plan(group).tasks, catalog.access) for group in groups)
-    total = sum(costs, Costs())
-    return total.requests, total.remote_bytes
+    total = Costs()
+    wanted: Counter[str] = Counter()
+    spanned: Counter[str] = Counter()
+    for group in groups:
+        plan = planner.plan(group)
+        total += costs_of(plan.tasks, catalog.access)
+        names = _names_by_buffer(plan)
+        for task in plan.tasks:
+            for name in {name for buffer in task.buffers for name in names[buffer]}:
+                wanted[name] += task.body.wanted_rows
+                spanned[name] += task.body.spanned_rows
+    amplification = {
+        name: spanned[name] / wanted[name] if wanted[name] else 1.0
+        for name in catalog.files[0].fields
+    }
+    return WindowCosts(total, amplification)
+
+
+def _names_by_buffer(plan: WindowPlan) -> list[list[str]]:
+    """Say which columns are made of each buffer."""
+    names: list[list[str]] = [[] for _buffer in plan.buffers]
+    for name, column in plan.columns.items():
+        for buffer in column.buffers:
+            names[buffer].append(name)
+    return names

@@ -7,6 +7,7 @@ Of other datasets whole chunks are read, sorted by their place in the file.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -172,10 +173,15 @@ def _plan_chunks(
     plan = _whole_rows if _has_whole_rows(layout) else _split_rows
     chunk_rows, bounds = segments.groups()
     begin, end = entries_of(layout, chunk_rows)
+    step = layout.chunk_rows or 1
     for first, last in pairwise([*range(0, len(chunk_rows), per_task), len(chunk_rows)]):
         some = segments[int(bounds[first]) : int(bounds[last])]
         own = bounds[first : last + 1] - bounds[first]
-        yield plan(layout, destination, some, own, begin[first:last], end[first:last])
+        body = plan(layout, destination, some, own, begin[first:last], end[first:last])
+        starts = chunk_rows[first:last] * step
+        spanned = np.minimum(starts + step, layout.n_rows) - starts
+        wanted = int((some.stop - some.start).sum())
+        yield replace(body, wanted_rows=wanted, spanned_rows=int(spanned.sum()))
 
 
 def _whole_rows(

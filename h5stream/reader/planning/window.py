@@ -25,7 +25,7 @@ from h5stream.reader.planning.direct import Spans
 from h5stream.reader.planning.resident import resident_fields
 from h5stream.reader.tasks import Buffer, Destination, ReadTask, Resident, Target, Value
 
-__all__ = ["ROW_NUMBERS", "WindowPlan", "WindowPlanner", "stored_spans"]
+__all__ = ["ROW_NUMBERS", "WindowPlan", "WindowPlanner"]
 
 _STARTS = 0x737461727473
 """Tells where slices begin from other numbers that are drawn for rows."""
@@ -120,7 +120,7 @@ class WindowPlanner:
             file = self.catalog.files[number]
             spans = (located.start[of_file], located.stop[of_file], first[of_file])
             files.update(file.fingerprints)
-            tasks.extend(self._dense(file, stored_spans(file, spans), dense, places))
+            tasks.extend(self._dense(file, _stored_spans(file, spans), dense, places))
             if len(dense) < len(file.fields):
                 listed = _rows_of(file, spans)
                 own = None if seeds is None else seeds[listed.numbers]
@@ -182,7 +182,7 @@ def _rows_of(file: FileFields, spans: Spans) -> Rows:
     return Rows(file, rows if file.rows is None else file.rows[rows], numbers)
 
 
-def stored_spans(file: FileFields, spans: Spans) -> Spans:
+def _stored_spans(file: FileFields, spans: Spans) -> Spans:
     """Turn spans of chosen rows into spans that are consecutive in the file and in the window.
 
     Parameters

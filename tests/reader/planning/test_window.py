@@ -11,7 +11,13 @@ from h5stream.fields import DenseField, Field, FileFields, GivenField
 from h5stream.layout import ChunkTable, DatasetLayout, FilterSpec, Fingerprint, Storage
 from h5stream.plan import Pieces
 from h5stream.reader import Catalog, Route
-from h5stream.reader.planning import Costs, WindowPlan, WindowPlanner, costs_of, count_requests
+from h5stream.reader.planning import (
+    Costs,
+    WindowPlan,
+    WindowPlanner,
+    costs_of,
+    costs_of_windows,
+)
 from h5stream.reader.tasks import Buffer, Chunks, Copies, RawRows, Resident, ThroughHDF5
 
 MiB = 2**20
@@ -121,7 +127,7 @@ def test_requests_of_remote_files_are_sums_over_the_tasks(gzipped: bool) -> None
     costs = sum((costs_of(plan.tasks, access) for plan in plans), Costs())
     assert costs.local_bytes == 0
     assert costs.decoded_bytes == 24 * MiB
-    assert (costs.requests, costs.remote_bytes) == count_requests(found, windows)
+    assert costs == costs_of_windows(found, windows).total
     assert costs.remote_bytes == (3 * 10**5 if gzipped else 24 * MiB)
     assert costs.requests == (3 if gzipped else 6)
 
@@ -130,3 +136,12 @@ def test_local_files_cost_bytes_and_no_requests() -> None:
     found = catalog(images("a.h5"))
     costs = costs_of(WindowPlanner(found).plan(pieces((0, 8))).tasks, found.access)
     assert costs == Costs(0, 0, 10**5, 8 * MiB)
+
+
+def test_rows_that_are_decoded_in_vain_are_told_for_each_field() -> None:
+    found = catalog(images("a.h5"), plain("a.h5", "wide", 2**20), plain("a.h5", "small", 3))
+    windows = [pieces((0, 2), (9, 11)), pieces((30, 32))]
+    amplification = costs_of_windows(found, windows).amplification
+    assert amplification == {"images": 24 / 6, "wide": 1, "small": 1}
+    whole = catalog(images("a.h5"), through_h5py="/images")
+    assert costs_of_windows(whole, windows).amplification == {"images": 24 / 6}
