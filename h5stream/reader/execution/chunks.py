@@ -55,8 +55,9 @@ class _Work:
         in_place = columns.places is None and columns.fits(layout)
         pieces = self._run.pieces(self._body.offset, self._body.size)
         for number, data in enumerate(pieces):
-            _start, rows, first = self._segments[self._bounds[number]]
-            if in_place and rows == chunk_rows:
+            begin, end = self._bounds[number], self._bounds[number + 1]
+            _start, rows, first = self._segments[begin]
+            if in_place and rows == chunk_rows and end - begin == 1:
                 (decoded,) = columns.raw_rows(first, chunk_rows)
                 self._decode(number, data, decoded)
                 if not layout.dtype.isnative:
