@@ -3,7 +3,7 @@
 A `ReadTask` says which ranges of a file it needs, and its body how they become rows: as they are
 (`RawRows`), chunk by chunk (`Chunks`), object by object (`HeapObjects`), or through h5py
 (`ThroughHDF5`). Other bodies need no ranges of their own. Rows go to buffers, which have numbers:
-nothing here holds memory, a file or a function, so tasks are planned, printed, compared and added
+nothing here is a buffer, a file or a function, so tasks are planned, printed, compared and added
 up without any.
 """
 
