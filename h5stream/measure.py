@@ -31,8 +31,8 @@ from h5stream.errors import ConfigError
 from h5stream.fields import Asked
 from h5stream.fields.field import Reading
 from h5stream.loader import Loader
+from h5stream.opening import Sources
 from h5stream.reader import Catalog
-from h5stream.reader.catalog import Sources
 from h5stream.stream import H5Stream
 from h5stream.system import available_cores
 

@@ -11,12 +11,12 @@ from h5stream.arguments import a_seed
 from h5stream.collation import CollateOptions, batch_as_tensordict, sample_as_tensordict
 from h5stream.errors import ConfigError
 from h5stream.fields import Asked, Missing, Subset, Weights
+from h5stream.opening import Sources
+from h5stream.opening.layouts import LayoutOption
 from h5stream.pipes import Pipe, open_files
 from h5stream.pipes.bucket import By
 from h5stream.pipes.hints import refuse_unknown
 from h5stream.plan.lanes import Uneven
-from h5stream.reader.catalog import Sources
-from h5stream.reader.layouts import LayoutOption
 
 __all__ = ["H5Stream", "as_arrays"]
 

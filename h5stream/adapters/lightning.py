@@ -14,7 +14,7 @@ from typing import Any
 from h5stream.errors import ConfigError
 from h5stream.fields import Asked, Split, Subset
 from h5stream.loader import Loader
-from h5stream.reader.catalog import Sources
+from h5stream.opening import Sources
 from h5stream.stream import H5Stream
 
 __all__ = ["HDF5DataModule"]

@@ -27,10 +27,10 @@ from h5stream.arguments import a_count
 from h5stream.columns import Ragged, Sparse, arrays
 from h5stream.errors import ConfigError, UnsupportedError
 from h5stream.fields import Asked, Subset
+from h5stream.opening import Sources
 from h5stream.pipes import open_files
 from h5stream.plan import Pieces, RowChunks
-from h5stream.reader import Catalog, Reader, Stats, start_job
-from h5stream.reader.catalog import Sources
+from h5stream.reader import Catalog, Reader, Stats
 from h5stream.repacking import Repacked
 
 __all__ = ["HDF5Datasource", "as_table", "read_blocks", "read_hdf5", "repack", "runs_of"]
@@ -160,15 +160,15 @@ def read_blocks(catalog: Catalog, chunks: RowChunks) -> Iterator[pa.Table]:
         def start(number: int) -> Any:
             one = chunks.take(np.array([number]))
             reads = reader.window(Pieces(one.file, one.start, one.stop))
-            return reads, [start_job(executor, reader.run, job) for job in reads.jobs]
+            return reads, reader.start(executor, reads)
 
         following = start(0)
         for number in range(len(chunks)):
-            reads, jobs = following
+            reads, tasks = following
             if number + 1 < len(chunks):
                 following = start(number + 1)
-            for job in jobs:
-                job.result()
+            for task in tasks:
+                task.result()
             reads.check_unchanged()
             reads.check_values()
             yield as_table(arrays(reads.columns))
@@ -285,11 +285,11 @@ def repack(
     for other in set(working.iterdir()) - set(paths):  # of tasks that died
         shutil.rmtree(other) if other.is_dir() else other.unlink()
     working.rename(final)
-    named = tuple(final / path.name for path in paths)
+    named = [final / path.name for path in paths]
     marks = {mark for file in catalog.files for mark in file.fingerprints.items()}
     before = sum(fingerprint.size_bytes for _name, fingerprint in marks)
     after = sum(path.stat().st_size for path in named)
-    return Repacked(named, catalog.n_rows, before, after, tuple(left_out))
+    return Repacked(tuple(map(str, named)), catalog.n_rows, before, after, tuple(left_out))
 
 
 def _write_shard(

@@ -17,10 +17,10 @@ from h5stream.fetch.disk_cache import DiskCache
 from h5stream.fetch.redact import public_url
 from h5stream.fields import Asked, FieldSpec, Missing, Subset, Weights, WindowRows
 from h5stream.fields.subset import is_chain
+from h5stream.opening import Sources, choose_rows, open_catalog
+from h5stream.opening.layouts import LayoutOption, layout_cache
 from h5stream.pipes.stage import Items, Stage
-from h5stream.reader import ROW_NUMBERS, Catalog, choose_rows, open_catalog
-from h5stream.reader.catalog import Sources
-from h5stream.reader.layouts import LayoutOption, layout_cache
+from h5stream.reader import ROW_NUMBERS, Catalog
 
 __all__ = ["OpenFiles"]
 

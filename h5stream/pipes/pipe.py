@@ -16,6 +16,8 @@ from h5stream.collation import CollateOptions, Collation
 from h5stream.errors import ConfigError
 from h5stream.fetch import open_access
 from h5stream.fields import Asked, Missing, Subset, Weights
+from h5stream.opening import Sources
+from h5stream.opening.layouts import LayoutOption
 from h5stream.pipes.batch import Batch
 from h5stream.pipes.bucket import Bucket, By
 from h5stream.pipes.chain import Chain
@@ -41,8 +43,6 @@ from h5stream.pipes.unbatch import Unbatch
 from h5stream.pipes.where import Where
 from h5stream.plan.draws import StopCriteria
 from h5stream.plan.lanes import Uneven
-from h5stream.reader.catalog import Sources
-from h5stream.reader.layouts import LayoutOption
 
 __all__ = ["Pipe", "mix", "open_files"]
 

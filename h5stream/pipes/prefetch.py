@@ -8,7 +8,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from h5stream.fetch.waiting import leave_with
 from h5stream.pipes.stage import (
     Count,
     Items,
@@ -81,15 +80,10 @@ class _Ahead(LaneIterator):
 
     def __next__(self) -> Any:
         if self._executor is None:
-            self._executor = ThreadPoolExecutor(
-                1,
-                thread_name_prefix="h5stream-prefetch",
-                initializer=leave_with,
-                initargs=(self._runtime.gone,),
-            )
+            self._executor = ThreadPoolExecutor(1, thread_name_prefix="h5stream-prefetch")
         while len(self._pending) <= self._items:
             self._pending.append(self._executor.submit(_pull, self._upstream, self._runtime.stats))
-        item, state = wait_for(self._pending.popleft())
+        item, state = wait_for(self._pending.popleft(), self._runtime)
         if item is _END:
             raise StopIteration
         self._state = state

@@ -1,6 +1,6 @@
 """read_chunks: fetches and decodes row chunks ahead of the caller.
 
-`ReadAhead` is the machinery: it keeps a few groups of pieces in the works, each as jobs for the
+`ReadAhead` is the machinery: it keeps a few groups of pieces in the works, each as tasks for the
 iterator's threads, and gives them in order. `ReadChunks` gives a block for each row chunk;
 where `shuffle_rows` follows, the rows of a group go straight to places drawn for them, so that
 shuffling moves no bytes of its own.
@@ -32,7 +32,7 @@ from h5stream.pipes.stage import (
     wait_for,
 )
 from h5stream.plan import Pieces
-from h5stream.reader import Job, WindowReads, start_job
+from h5stream.reader import ReadTask, WindowReads
 
 __all__ = ["Draw", "ReadAhead", "ReadChunks", "ReadGroups"]
 
@@ -201,8 +201,8 @@ class ReadAhead(LaneIterator):
         self._start_up_to(self._given + self._ahead)
         pending = self._pending.popleft()
         try:
-            for job in pending.jobs:
-                wait_for(job)
+            for task in pending.tasks:
+                wait_for(task, self._runtime)
         except BaseException:
             pending.cancel()
             raise
@@ -239,24 +239,24 @@ class ReadAhead(LaneIterator):
         return max(self._ahead, int(np.searchsorted(ends[1:], most, side="right")))
 
     def pause(self) -> None:
-        """Wait for the jobs that run; the others do not begin before `go_on`."""
+        """Wait for the tasks that run; the others do not begin before `go_on`."""
         for group in self._pending:
             group.cancel()
         for group in self._pending:
-            wait([job for job in group.jobs if not job.cancelled()])
+            wait([task for task in group.tasks if not task.cancelled()])
         self._drawn.clear()
 
     def go_on(self, runtime: Runtime) -> None:
-        """Start the jobs that were not done, with the threads of another iterator."""
+        """Start the tasks that were not done, with the threads of another iterator."""
         self._runtime = runtime
         self._pending = deque(self._resumed(group) for group in self._pending)
 
     def _resumed(self, group: _PendingGroup) -> _PendingGroup:
-        started = [
-            self._job(job) if future.cancelled() else future
-            for job, future in zip(group.reads.jobs, group.jobs, strict=True)
-        ]
-        return _PendingGroup(group.reads, started)
+        pairs = list(zip(group.reads.plan.tasks, group.tasks, strict=True))
+        left = iter(self._tasks(group.reads, [task for task, done in pairs if done.cancelled()]))
+        return _PendingGroup(
+            group.reads, [next(left) if done.cancelled() else done for _task, done in pairs]
+        )
 
     def _start_up_to(self, group: int) -> None:
         most = min(group + 1, len(self._bounds) - 1) - self._given
@@ -266,10 +266,13 @@ class ReadAhead(LaneIterator):
     def _start(self, group: int) -> _PendingGroup:
         drawn = self._take_drawn(group)
         reads = self._runtime.reader.window(*drawn, seed=self._seed, epoch=self._epoch)
-        return _PendingGroup(reads, [self._job(job) for job in reads.jobs])
+        return _PendingGroup(reads, self._tasks(reads))
 
-    def _job(self, job: Job) -> Future[None]:
-        return start_job(self._runtime.executor, self._runtime.reader.run, job)
+    def _tasks(
+        self, reads: WindowReads, tasks: Sequence[ReadTask] | None = None
+    ) -> list[Future[None]]:
+        runtime = self._runtime
+        return runtime.reader.start(runtime.executor, reads, runtime.until, tasks)
 
     @property
     def _draws(self) -> bool:
@@ -283,7 +286,7 @@ class ReadAhead(LaneIterator):
         for number in range(group, min(group + 2, len(self._bounds) - 1)):
             if number not in self._drawn:
                 self._drawn[number] = self._runtime.executor.submit(self._draw_group, number)
-        return wait_for(self._drawn.pop(group))
+        return wait_for(self._drawn.pop(group), self._runtime)
 
     def _draw_group(self, group: int) -> tuple[Pieces, np.ndarray | None]:
         pieces = self._pieces_of(group)
@@ -296,12 +299,12 @@ class ReadAhead(LaneIterator):
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _PendingGroup:
-    """A group whose jobs are under way."""
+    """A group whose tasks are under way."""
 
     reads: WindowReads
-    jobs: Sequence[Future[None]]
+    tasks: Sequence[Future[None]]
 
     def cancel(self) -> None:
         """Drop what has not been read yet."""
-        for job in self.jobs:
-            job.cancel()
+        for task in self.tasks:
+            task.cancel()

@@ -14,8 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
+from h5stream.cancellation import Cancellation
 from h5stream.errors import StateError
-from h5stream.fetch.waiting import leave_with
 from h5stream.pipes.clock import Clock
 from h5stream.pipes.early import EarlyReads, Part, Series
 from h5stream.pipes.epoch import (
@@ -114,7 +114,7 @@ class StreamIterator(Iterator[Any]):
         self._lanes: list[LaneIterator] | None = None
         self._turn = self._last = 0
         self._alive: list[bool] = []
-        self._gone, self._done = threading.Event(), threading.Event()
+        self._until, self._done = Cancellation(), threading.Event()
         self._end: weakref.finalize[..., Any] | None = None
         self._given = 0
         self._clock = Clock(stats)
@@ -230,7 +230,7 @@ class StreamIterator(Iterator[Any]):
         if self._closed and self._series is not None:
             self._series.forget()
         self._closed = True
-        self._gone.set()
+        self._until.cancel()
         for lane in self._lanes or []:
             lane.close()
         if self._end is not None:
@@ -257,19 +257,17 @@ class StreamIterator(Iterator[Any]):
         if self._start is not None:
             self._turn, states = self._start.locate(lanes, links, self._plan, catalog)
         threads = threads_asked(self._stages) or available_cores(instance.num_workers)
-        executor = ThreadPoolExecutor(
-            threads, thread_name_prefix=_THREADS, initializer=leave_with, initargs=(self._gone,)
-        )
+        executor = ThreadPoolExecutor(threads, thread_name_prefix=_THREADS)
         self._clock.threads = threads
         readers = self._make_readers()
         shorten_switch_interval()
         if self._series is not None:
             self._early = self._series.early_reads(part, plan)
         self._end = weakref.finalize(
-            self, _end, self._gone, self._done, executor, readers, self._early
+            self, _end, self._until, self._done, executor, readers, self._early
         )
         runtime = self._runtime = Runtime(
-            readers, readers[0], executor, self._stats, self._gone, self._at_last.append
+            readers, readers[0], executor, self._stats, self._until, self._at_last.append
         )
         self._alive = [True] * len(lanes)
         begun = early.go_on(runtime) if early else {}
@@ -284,7 +282,7 @@ def _plan(stages: Sequence[Stage], catalog: Catalog, part: Part) -> list[Lane]:
 
 
 def _end(
-    gone: threading.Event,
+    until: Cancellation,
     done: threading.Event,
     executor: ThreadPoolExecutor,
     readers: Sequence[Reader],
@@ -293,7 +291,7 @@ def _end(
     """End the threads; windows serve the next epoch only if this one came to its end."""
     if early is not None:
         early.drop()
-    gone.set()
+    until.cancel()
     in_own_thread = threading.current_thread().name.startswith(
         _THREADS
     )  # garbage is found anywhere

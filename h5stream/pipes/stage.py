@@ -24,9 +24,9 @@ from enum import StrEnum
 from functools import partial
 from typing import Any, ClassVar, TypeVar
 
+from h5stream.cancellation import Cancellation
 from h5stream.collation import Collation
 from h5stream.errors import StateError
-from h5stream.fetch.waiting import wait_until
 from h5stream.plan import Draws, Pieces
 from h5stream.reader import Reader, Stats
 
@@ -89,8 +89,8 @@ class Runtime:
         Threads that read and decode.
     stats : Stats
         Where they count.
-    gone : threading.Event
-        Set once the iterator is closed: none of its threads then waits any more.
+    until : Cancellation
+        Cancelled once the iterator is closed: none of its threads then waits any more.
     at_last : callable
         Told the number of a lane whose last rows have been read, when it begins to give them.
     """
@@ -99,7 +99,7 @@ class Runtime:
     reader: Reader
     executor: ThreadPoolExecutor
     stats: Stats
-    gone: threading.Event
+    until: Cancellation
     at_last: Callable[[int], None] = lambda _number: None
 
 
@@ -146,13 +146,13 @@ class Lane:
 _waited = threading.local()
 
 
-def wait_for(future: Future[T]) -> T:
+def wait_for(future: Future[T], runtime: Runtime) -> T:
     """Return a job's result, and count the time until it is there: see `waited_here`."""
     if future.done():
         return future.result()
     started = time.perf_counter()
     try:
-        return wait_until(future)
+        return runtime.until.wait(future)
     finally:
         _waited.seconds = waited_here() + time.perf_counter() - started
 

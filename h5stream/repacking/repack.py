@@ -19,9 +19,9 @@ from h5stream.errors import ConfigError
 from h5stream.fields import Asked, DenseField, Subset
 from h5stream.fields.region import RegionField
 from h5stream.fields.vlen import VlenField
+from h5stream.opening import Sources
 from h5stream.pipes import Pipe
 from h5stream.progress_bar import progress_bar
-from h5stream.reader.catalog import Sources
 from h5stream.repacking.compare import compare
 from h5stream.repacking.rows import (
     Plan,
