@@ -50,7 +50,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     def begin(reads: EarlyReads, number: int, runtime: Any) -> None:
         reads._begin(number, runtime)
         for group in reads._begun[number]._pending:
-            wait(group.jobs)
+            wait(group.tasks)
 
     monkeypatch.setattr(EarlyReads, "begin", begin)
 
