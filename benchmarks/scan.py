@@ -31,6 +31,7 @@ import numpy as np
 from fsspec.spec import AbstractBufferedFile
 
 from benchmarks.scan_files import FILES
+from h5stream.cancellation import NEVER, Cancellation
 from h5stream.conventions import Wanted
 from h5stream.fetch.coalesce import join_ranges
 from h5stream.fetch.remote.connections import HEAD_BYTES
@@ -38,7 +39,7 @@ from h5stream.fetch.request_queue import SMALL_BYTES, ConcurrencyLimit
 from h5stream.layout import Fingerprint, PartialFile, scan_file
 from h5stream.layout.extents import Extents
 from h5stream.layout.metadata import PrefetchSizes
-from h5stream.reader.scanned import scan_chosen
+from h5stream.opening.scanned import scan_chosen
 
 CACHES = ("readahead", "bytes", "blockcache", "none")
 
@@ -60,7 +61,7 @@ class Network:
         self.size_bytes = os.fstat(self.descriptor).st_size
         self.processor_s = -time.process_time()
 
-    def fetch(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+    def fetch(self, ranges: Sequence[tuple[int, int]], _until: Cancellation = NEVER) -> list[bytes]:
         """Ask for ranges as `RemoteFile` does: close ones are joined."""
         starts, stops = np.array(ranges, np.int64).reshape(-1, 2).T
         joined = join_ranges(starts, stops - starts)

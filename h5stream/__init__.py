@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING
 from h5stream.block import Block
 from h5stream.creating import (
     Created,
+    Feature,
+    Features,
     class_of_folder,
     create,
     decode_image,
+    feature,
     find_sources,
     load_audio,
     load_csv,
@@ -58,14 +61,25 @@ from h5stream.fields import (
 )
 from h5stream.index import index_files
 from h5stream.read import read
-from h5stream.write import DenseColumn, RaggedColumn, SparseColumn, TextColumn, Writer
+from h5stream.write import (
+    DenseColumn,
+    H5mapperWriter,
+    H5torchWriter,
+    RaggedColumn,
+    SparseColumn,
+    TextColumn,
+    Writer,
+)
 
 if TYPE_CHECKING:
+    from h5stream import adapters as adapters
     from h5stream.collation import Packed, Pairs, collate
     from h5stream.dataset import Dataset
     from h5stream.device import to_device
+    from h5stream.exploring import Cells, File
     from h5stream.field_statistics import Normalize, Statistics, statistics
     from h5stream.loader import Loader
+    from h5stream.observe import progress, report
     from h5stream.pipes import Pipe, WindowStage, mix, open_files
     from h5stream.pipes.explain import Explanation
     from h5stream.repacking import Repacked, repack, verify
@@ -76,6 +90,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Balanced",
     "Block",
+    "Cells",
     "Concat",
     "ConfigError",
     "Constant",
@@ -85,11 +100,16 @@ __all__ = [
     "Dense",
     "DenseColumn",
     "Explanation",
+    "Feature",
+    "Features",
     "FetchError",
+    "File",
     "Given",
     "Grouped",
     "H5Stream",
     "H5StreamError",
+    "H5mapperWriter",
+    "H5torchWriter",
     "LayoutError",
     "Listed",
     "Loader",
@@ -125,6 +145,7 @@ __all__ = [
     "create",
     "decode_image",
     "example_file",
+    "feature",
     "find_sources",
     "index_files",
     "load_audio",
@@ -136,8 +157,10 @@ __all__ = [
     "load_parquet",
     "mix",
     "open_files",
+    "progress",
     "read",
     "repack",
+    "report",
     "statistics",
     "to_device",
     "verify",
@@ -145,8 +168,10 @@ __all__ = [
 ]
 
 _WITH_TORCH = {
+    "Cells": "exploring",
     "Dataset": "dataset",
     "Explanation": "pipes.explain",
+    "File": "exploring",
     "H5Stream": "stream",
     "Loader": "loader",
     "Normalize": "field_statistics",
@@ -159,7 +184,9 @@ _WITH_TORCH = {
     "WindowStage": "pipes",
     "mix": "pipes",
     "open_files": "pipes",
+    "progress": "observe",
     "repack": "repacking",
+    "report": "observe",
     "statistics": "field_statistics",
     "to_device": "device",
     "verify": "repacking",
@@ -170,6 +197,8 @@ _WITH_TORCH = {
 if not TYPE_CHECKING:  # which else would believe in any name
 
     def __getattr__(name):
+        if name == "adapters":
+            return import_module("h5stream.adapters")
         if name not in _WITH_TORCH:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         found = getattr(import_module(f"{__name__}.{_WITH_TORCH[name]}"), name)

@@ -25,6 +25,7 @@ from h5stream.collation import CollateOptions, Collation, Sample, collate_counte
 from h5stream.columns import arrays, own
 from h5stream.errors import ConfigError
 from h5stream.fields import Asked, Rows
+from h5stream.opening import Sources
 from h5stream.pipes import open_files
 from h5stream.pipes.hints import refuse_unknown
 from h5stream.pipes.open_files import OpenFiles
@@ -39,8 +40,6 @@ from h5stream.pipes.transform import (
 )
 from h5stream.plan import Pieces, RowChunks, row_seeds
 from h5stream.reader import Catalog, Reader, Stats
-from h5stream.reader.asking import ask_for
-from h5stream.reader.catalog import Sources
 
 __all__ = ["Dataset"]
 
@@ -295,8 +294,7 @@ class Dataset(torch.utils.data.Dataset[Any]):
                 Pieces(picked.file, picked.start, picked.stop), seed=self._seed or 0
             )
             self._again.count(missing, self._chunks, self.catalog.row_nbytes, self._cache_bytes)
-            for job in [ask_for(job) for job in reads.jobs]:
-                self._reader.run(job)
+            self._reader.run(reads)
             reads.check_unchanged()
             reads.check_values()
             read, begin = Block(reads.columns), 0

@@ -9,7 +9,6 @@ are.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -20,6 +19,7 @@ import numpy as np
 import torch
 
 from h5stream.block import Block
+from h5stream.cancellation import Cancellation
 from h5stream.columns import Moments, merge_moments, moments_of
 from h5stream.dataset import Dataset
 from h5stream.errors import ConfigError
@@ -209,7 +209,7 @@ def _blocks(catalog: Catalog, chunks: Any) -> Iterator[Block]:
     stats = Stats()
     reader = Reader(catalog, stats)
     with ThreadPoolExecutor(available_cores(), thread_name_prefix="h5stream") as executor:
-        runtime = Runtime((reader,), reader, executor, stats, threading.Event())
+        runtime = Runtime((reader,), reader, executor, stats, Cancellation())
         pieces = Pieces(chunks.file, chunks.start, chunks.stop)
         blocks = ReadAhead(pieces, np.arange(len(pieces) + 1), runtime, ahead=_AHEAD)
         try:

@@ -15,9 +15,9 @@ from h5stream.fetch import Access, is_url
 from h5stream.layout import FileLayout, scan_file
 from h5stream.layout.kerchunk import FOLDER_INDEX, pack_json, pack_parquet
 from h5stream.layout.saved import is_layout
-from h5stream.reader.catalog import Sources, expand_sources
-from h5stream.reader.layouts import save_scanned
-from h5stream.reader.scanned import ScannedFile, map_files, scan_names
+from h5stream.opening import Sources, expand_sources
+from h5stream.opening.layouts import save_scanned
+from h5stream.opening.scanned import ScannedFile, map_files, scan_names
 
 __all__ = ["index_files", "scan_sources", "write_file", "write_folder"]
 

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from h5stream.arguments import a_count
+from h5stream.arrays import read_array
 from h5stream.conventions import Wanted
 from h5stream.errors import ConfigError
 from h5stream.fetch import open_access
 from h5stream.fields import Dense, Vlen
-from h5stream.reader import expand_sources
-from h5stream.reader.arrays import read_array
-from h5stream.reader.kinds import SoundKinds
-from h5stream.reader.layouts import LayoutFinder, LayoutOption, layout_cache
+from h5stream.opening import expand_sources
+from h5stream.opening.kinds import SoundKinds
+from h5stream.opening.layouts import LayoutFinder, LayoutOption, layout_cache
 from h5stream.system import available_cores
 
 __all__ = ["read"]

@@ -8,15 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Unpack
 
 from h5stream.arguments import a_seed
-from h5stream.collation import CollateOptions
+from h5stream.collation import CollateOptions, batch_as_tensordict, sample_as_tensordict
 from h5stream.errors import ConfigError
 from h5stream.fields import Asked, Missing, Subset, Weights
+from h5stream.opening import Sources
+from h5stream.opening.layouts import LayoutOption
 from h5stream.pipes import Pipe, open_files
 from h5stream.pipes.bucket import By
 from h5stream.pipes.hints import refuse_unknown
 from h5stream.plan.lanes import Uneven
-from h5stream.reader.catalog import Sources
-from h5stream.reader.layouts import LayoutOption
 
 __all__ = ["H5Stream", "as_arrays"]
 
@@ -78,18 +78,22 @@ class H5Stream(Pipe):
         Row chunks that are read ahead; None: 32 MiB of them, or one window when shuffling.
     threads : int or None
         Threads that read and decode; None: one for each core that this process may use.
+    epochs : int or None
+        How many epochs you will iterate over. Then there is no pause between them: while the last
+        rows of each are given, the first ones of the next are read. None: from the second epoch on.
     transform : callable or None
         Makes a sample of a sample: an augmentation, or a transform of torchvision. It gets a dict
         of tensors (of arrays, with ``output="numpy"``). What it draws at random is the same for
         every number of workers and after a resume; see `Pipe.transform`.
     collate : callable or None
         Makes the batch out of a dict of arrays; None: tensors (`h5stream.collate`).
-    output : {"torch", "numpy"}
-        Tensors, or arrays as they were read.
+    output : {"torch", "numpy", "tensordict"}
+        Tensors, arrays as they were read, or tensors in a `TensorDict` of the tensordict package,
+        whose batch size is the number of rows.
     subset : Subset
         Which rows: numbers, a mask, a slice, ``{"split": "train"}``, a part of a `Split`, what a
-        table names (`Listed`), or a function of small columns. Only chunks that hold wanted rows
-        are read.
+        table names (`Listed`), or a function of small columns. Of several in a list each chooses
+        among the rows that are left. Only chunks that hold wanted rows are read.
     convention : str or None
         What wrote the files: "auto", as they show; the name of a convention; None: plain datasets.
     convention_options : mapping, optional
@@ -164,8 +168,9 @@ class H5Stream(Pipe):
         transform: Callable[..., Any] | None = None,
         prefetch: int | None = None,
         threads: int | None = None,
+        epochs: int | None = None,
         collate: Callable[[dict[str, Any]], Any] | None = None,
-        output: Literal["torch", "numpy"] = "torch",
+        output: Literal["torch", "numpy", "tensordict"] = "torch",
         subset: Subset = None,
         convention: str | None = "auto",
         convention_options: Mapping[str, Any] | None = None,
@@ -179,8 +184,8 @@ class H5Stream(Pipe):
         **collate_options: Unpack[CollateOptions],
     ) -> None:
         refuse_unknown("H5Stream", collate_options, _ARGUMENTS)
-        if output not in ("torch", "numpy"):
-            raise ConfigError(f'output must be "torch" or "numpy", not {output!r}')
+        if output not in ("torch", "numpy", "tensordict"):
+            raise ConfigError(f'output must be "torch", "numpy" or "tensordict", not {output!r}')
         if buffer_size is not None and not shuffle and bucket_by is None:
             raise ConfigError("buffer_size is for shuffling; pass shuffle=True as well")
         if max_tokens is not None and bucket_by is None:
@@ -214,11 +219,11 @@ class H5Stream(Pipe):
         if shuffle:
             pipe = pipe.shuffle_chunks(seed)
         pipe = pipe.shard(lanes=lanes, uneven=uneven, rank=rank, world_size=world_size)
-        pipe = pipe.read_chunks(prefetch=prefetch, threads=threads)
+        pipe = pipe.read_chunks(prefetch=prefetch, threads=threads, epochs=epochs)
         if shuffle:
             pipe = pipe.shuffle_rows(buffer_size)
         if transform is not None:
-            pipe = pipe.transform(transform, seed=seed, tensors=output == "torch")
+            pipe = pipe.transform(transform, seed=seed, tensors=output != "numpy")
         if bucket_by is not None:
             pipe = pipe.bucket(
                 batch_size,
@@ -234,7 +239,11 @@ class H5Stream(Pipe):
             pipe = pipe.batch(batch_size, drop_last=drop_last)
         if collate is None and output == "numpy":
             collate = as_arrays
-        super().__init__(pipe.collate(collate, **collate_options).stages)
+        pipe = pipe.collate(collate, **collate_options)
+        if output == "tensordict":
+            single = batch_size is None and bucket_by is None
+            pipe = pipe.map(sample_as_tensordict if single else batch_as_tensordict)
+        super().__init__(pipe.stages)
 
 
 _ARGUMENTS = frozenset(inspect.signature(H5Stream).parameters) - {"collate_options"} | frozenset(

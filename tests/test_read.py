@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import h5stream as h5s
-from h5stream.reader import arrays
+from h5stream import arrays
 from tests.h5files import assert_same_bits, flip_bytes, native
 from tests.places import PLACES, placed
 from tests.properties.test_parity import (

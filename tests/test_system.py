@@ -23,7 +23,7 @@ CORE = (
     "tests/fetch/test_disk_cache.py",
     "tests/layout/test_scan.py",
     "tests/reader/test_direct.py",
-    "tests/reader/test_fallback.py",
+    "tests/reader/execution/test_fallback.py",
     "tests/write/test_growing.py::test_going_on_takes_the_columns_of_the_file",
 )
 NEEDS_LOCKS = "tests/layout/test_scan.py::test_a_file_that_this_process_writes_is_refused"

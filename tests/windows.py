@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 import h5stream as h5s
+from h5stream.opening import open_catalog
 from h5stream.plan import Pieces
-from h5stream.reader import Catalog, Reader, Stats, open_catalog
+from h5stream.reader import Catalog, Reader, Stats
 
 
 def read_pieces(
@@ -18,13 +19,12 @@ def read_pieces(
     places: np.ndarray | None = None,
     stats: Stats | None = None,
 ) -> dict[str, np.ndarray]:
-    """Read (file number, start, stop) ranges as one window, its last job first."""
+    """Read (file number, start, stop) ranges as one window, its last task first."""
     reader = Reader(catalog, stats or Stats())
     file, start, stop = np.array(ranges, np.int64).reshape(-1, 3).T
     window = reader.window(Pieces(file, start, stop), places)
     try:
-        for job in reversed(window.jobs):
-            reader.run(job)
+        reader.run(window, window.plan.tasks[::-1])
     finally:
         window.check_unchanged()
         reader.release_files()

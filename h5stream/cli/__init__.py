@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from h5stream import __version__
+from h5stream.cli.bench import bench
 from h5stream.cli.demo import demo
 from h5stream.cli.index import index
 from h5stream.cli.inspect import inspect
@@ -29,6 +30,7 @@ app.command()(inspect)
 app.command()(index)
 app.command()(repack)
 app.command("verify")(verify_files)
+app.command()(bench)
 app.command()(demo)
 
 

@@ -23,8 +23,8 @@ from h5stream.layout import (
     scan_file,
 )
 from h5stream.native import choose_executor
+from h5stream.opening.routes import choose_route
 from h5stream.pipes.explain import format_bytes
-from h5stream.reader.routes import choose_route
 
 __all__ = ["describe_convention", "draw_tree", "inspect"]
 

@@ -6,25 +6,17 @@ import re
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
 from h5stream.cli.screen import errors_in_one_line, make_console, read_options
 from h5stream.errors import ConfigError, H5StreamError
 from h5stream.fields import Subset
 from h5stream.pipes.explain import format_bytes
-from h5stream.repacking import Progress as Tell
+from h5stream.progress_bar import Tell, progress_bar
 from h5stream.repacking import Repacked, verify
 from h5stream.repacking import repack as repack_rows
 from h5stream.stream import H5Stream
@@ -49,7 +41,9 @@ Option = Annotated[
 
 def repack(
     sources: Sources,
-    output: Annotated[Path, typer.Argument(help="The file to write.", show_default=False)],
+    output: Annotated[
+        str, typer.Argument(help="The file to write: a path or URL.", show_default=False)
+    ],
     field: Field = None,
     rows: Annotated[
         str | None, typer.Option("--rows", help="Only these rows: first:last, as in Python.")
@@ -96,7 +90,7 @@ def repack(
             "storage_options": options,
         }
 
-        def rewrite(path: Path, some: Subset, **more: Any) -> Repacked:
+        def rewrite(path: str, some: Subset, **more: Any) -> Repacked:
             return repack_rows(sources, path, field or None, subset=some, **how, **more)
 
         if dry_run:
@@ -108,7 +102,7 @@ def repack(
             part = max(64, min(count, _SAMPLE_BYTES // max(1, stream.catalog.row_nbytes)))
             with tempfile.TemporaryDirectory() as folder:
                 sample = Path(folder) / "sample.h5"
-                rewrite(sample, slice(0, part) if subset is None else subset, check=False)
+                rewrite(str(sample), slice(0, part) if subset is None else subset, check=False)
                 after = _rate([str(sample)], None, {})
                 small = sample.stat().st_size
             size = format_bytes(small * count // part)
@@ -126,7 +120,7 @@ def repack(
             check=check,
             progress=tell,
         )
-    for line in _report(done, before, _rate([str(path) for path in done.paths], field, {})):
+    for line in _report(done, before, _rate(list(done.paths), field, options)):
         console.print(line, markup=False, soft_wrap=True)
 
 
@@ -145,7 +139,7 @@ def verify_files(
 
 def _report(done: Repacked, before: str, after: str) -> Iterator[str]:
     files = "1 file" if len(done.paths) == 1 else f"{len(done.paths)} files"
-    yield f"{done.n_rows} rows in {files}: {', '.join(map(str, done.paths[:3]))}"
+    yield f"{done.n_rows} rows in {files}: {', '.join(done.paths[:3])}"
     yield f"size      {format_bytes(done.bytes_before)} -> {format_bytes(done.bytes_after)}"
     yield f"shuffled  {before} -> {after}"
     yield from (f"left out  {told}" for told in done.left_out)
@@ -198,25 +192,6 @@ def _parse_rows(text: str | None) -> slice | None:
     return slice(*bounds)
 
 
-@contextmanager
-def _bar() -> Iterator[Tell]:
+def _bar() -> AbstractContextManager[Tell]:
     """Show how far it is, on a terminal."""
-    console = make_console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        tasks: dict[str, tuple[TaskID, float]] = {}
-
-        def tell(what: str, done: int, of: int) -> None:
-            if what not in tasks:
-                tasks[what] = bar.add_task(what, total=of, rate=""), time.monotonic()
-            task, began = tasks[what]
-            rate = done / max(1e-9, time.monotonic() - began)
-            bar.update(task, completed=done, rate=f"{rate:,.0f} rows/s")
-
-        yield tell
+    return progress_bar("rows", make_console(stderr=True))

@@ -44,7 +44,14 @@ from h5stream.errors import ConfigError, UnsupportedError
 from h5stream.fields import Dense, FileSlices, FileSpec, Known, Picked, Vlen
 from h5stream.layout.contents import names_in
 
-__all__ = ["default_fields", "field_names", "list_features", "list_sources", "recognise"]
+__all__ = [
+    "default_fields",
+    "field_names",
+    "list_features",
+    "list_sources",
+    "read_bounds",
+    "recognise",
+]
 
 _IDS, _KEYS, _OLD_KEYS = "__src__/id", "__src__/ds_keys", "__src__/refed"
 _ARRAY, _TABLE = "__arr__", "__ref__"
@@ -165,6 +172,18 @@ def _read_feature(file: h5py.File, name: str, ids: Sequence[str]) -> _Feature:
     feature = _Feature(name, array, bounds[:, 0].copy(), bounds[:, 1].copy())
     _check_overlaps(table, feature, ids)
     return feature
+
+
+def read_bounds(file: h5py.File, name: str, ids: Sequence[str]) -> list[tuple[int, int]]:
+    """Return which rows of a feature each source has: start and stop, -1 and -1 for none.
+
+    Raises
+    ------
+    LayoutError
+        If its references do not match the ids.
+    """
+    feature = _read_feature(file, name, ids)
+    return list(zip(feature.starts.tolist(), feature.stops.tolist(), strict=True))
 
 
 def _resolve(

@@ -52,7 +52,15 @@ from h5stream.fields import (
 )
 from h5stream.layout.contents import names_in
 
-__all__ = ["Sampling", "default_fields", "field_names", "omitted", "recognise"]
+__all__ = [
+    "Sampling",
+    "default_fields",
+    "field_names",
+    "object_names",
+    "omitted",
+    "read_object",
+    "recognise",
+]
 
 Sampling = int | Literal["coo"]
 """An axis of the central object, or each of its elements."""
@@ -101,7 +109,14 @@ class _Object:
         )
 
 
-def _read_object(file: h5py.File, name: str) -> _Object:
+def read_object(file: h5py.File, name: str) -> _Object:
+    """Read how an object is stored.
+
+    Raises
+    ------
+    LayoutError
+        If it is missing or damaged.
+    """
     node = find(file, name)
     mode = None if node is None else attribute_text(node, "mode")
     if node is None or mode not in _READERS:
@@ -241,21 +256,22 @@ def _shapes_of(objects: Sequence[_Object], n_rows: int) -> dict[str, FileSpec]:
     }
 
 
-def _object_names(file: h5py.File) -> list[str]:
+def object_names(file: h5py.File) -> list[str]:
+    """List the central object, and those that are aligned to its axes."""
     return [_CENTRAL, *(name for names in _aligned(file).values() for name in names)]
 
 
 def field_names(file: h5py.File) -> list[str]:
     """List all objects that have rows, and the shapes of those that are flattened."""
-    names = _object_names(file)
-    objects = [_read_object(file, name) for name in names]
+    names = object_names(file)
+    objects = [read_object(file, name) for name in names]
     flattened = [item.name + _SHAPE for item in objects if item.shapes is not None]
     return [*names, *flattened]
 
 
 def omitted(file: h5py.File, fields: Sequence[str] | None) -> list[str]:
     """Say which objects are longer than they are filled, and so end before their last row."""
-    objects = [_read_object(file, name) for name in _object_names(file)]
+    objects = [read_object(file, name) for name in object_names(file)]
     axis = _guess_sampling(objects[0], fields)
     return [
         f"{file.filename}: {item.name!r} is filled to row {item.n_rows} of {item.shape[0]}; the "
@@ -293,7 +309,7 @@ def default_fields(
     """
     if fields is not None:
         choose(file, "h5torch", fields, field_names(file))
-    central = _read_object(file, _CENTRAL)
+    central = read_object(file, _CENTRAL)
     aligned = _aligned(file)
     if sampling is None:
         sampling = _guess_sampling(central, fields)
@@ -306,7 +322,7 @@ def default_fields(
             f'{file.filename}: sampling must be "coo" or an axis of the central object of shape '
             f"{central.shape}, not {sampling!r}"
         )
-    objects = [_read_object(file, name) for name in wanted if _is_wanted(name, fields)]
+    objects = [read_object(file, name) for name in wanted if _is_wanted(name, fields)]
     for item in objects:
         _check_alignment(central, item)
     if sampling == "coo":

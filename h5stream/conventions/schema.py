@@ -11,8 +11,9 @@ A column is, by its kind,
 
 Columns of ``source`` are no fields by default: ``source/rows`` says where each row stood before
 rows were shuffled, ``source/ids`` what it was made from.
-``splits/name`` are booleans, one a row. An attribute ``h5stream_provenance`` says in JSON what
-wrote the file, from what.
+``splits/name`` are booleans, one a row. ``state_dicts/name`` is a group for each state of a model
+that `h5stream.File` stored: its tensors, and how they make up a tree. No column is called so. An
+attribute ``h5stream_provenance`` says in JSON what wrote the file, from what.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ __all__ = [
     "SCHEMA",
     "SOURCE_IDS",
     "SPLITS",
+    "STATES",
     "read_columns",
 ]
 
@@ -41,6 +43,7 @@ ROWS = "source/rows"
 SOURCE_IDS = "source/ids"
 SCHEMA = 1
 SPLITS = "splits"
+STATES = "state_dicts"
 KINDS = ("dense", "ragged", "text", "sparse", "strings")
 
 _MOST_COLUMNS = 100_000

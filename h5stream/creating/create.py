@@ -11,7 +11,9 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -20,6 +22,7 @@ from h5stream.arguments import a_count
 from h5stream.conventions.schema import SOURCE_IDS
 from h5stream.creating.sources import find_sources
 from h5stream.errors import ConfigError, WriteError
+from h5stream.progress_bar import progress_bar
 from h5stream.system import available_cores
 from h5stream.write import Writer
 from h5stream.write.columns import ColumnSpec, TextColumn
@@ -71,7 +74,7 @@ def create(
     processes: bool = False,
     on_error: OnError = "raise",
     overwrite: bool = False,
-    progress: Callable[[int, int, int], None] | None = None,
+    progress: Callable[[int, int, int], None] | bool | None = None,
     **options: Any,
 ) -> Created:
     r"""Make a file of what a function loads from each source.
@@ -102,8 +105,9 @@ def create(
         out; or leave it out and tell in the result. What `load` raises is kept as its cause.
     overwrite : bool
         Whether a file of that name is replaced.
-    progress : callable, optional
-        Told how many sources are done, of how many, and how many failed.
+    progress : callable or bool, optional
+        Told how many sources are done, of how many, and how many failed. True: a bar on the
+        terminal, with the rate and the time that is left.
     **options
         Of `Writer`: compression, chunk_bytes, attributes and so on.
 
@@ -145,13 +149,17 @@ def create(
     _refuse_twice(listed)
     count = available_cores() if workers is None else a_count("workers", workers)
     part = output.with_name(f".{output.name}.create")
-    plan = hashlib.sha256(repr([str(each) for each in listed]).encode()).hexdigest()
+    told = [str(each) for each in listed], sorted((options.get("attributes") or {}).items())
+    plan = hashlib.sha256(repr(told).encode()).hexdigest()
     if part.exists() and attribute_of(part, _PLAN) != plan:
         part.unlink()
     done = int(attribute_of(part, _DONE) or 0) if part.exists() else 0
     specs = None if columns is None else {**columns, SOURCE_IDS: TextColumn()}
-    with Writer(part, None if done else specs, mode="append", **options) as writer:
-        run = _Run(writer, listed, plan, on_error, progress)
+    with (
+        _bar(progress) as tell,
+        Writer(part, None if done else specs, mode="append", **options) as writer,
+    ):
+        run = _Run(writer, listed, plan, on_error, tell)
         with _executor(count, processes=processes) as executor:
             run.write(executor, load, done, _AHEAD * count)
         writer.set_attributes({_PLAN: None, _DONE: None})
@@ -161,6 +169,19 @@ def create(
         raise WriteError(f"{output}: none of {len(listed)} sources gave a sample")
     part.replace(output)
     return Created(output, n_rows, len(listed), tuple(run.failures))
+
+
+@contextmanager
+def _bar(
+    progress: Callable[[int, int, int], None] | bool | None,
+) -> Iterator[Callable[[int, int, int], None] | None]:
+    if not isinstance(progress, bool):
+        yield progress
+    elif not progress:
+        yield None
+    else:
+        with progress_bar("sources") as tell:
+            yield partial(tell, "creating")
 
 
 def _refuse_twice(sources: Sequence[Any]) -> None:

@@ -8,16 +8,15 @@ here.
 
 from h5stream.fetch.access import Access, open_access
 from h5stream.fetch.coalesce import coalesce_ranges
-from h5stream.fetch.file import DataFile, Request, RequestingFile
+from h5stream.fetch.file import DataFile, Fetched
 from h5stream.fetch.local import LocalFile
 from h5stream.fetch.redact import is_url
 
 __all__ = [
     "Access",
     "DataFile",
+    "Fetched",
     "LocalFile",
-    "Request",
-    "RequestingFile",
     "coalesce_ranges",
     "is_url",
     "open_access",

@@ -94,6 +94,12 @@ class Descriptors:
         if descriptor is not None:
             os.close(descriptor)
 
+    def close_unless_used(self, number: int) -> None:
+        """Close a descriptor; whoever takes it again opens the file again."""
+        with self._lock:
+            if not self._users.get(number):
+                self.close(number)
+
     def _close_unused(self, most: int) -> None:
         """Close what was used longest ago until no more than so many are open."""
         with self._lock:

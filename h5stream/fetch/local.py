@@ -20,15 +20,14 @@ from typing import Any
 
 import numpy as np
 
+from h5stream.cancellation import NEVER, Cancellation
 from h5stream.errors import FetchError
 from h5stream.fetch.descriptors import Descriptors, explain_too_many
-from h5stream.fetch.file import Limits
+from h5stream.fetch.file import AtHand, Limits, Room
 from h5stream.layout import Fingerprint
 from h5stream.system import after_fork, open_descriptor, read_at
 
-__all__ = ["LocalFile", "describe_content", "read_small"]
-
-_LIMITS = Limits(max_gap_bytes=16 * 2**10, max_bytes=256 * 2**10)
+__all__ = ["LocalFile", "LocalRanges", "describe_content", "read_small"]
 
 _SAMPLES, _SAMPLE_BYTES = 16, 1024
 """How much of a file is looked at to tell it from others of its length."""
@@ -56,10 +55,11 @@ class LocalFile:
         self._was_open = False
         weakref.finalize(self, _DESCRIPTORS.close, self._number).atexit = False
 
-    @property
-    def limits(self) -> Limits:
-        """How far it pays to join ranges."""
-        return _LIMITS
+    def fetch(
+        self, offset: np.ndarray, size: np.ndarray, until: Cancellation = NEVER
+    ) -> LocalRanges:
+        """Ask for nothing: bytes are read when they are looked at."""
+        return LocalRanges(self)
 
     def read_into(self, offset: int, buffers: Sequence[np.ndarray]) -> int:
         """Fill `buffers`, one after the other, with the bytes from `offset` on.
@@ -109,10 +109,6 @@ class LocalFile:
         finally:
             _DESCRIPTORS.give_back(self._number)
 
-    def read_again(self, offset: int, size: int) -> bytes | None:
-        """Return None: a disk gives the same bytes again."""
-        return None
-
     def check_unchanged(self) -> None:
         """Raise unless the file is still the one that was scanned.
 
@@ -137,6 +133,10 @@ class LocalFile:
                 "writer is done",
                 url=self.path,
             )
+
+    def let_go(self) -> None:
+        """Close the file until it is read again."""
+        _DESCRIPTORS.close_unless_used(self._number)
 
     def _take(self) -> int:
         try:
@@ -169,6 +169,36 @@ class LocalFile:
             url=self.path,
             byte_range=(offset, offset + total),
         )
+
+
+class LocalRanges(AtHand):
+    """Ranges of a local file, which are read when they are looked at."""
+
+    limits = Limits(max_gap_bytes=16 * 2**10, max_bytes=256 * 2**10)
+
+    def __init__(self, file: LocalFile) -> None:
+        self.read_bytes = 0
+        self._file = file
+
+    def read(self, offset: int, size: int, room: Room) -> np.ndarray:
+        """Read bytes into room."""
+        memory = room(size)
+        self.read_into(offset, [memory])
+        return memory
+
+    def read_into(self, offset: int, buffers: Sequence[np.ndarray]) -> None:
+        """Fill `buffers` with the bytes from `offset` on."""
+        self.read_bytes += self._file.read_into(offset, buffers)
+
+    @contextmanager
+    def descriptor(self) -> Iterator[int]:
+        """Lend the descriptor for reads outside the interpreter; see `count`."""
+        with self._file.descriptor() as descriptor:
+            yield descriptor
+
+    def count(self, nbytes: int) -> None:
+        """Count bytes that were read by the descriptor."""
+        self.read_bytes += nbytes
 
 
 @lru_cache(maxsize=2**14)

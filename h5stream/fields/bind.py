@@ -22,7 +22,7 @@ from h5stream.fields.meanings import check_columns, join_categories, recoded
 from h5stream.fields.names import RowNames
 from h5stream.fields.over_files import share_bounds, share_column, share_times
 from h5stream.fields.region import RaggedForm, RegionField, SliceForm
-from h5stream.fields.regions import Bounds, Grid, Offsets, Regions, Spans, Steps
+from h5stream.fields.regions import Bounds, Grid, Offsets, Placed, Regions, Spans, Steps
 from h5stream.fields.resolve import FileSlices, Known, MaskSlices, Meaning, Members, Sequences
 from h5stream.fields.sliced import (
     Cut,
@@ -492,6 +492,8 @@ def _with_times(key: str, spec: TimeSlices, n_rows: int, holder: Unbound) -> Tim
 
 def _begins(spec: Slices, regions: Regions | None) -> Begins:
     """Say where slices begin: as was given, or at which element of their sequence."""
+    if isinstance(regions, Placed):
+        return regions.starts - spec.shift
     if isinstance(regions, Steps):
         return replace(
             regions, high=regions.high - regions.low, low=np.zeros_like(regions.low), shift=0

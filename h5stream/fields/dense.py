@@ -15,7 +15,6 @@ from h5stream.fields.field import ColumnType, Field, Reading
 from h5stream.fields.inner import Inner
 from h5stream.fields.specs import Casting
 from h5stream.layout import DatasetLayout, Packing
-from h5stream.plan.reads import split_at_chunks
 from h5stream.plan.row_chunks import rows_per_row_chunk
 
 __all__ = ["DenseField"]
@@ -138,15 +137,6 @@ class DenseField(Field):
     def fixed_row_nbytes(self) -> int:
         """Bytes of one row of the column."""
         return self.row_nbytes
-
-    def decoded_rows(self, start: np.ndarray, stop: np.ndarray) -> int:
-        """Count those of whole chunks, if they are filtered."""
-        layout = self.layout
-        if layout.chunk_rows is None or not layout.filters:
-            return super().decoded_rows(start, stop)
-        served = split_at_chunks(start, stop, start, chunk_rows=layout.chunk_rows)
-        first = served.groups()[0] * layout.chunk_rows
-        return int((np.minimum(first + layout.chunk_rows, layout.n_rows) - first).sum())
 
     @property
     def nbytes(self) -> int:

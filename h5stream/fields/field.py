@@ -126,10 +126,6 @@ class Field(ABC):
             int64, increasing: 0, the ends of all but the last row chunk, and the number of rows.
         """
 
-    def decoded_rows(self, start: np.ndarray, stop: np.ndarray) -> int:
-        """Count the rows that are decoded for ranges of rows, where chunks are read whole."""
-        return int((stop - start).sum())
-
     @property
     def shared_with(self) -> tuple[Any, ...]:
         """What must be equal in fields that are read together, once; empty: it is read alone."""

@@ -248,3 +248,8 @@ class Placed(Steps):
 
     def _nominal(self, rows: np.ndarray, parent: np.ndarray) -> np.ndarray:
         return self.starts[rows]
+
+    def first_at(self, elements: np.ndarray) -> np.ndarray | None:
+        """Search the starts, if they are sorted."""
+        in_order = bool((np.diff(self.starts) >= 0).all())
+        return np.searchsorted(self.starts, elements) if in_order else None

@@ -397,8 +397,8 @@ def _concat_of(spec: Concat, base: Any) -> SingleSlices:
 def _mask_of(spec: Mask, slices: Any) -> MaskSlices:
     if not isinstance(slices, Slices) or slices.starts is not None:
         raise ConfigError(
-            "Mask() takes slices at regular steps: Mask(Slices(base, length, after=...)); others "
-            "are never padded"
+            "Mask() takes slices at regular steps: Mask(Slices(base, length, after=...)); of "
+            "those around events, their starts tell what is padded"
         )
     return MaskSlices(**vars(slices))
 

@@ -31,7 +31,7 @@ from h5stream.fields.region import (
     SliceForm,
     SparseForm,
 )
-from h5stream.fields.regions import Bounds, Steps
+from h5stream.fields.regions import Bounds, Placed, Steps
 from h5stream.fields.resolve import SingleSlices
 from h5stream.fields.specs import Slices
 
@@ -136,8 +136,11 @@ def _check_padding(spec: Slices) -> None:
             f"padding={spec.padding!r} of slices pads those that leave their sequence; pass "
             "center=True as well, or before= and after="
         )
-    if padded and (spec.center or spec.starts is not None):
-        raise ConfigError("before= and after= are for slices at regular steps that are not centred")
+    if padded and (spec.center or spec.stops is not None):
+        raise ConfigError(
+            "before= and after= are for slices of one length that are not centred: around events "
+            "write Slices(field, 200, starts=..., shift=-100, before=100, after=100)"
+        )
     most = (spec.length or 1) * spec.step + abs(spec.shift)
     given: dict[str, Any] = {"before": spec.before, "after": spec.after}
     for name, value in given.items():
@@ -306,8 +309,8 @@ class MaskField(MemoryField):
 
 def make_mask(sliced: RegionField, spec: Slices) -> MaskField:
     """Say which elements of slices lie in their sequence."""
-    assert isinstance(sliced.regions, Steps), "only slices at regular steps are padded"
-    assert spec.length is not None, "slices at regular steps have a length"
+    assert isinstance(sliced.regions, Steps), "only slices that may leave their sequence are padded"
+    assert spec.length is not None, "slices that are padded have a length"
     return MaskField(sliced.name, sliced.regions, spec.length, spec.step)
 
 
@@ -353,12 +356,20 @@ def _explicit(
         )
     sequence = _sequence_of(base, starts - spec.shift, high)
     begin, end = (bounds[sequence] if len(bounds) else starts[:0] for bounds in (low, high))
-    wrong = np.flatnonzero((starts < begin) | (stops < starts) | (stops > end))
+    outside = (starts < begin - spec.before) | (stops > end + spec.after)
+    wrong = np.flatnonzero(outside | (stops < starts))
     if len(wrong):
         row = int(wrong[0])
         raise LayoutError(
             f"field {base.name!r}: slice {row} goes from {starts[row]} to {stops[row]}, but its "
             f"sequence, number {sequence[row]}, has the elements from {begin[row]} to {end[row]}"
+            + ("; before= and after= pad those that leave it" if spec.stops is None else "")
+        )
+    if spec.before or spec.after:
+        none = np.zeros_like(low)
+        placed = Placed(low, high, none, _span(spec), 1, starts=starts, sequence=sequence)
+        return RegionField(
+            base.name, parts, placed, SliceForm(spec.length, spec.step, spec.padding)
         )
     form: Form = RaggedForm() if spec.length is None else SliceForm(spec.length, spec.step)
     return RegionField(base.name, parts, Bounds(starts, stops, sequence), form)
@@ -384,7 +395,7 @@ def check_alike(path: str, cuts: Mapping[str, Cut]) -> None:
         Naming two fields that have not.
     """
     for (first, one), (key, other) in pairwise(cuts.items()):
-        kinds = {type(cut.field.regions) for cut in (one, other)}
+        kinds = {Bounds if _is_explicit(cut) else Steps for cut in (one, other)}
         if len(kinds) > 1:
             raise ConfigError(
                 f"{path}: slices of {first!r} and {key!r} are explicit in one and at regular steps "
@@ -399,6 +410,10 @@ def check_alike(path: str, cuts: Mapping[str, Cut]) -> None:
                 f"{len(one.field.regions)} and {len(other.field.regions)} slices, of "
                 f"{one.n_sequences} and {other.n_sequences} sequences, which differ in length"
             )
+
+
+def _is_explicit(cut: Cut) -> bool:
+    return isinstance(cut.field.regions, Bounds | Placed)
 
 
 def follow_slices(path: str, field: Field, leader: Cut, *, of_groups: bool) -> Field:
@@ -429,7 +444,7 @@ def follow_slices(path: str, field: Field, leader: Cut, *, of_groups: bool) -> F
             )
         return field
     same = np.array_equal(sequences, np.arange(leader.n_sequences))
-    explicit = isinstance(leader.field.regions, Bounds)
+    explicit = _is_explicit(leader)
     if explicit and field.n_rows == len(sequences) and not same and not of_groups:
         raise ConfigError(
             f"{path}: field {field.name!r} has {field.n_rows} rows, as many as there are slices "

@@ -286,7 +286,7 @@ class Slices:
     before, after : int
         So many elements of a slice may lie before its sequence begins, or after it ends; they are
         padded, and `Mask` tells them. With ``after=length - 1`` slices begin at every element, as
-        chunks of actions do.
+        chunks of actions do. Around events: ``starts="events", shift=-100, before=100, after=100``.
     padding : {"constant", "edge", "reflect"}
         What pads slices: zeros, the nearest element, or a mirror image.
     axis : int

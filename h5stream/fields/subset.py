@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
-from h5stream.columns import Column, Ragged
+from h5stream.columns import Column, Ragged, take
 from h5stream.errors import ConfigError
 from h5stream.fields.specs import Listed
 from h5stream.fields.split import Part, Split
@@ -21,6 +21,7 @@ __all__ = [
     "Columns",
     "Subset",
     "WindowRows",
+    "is_chain",
     "labels_of",
     "locate_rows",
     "resolve_subset",
@@ -35,6 +36,7 @@ Subset = (
     | Listed
     | Mapping[str, Any]
     | Callable[[Mapping[str, Column]], Any]
+    | Sequence["Subset"]
     | None
 )
 """What `resolve_subset` understands, and `Listed`, whose table is read before."""
@@ -62,6 +64,8 @@ def resolve_subset(subset: Subset, n_rows: int, read: Callable[[str], Column]) -
         - a function that takes all columns, read when they are asked for by name, and returns a
           mask or row numbers: ``lambda columns: columns["n_genes"] > 200``. It gets text as an
           array of `str`;
+        - several of these in a list, one after the other: each chooses among the rows that those
+          before it left, ``[{"label": 3}, split["train"], slice(1000)]``;
         - None for all rows.
     n_rows : int
         Rows of all files together.
@@ -85,6 +89,8 @@ def resolve_subset(subset: Subset, n_rows: int, read: Callable[[str], Column]) -
     array([0, 2])
     >>> resolve_subset([2, 0, 0], 3, columns.__getitem__)
     array([2, 0, 0])
+    >>> resolve_subset([{"split": "train"}, slice(1)], 3, columns.__getitem__)
+    array([0])
     """
     if subset is None:
         return None
@@ -96,10 +102,39 @@ def resolve_subset(subset: Subset, n_rows: int, read: Callable[[str], Column]) -
         return _of_slice(subset, n_rows)
     if isinstance(subset, Mapping):
         return _of_conditions(subset, n_rows, read)
+    if is_chain(subset):
+        return _of_chain(subset, n_rows, read)
     if callable(subset):
         answer = subset(Columns(read, n_rows))
         return _of_array(_as_array(answer, "the function given as subset returned"), n_rows)
     return _of_array(_as_array(subset, "subset is"), n_rows)
+
+
+def is_chain(subset: Any) -> TypeGuard[Sequence[Subset]]:
+    """Tell whether these are several subsets, one after the other.
+
+    Examples
+    --------
+    >>> is_chain([slice(9), [1, 2]]), is_chain([1, 2])
+    (True, False)
+    """
+    several = isinstance(subset, list | tuple)
+    return several and any(
+        isinstance(each, slice | Part | Listed | Mapping) or callable(each) for each in subset
+    )
+
+
+def _of_chain(subsets: Sequence[Subset], n_rows: int, read: Callable[[str], Column]) -> np.ndarray:
+    rows = np.arange(n_rows, dtype=np.int64)
+    for subset in subsets:
+        left = rows
+
+        def of_left(name: str, left: np.ndarray = left) -> Column:
+            return take(read(name), left)
+
+        chosen = resolve_subset(subset, len(rows), of_left)
+        rows = rows if chosen is None else rows[chosen]
+    return rows
 
 
 def _as_array(value: Any, said: str) -> np.ndarray:

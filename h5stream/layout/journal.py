@@ -19,8 +19,9 @@ import hashlib
 import io
 import os
 import struct
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import imagecodecs
 
@@ -33,7 +34,8 @@ _MAGIC = b"h5stream journal 1\n"
 _HEAD = struct.Struct("<QQ")
 _ENTRY = struct.Struct("<QQ")
 _PAGE = 4096
-_MOST_BYTES = 2**32
+_PIECE_BYTES = 2**24
+_DIGEST_BYTES = 32
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _SUPERBLOCK_BYTES = 48
 _FLAGS_AT, _END_AT, _CHECKSUM_AT = 11, 28, 44
@@ -168,7 +170,7 @@ class JournaledFile(io.RawIOBase):
         changed = {page * _PAGE: bytes(data) for page, data in self._changed.items()}
         if changed or self._size != self._committed:
             _write_journal(self._path, self._size, changed)
-            _carry_out(self._descriptor, self._size, changed)
+            _carry_out(self._descriptor, self._size, changed.items())
             _remove_journal(self._path)
         self._changed.clear()
         self._committed = self._size
@@ -213,31 +215,39 @@ def replay_journal(path: str, descriptor: int | None = None) -> None:
     LayoutError
         If it is damaged, or the file cannot be written.
     """
+    if not _is_there(path):
+        return
+    with contextlib.ExitStack() as stack:
+        try:
+            own = descriptor
+            if own is None:  # locked before it is read: it may be that of a writer at work
+                own = open_descriptor(path, os.O_RDWR)
+                stack.callback(os.close, own)
+                _lock(own, path)
+            if not _is_there(path):
+                return
+            with Path(_journal_of(path)).open("rb") as journal:
+                size, count = _check(path, journal)
+                _carry_out(own, size, _entries(journal, count))
+            _remove_journal(path)
+        except OSError as error:
+            if isinstance(error, LayoutError):
+                raise
+            raise LayoutError(
+                f"{path}: its writer was killed, and {_journal_of(path)} cannot be carried out "
+                f"({error.strerror or error}); open the stream once where the file may be written"
+            ) from error
+
+
+def _is_there(path: str) -> bool:
+    """Tell whether there is a journal, and not somebody else's file."""
     try:
         with Path(_journal_of(path)).open("rb") as file:
-            if file.read(len(_MAGIC)) != _MAGIC:
-                return  # somebody else's
-            data = _MAGIC + file.read(_MOST_BYTES)
+            return file.read(len(_MAGIC)) == _MAGIC
     except (FileNotFoundError, ValueError):
-        return
+        return False
     except OSError as error:
         raise LayoutError(f"{_journal_of(path)}: cannot be read ({error.strerror})") from error
-    size, changed = _parse(path, data)
-    own = descriptor
-    try:
-        if own is None:
-            own = open_descriptor(path, os.O_RDWR)
-            _lock(own, path)
-        _carry_out(own, size, changed)
-        _remove_journal(path)
-    except OSError as error:
-        raise LayoutError(
-            f"{path}: its writer was killed, and {_journal_of(path)} cannot be carried out "
-            f"({error.strerror or error}); open the stream once where the file may be written"
-        ) from error
-    finally:
-        if descriptor is None and own is not None:
-            os.close(own)
 
 
 def _lock(descriptor: int, path: str) -> None:
@@ -261,14 +271,15 @@ def _cut_rest(descriptor: int) -> int:
 
 
 def _write_journal(path: str, size: int, changed: dict[int, bytes]) -> None:
-    parts = [_MAGIC, _HEAD.pack(size, len(changed))]
-    for place, data in changed.items():
-        parts += [_ENTRY.pack(place, len(data)), data]
-    whole = b"".join(parts)
     partial = f"{_journal_of(path)}.part"
     descriptor = open_descriptor(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    digest, at = hashlib.sha256(), 0
     try:
-        write_at(descriptor, memoryview(whole + hashlib.sha256(whole).digest()), 0)
+        for part in _parts(size, changed):
+            write_at(descriptor, memoryview(part), at)
+            digest.update(part)
+            at += len(part)
+        write_at(descriptor, memoryview(digest.digest()), at)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
@@ -276,27 +287,43 @@ def _write_journal(path: str, size: int, changed: dict[int, bytes]) -> None:
     _sync_folder(path)
 
 
-def _parse(path: str, data: bytes) -> tuple[int, dict[int, bytes]]:
-    body, digest = data[:-32], data[-32:]
-    if hashlib.sha256(body).digest() != digest:
+def _parts(size: int, changed: dict[int, bytes]) -> Iterator[bytes]:
+    """Give what a journal holds, some megabytes at a time."""
+    part = bytearray(_MAGIC + _HEAD.pack(size, len(changed)))
+    for place, data in changed.items():
+        part += _ENTRY.pack(place, len(data)) + data
+        if len(part) >= _PIECE_BYTES:
+            yield bytes(part)
+            part.clear()
+    yield bytes(part)
+
+
+def _check(path: str, journal: BinaryIO) -> tuple[int, int]:
+    """Check the journal as a whole; return the size of the file, and how many entries follow."""
+    nbytes = os.fstat(journal.fileno()).st_size - _DIGEST_BYTES
+    journal.seek(0)
+    digest = hashlib.sha256()
+    for start in range(0, nbytes, _PIECE_BYTES):
+        digest.update(journal.read(min(_PIECE_BYTES, nbytes - start)))
+    if nbytes < len(_MAGIC) + _HEAD.size or digest.digest() != journal.read(_DIGEST_BYTES):
         raise LayoutError(
             f"{_journal_of(path)}: is damaged, and {path} may be half written; copy both again "
             "from where they were written"
         )
-    at = len(_MAGIC)
-    size, count = _HEAD.unpack_from(body, at)
-    at += _HEAD.size
-    changed = {}
+    journal.seek(len(_MAGIC))
+    size, count = _HEAD.unpack(journal.read(_HEAD.size))
+    return size, count
+
+
+def _entries(journal: BinaryIO, count: int) -> Iterator[tuple[int, bytes]]:
+    """Read the entries of a journal that was checked: a place and what belongs there."""
     for _ in range(count):
-        place, nbytes = _ENTRY.unpack_from(body, at)
-        at += _ENTRY.size
-        changed[place] = body[at : at + nbytes]
-        at += nbytes
-    return size, changed
+        place, nbytes = _ENTRY.unpack(journal.read(_ENTRY.size))
+        yield place, journal.read(nbytes)
 
 
-def _carry_out(descriptor: int, size: int, changed: dict[int, bytes]) -> None:
-    for place, data in changed.items():
+def _carry_out(descriptor: int, size: int, changed: Iterable[tuple[int, bytes]]) -> None:
+    for place, data in changed:
         write_at(descriptor, memoryview(data), place)
     os.ftruncate(descriptor, size)
     os.fsync(descriptor)

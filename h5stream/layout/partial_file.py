@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, TypeVar
 
+from h5stream.cancellation import NEVER, Cancellation
 from h5stream.errors import LayoutError
 from h5stream.layout.extents import Extents
 from h5stream.layout.image import Image
@@ -28,8 +29,8 @@ __all__ = ["Fetch", "PartialFile"]
 
 T = TypeVar("T")
 
-Fetch = Callable[[Sequence[tuple[int, int]]], Sequence[bytes]]
-"""Ranges (first byte, one past the last) -> their bytes; all at once."""
+Fetch = Callable[[Sequence[tuple[int, int]], Cancellation], Sequence[bytes]]
+"""Ranges (first byte, one past the last) -> their bytes; all at once, unless cancelled."""
 
 _MOST_PAGE_BYTES = 2**20
 _SIZES = PrefetchSizes()
@@ -81,7 +82,7 @@ class PartialFile:
         """Take bytes that came without being asked for here."""
         self._extents.add(offset, data)
 
-    def load(self, ranges: Sequence[tuple[int, int]]) -> None:
+    def load(self, ranges: Sequence[tuple[int, int]], until: Cancellation = NEVER) -> None:
         """Fetch what is missing of some ranges, all at once."""
         missing = self._gaps(ranges)
         if self._extents.nbytes + sum(stop - start for start, stop in missing) > _MOST_BYTES:
@@ -90,7 +91,7 @@ class PartialFile:
                 "damaged, or its chunks are far too small: rewrite it"
             )
         if missing:
-            for (start, _stop), data in zip(missing, self._fetch(missing), strict=True):
+            for (start, _stop), data in zip(missing, self._fetch(missing, until), strict=True):
                 self._extents.add(start, data)
 
     def _gaps(self, ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -111,7 +112,12 @@ class PartialFile:
                 self._extents = Extents()
                 self._prefetch = self._make_prefetch()
 
-    def run(self, action: Callable[[Any], T], beside: Extents | None = None) -> T:
+    def run(
+        self,
+        action: Callable[[Any], T],
+        beside: Extents | None = None,
+        until: Cancellation = NEVER,
+    ) -> T:
         """Open the file in memory and call `action`, again after each miss.
 
         Parameters
@@ -120,6 +126,8 @@ class PartialFile:
             Gets the open `h5py.File`.
         beside : Extents, optional
             More bytes of the file, for this time.
+        until : Cancellation
+            Ends waiting for others.
 
         Raises
         ------
@@ -143,7 +151,7 @@ class PartialFile:
                         "again"
                     )
                 self._prefetch.note(image.reads)
-                self._load_missed(*image.missed or (0, 0))
+                self._load_missed(*image.missed or (0, 0), until)
         raise LayoutError(
             f"{self.name}: HDF5 found no end in {_MOST_TURNS} reads; the file is damaged, copy it "
             "again"
@@ -193,14 +201,14 @@ class PartialFile:
             self._sizes,
         )
 
-    def _load_missed(self, offset: int, size: int) -> None:
+    def _load_missed(self, offset: int, size: int, until: Cancellation) -> None:
         gaps = self._extents.missing(offset, offset + size)
         spans = [self._span_ahead(gaps[0][0], offset + size)] if gaps else []
         level = self._prefetch.beside(offset)
         for _level in range(_MOST_LEVELS):
             blocks = [self._align(each.place, each.nbytes) for each in level]
             nbytes = self._extents.nbytes + sum(stop - start for start, stop in self._gaps(blocks))
-            self.load([*spans, *(blocks if nbytes <= _MOST_GUESSED_BYTES else [])])
+            self.load([*spans, *(blocks if nbytes <= _MOST_GUESSED_BYTES else [])], until)
             level, spans = self._prefetch.below(level), []
             if not level:
                 return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 import weakref
 from collections.abc import Mapping
@@ -27,6 +28,7 @@ from h5stream.pipes.epoch import (
     pin_cut,
 )
 from h5stream.pipes.explain import Explanation, explain
+from h5stream.pipes.hints import refuse_unknown
 from h5stream.pipes.mix import Mix
 from h5stream.pipes.shown import show_html
 from h5stream.pipes.state import (
@@ -39,6 +41,7 @@ from h5stream.pipes.state import (
     seal,
     unseal,
 )
+from h5stream.pipes.verdict import StreamStats
 from h5stream.plan import Cut
 from h5stream.plan.lanes import Uneven
 
@@ -53,6 +56,9 @@ _STREAMS_BUSINESS = {
     "sampler": "shuffle= of the stream",
     "shuffle": "shuffle= of the stream",
 }
+
+
+_OPTIONS = frozenset(inspect.signature(DataLoader).parameters) | {"num_workers"}
 
 
 class Loader(DataLoader[Any]):
@@ -117,6 +123,7 @@ class Loader(DataLoader[Any]):
             raise ConfigError(
                 f'on_mismatch must be "error" or "restart_epoch", not {on_mismatch!r}'
             )
+        refuse_unknown("Loader", options, _OPTIONS | _STREAMS_BUSINESS.keys())
         for name in options:
             if name in _STREAMS_BUSINESS:
                 raise ConfigError(f"{name} is not the loader's business; {_STREAMS_BUSINESS[name]}")
@@ -151,9 +158,18 @@ class Loader(DataLoader[Any]):
         instance = instance_of(self.stream.stages, num_workers=workers)
         return explain(self.stream, replace(instance, num_workers=workers))
 
-    def stats(self) -> dict[str, float]:
+    def stats(self) -> StreamStats:
         """Return what the stream and its workers did so far; see `Pipe.stats`."""
         return self.stream.stats()
+
+    def counters(self) -> dict[str, float]:
+        """Return the counters of `stats` alone, which takes microseconds."""
+        return self.stream.counters()
+
+    @property
+    def done(self) -> int:
+        """Batches of the epoch that come before those of the next iteration; 0 but on a resume."""
+        return 0 if self._loaded is None else self._loaded.batches // self._loaded.step
 
     def rows(self) -> Rows:
         """Say which file and group each row comes from; see `Pipe.rows`."""
@@ -192,10 +208,14 @@ class Loader(DataLoader[Any]):
             carries_places=carries_places,
         )
         self._run = run
-        note_wait = self.stream.note_wait if self.num_workers else None
-        passing = Counted(super().__iter__(), run, self._items_left(run, cut), note_wait)
+        clock = self.stream.begin_clock() if self.num_workers else None
+        passing = Counted(super().__iter__(), run, self._items_left(run, cut), clock, self._log_end)
         self._passing = weakref.ref(passing)
         return passing
+
+    def _log_end(self, epoch: int) -> None:
+        if self.num_workers:
+            self.stream.log_end(epoch)
 
     def _was_a_look(self, run: Run) -> bool:
         passing = self._passing

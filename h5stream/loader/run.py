@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from h5stream.loader.source import Failure, Placed
+from h5stream.pipes.clock import Clock
 from h5stream.pipes.exclusive import Exclusive
 from h5stream.pipes.stage import State
 from h5stream.pipes.start import AfterBatches, AfterLane, Start
@@ -68,8 +68,10 @@ class Counted(Iterator[Any]):
         Where to count.
     left : int or None
         End after so many items, so that all ranks are given as many.
-    note_wait : callable, optional
-        Told the seconds that each item took to come, if workers bring them.
+    clock : Clock, optional
+        Of this process, if workers bring the items.
+    when_ended : callable, optional
+        Told the epoch once it has come to its end.
     """
 
     def __init__(
@@ -77,12 +79,14 @@ class Counted(Iterator[Any]):
         items: Iterator[Any],
         run: Run,
         left: int | None,
-        note_wait: Callable[[float], None] | None = None,
+        clock: Clock | None = None,
+        when_ended: Callable[[int], None] | None = None,
     ) -> None:
         self._items = items
         self._run = run
         self._left = left
-        self._note_wait = note_wait
+        self._clock = clock
+        self._when_ended = when_ended
         self._alone = Exclusive()
 
     def __next__(self) -> Any:
@@ -91,11 +95,13 @@ class Counted(Iterator[Any]):
 
     def _next(self) -> Any:
         if self._left == 0:
-            self._items, self._run.finished = iter(()), True
+            self._items = iter(())
         while True:
             try:
                 item = self._take()
             except StopIteration:
+                if not self._run.finished and self._when_ended is not None:
+                    self._when_ended(self._run.epoch)
                 self._run.finished = True
                 raise
             if type(item) is Failure:
@@ -111,13 +117,16 @@ class Counted(Iterator[Any]):
             return item
 
     def _take(self) -> Any:
-        if self._note_wait is None:
+        if self._clock is None:
             return next(self._items)
-        started = time.perf_counter()
+        self._clock.asked()
+        ended = True
         try:
-            return next(self._items)
+            item = next(self._items)
+            ended = False
+            return item
         finally:
-            self._note_wait(time.perf_counter() - started)
+            self._clock.given(ended=ended)
 
     @property
     def is_untouched(self) -> bool:

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 
 from h5stream.decode import DECODERS, Pipeline, Scratch
-from h5stream.layout import ChunkTable, DatasetLayout
+from h5stream.layout import DatasetLayout
 from h5stream.native.choice import choose_executor
-from h5stream.native.job import FILL, Bytes, Pieces, Plans, Sizes, Window, run_job
+from h5stream.native.job import Bytes, Done, Pieces, Plans, Sizes, Window, run_job
 from h5stream.native.library import load_library
-from h5stream.plan import Runs, Segments, expand_spans
+from h5stream.plan import Runs, expand_spans
 
 __all__ = ["NativeRows", "Put", "can_call_native"]
 
@@ -29,9 +29,60 @@ _NONE = np.empty(0, np.int64)
 _KEEPS = -1
 
 
-class _Counters(Protocol):
-    def add(self, **amounts: float) -> None:
-        """Add to several counters at once."""
+class Chunks(Protocol):
+    """Chunks, and which rows of them go where, as `reader.tasks.Chunks` says."""
+
+    @property
+    def offset(self) -> np.ndarray:
+        """First byte of each chunk."""
+
+    @property
+    def size(self) -> np.ndarray:
+        """Stored bytes of each chunk."""
+
+    @property
+    def filter_mask(self) -> np.ndarray:
+        """Filters that each chunk skipped."""
+
+    @property
+    def index(self) -> np.ndarray:
+        """Place of each chunk in the grid."""
+
+    @property
+    def bounds(self) -> np.ndarray:
+        """Segments of each chunk row."""
+
+    @property
+    def start(self) -> np.ndarray:
+        """First row of each segment in its chunk row."""
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Rows of each segment."""
+
+    @property
+    def dest(self) -> np.ndarray:
+        """Number of each segment's first row in the window."""
+
+    @property
+    def chunk_bounds(self) -> np.ndarray | None:
+        """Chunks of each chunk row; None: one each."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Brought:
+    """What came of a job.
+
+    Parameters
+    ----------
+    left : numpy.ndarray
+        bool: which chunk rows, or runs, could not be brought.
+    done : Done
+        Bytes and seconds.
+    """
+
+    left: np.ndarray
+    done: Done
 
 
 class NativeRows:
@@ -41,16 +92,11 @@ class NativeRows:
     ----------
     layout : DatasetLayout
         One without a misfit.
-    pipeline : Pipeline
-        Its filters.
-    stats : Stats
-        Where bytes and seconds are counted.
     """
 
-    def __init__(self, layout: DatasetLayout, pipeline: Pipeline, stats: _Counters) -> None:
+    def __init__(self, layout: DatasetLayout) -> None:
         self._layout = layout
-        self._pipeline = pipeline
-        self._stats = stats
+        self._pipeline = Pipeline(layout.filters, layout.chunk_nbytes)
         self._library = load_library()
         self._axes = _split_axes(layout)
         whole = np.broadcast_to(np.asarray(layout.fill, layout.dtype), layout.row_shape)
@@ -82,60 +128,41 @@ class NativeRows:
         return Window(column, places, self._fill)
 
     def read_chunks(
-        self,
-        file: Any,
-        segments: Segments,
-        entries: tuple[np.ndarray, np.ndarray],
-        window: Window | None,
-        put: Put,
-        scratch: Scratch,
-    ) -> Segments:
-        """Bring rows of chunks.
+        self, fetched: Any, body: Chunks, window: Window | None, put: Put, scratch: Scratch
+    ) -> Brought:
+        """Bring rows of chunks; those that are not stored have been filled.
 
         Parameters
         ----------
-        file : DataFile
+        fetched : Fetched
             Where bytes come from.
-        segments : Segments
-            Which rows.
-        entries : (numpy.ndarray, numpy.ndarray)
-            int64: for each of their chunk rows, the first entry of the chunk table, and one past
-            the last.
+        body : Chunks
+            Which chunks, and which rows of them.
         window : Window or None
-            Where they go, if they go as they are stored.
+            Where rows go, if they go as they are stored.
         put : callable
-            Takes them there else.
+            Takes them there else; each chunk row is then stored whole.
         scratch : Scratch
             Working memory of the calling thread.
-
-        Returns
-        -------
-        Segments
-            What could not be brought.
         """
-        layout, (begin, end) = self._layout, entries
-        table = layout.table
-        assert table is not None, "chunks need a table"
+        layout = self._layout
         assert layout.chunks is not None, "chunks need a shape"
-        chunk_rows, bounds = segments.groups()
-        entry = expand_spans(begin, end)
-        entry_owner = np.repeat(np.arange(len(begin)), end - begin)
-        order = np.argsort(table.byte_offset[entry], kind="stable")
-        entry, entry_owner = entry[order], entry_owner[order]
-        lacking = np.flatnonzero(end - begin < layout.chunks_per_chunk_row)
-        owner = np.concatenate([lacking, entry_owner])
-        at = expand_spans(bounds[owner], bounds[owner + 1])
-        plans, plan = self._plans_of(table.filter_mask[entry])
-        size = table.size[entry]
+        owner = np.arange(len(body.bounds) - 1)
+        if body.chunk_bounds is not None:
+            owner = np.repeat(owner, np.diff(body.chunk_bounds))
+        order = np.argsort(body.offset, kind="stable")
+        owner, size = owner[order], body.size[order]
+        at = expand_spans(body.bounds[owner], body.bounds[owner + 1])
+        plans, plan = self._plans_of(body.filter_mask[order])
         pieces = Pieces(
-            offset=np.concatenate([np.full(len(lacking), -1), table.byte_offset[entry]]),
-            size=np.concatenate([np.zeros(len(lacking), np.int64), size]),
-            plan=np.concatenate([np.full(len(lacking), FILL), plan]),
-            first_segment=np.append(0, np.cumsum((bounds[1:] - bounds[:-1])[owner])),
-            start=(segments.start - segments.chunk_row * layout.chunks[0])[at],
-            rows=(segments.stop - segments.start)[at],
-            number=segments.dest[at],
-            corner=self._corners(table, entry, len(lacking)),
+            offset=body.offset[order],
+            size=size,
+            plan=plan,
+            first_segment=np.append(0, np.cumsum(np.diff(body.bounds)[owner])),
+            start=body.start[at],
+            rows=body.rows[at],
+            number=body.dest[at],
+            corner=self._corners(body.index[order]),
         )
         stored = int(size.max(initial=0)) if len(plans.steps) > 1 else 0
         sizes = Sizes(
@@ -145,27 +172,27 @@ class NativeRows:
             *self._axes,
             work_nbytes=max(stored, layout.chunk_nbytes + 4 * len(layout.filters)),
         )
-        job = (pieces, plans, sizes)
-        status = self._bring(file, job, window, put, scratch, file.limits.max_gap_bytes)
-        left = np.zeros(len(chunk_rows), np.bool_)
-        left[owner[status != 0]] = True
-        return segments.chosen(np.repeat(left, np.diff(bounds)))
+        gap = fetched.limits.max_gap_bytes
+        done = self._bring(fetched, (pieces, plans, sizes), window, put, scratch, gap)
+        left = np.zeros(len(body.bounds) - 1, np.bool_)
+        left[owner[done.status != 0]] = True
+        return Brought(left, done)
 
     def read_runs(
         self,
-        file: Any,
+        fetched: Any,
         runs: Runs,
         window: Window | None,
         put: Put,
         scratch: Scratch,
         *,
         max_gap_bytes: int,
-    ) -> Runs:
+    ) -> Brought:
         """Bring runs of rows that are stored as they are in memory.
 
         Parameters
         ----------
-        file : DataFile
+        fetched : Fetched
             Where bytes come from.
         runs : Runs
             Which rows.
@@ -173,17 +200,12 @@ class NativeRows:
             As for `read_chunks`.
         max_gap_bytes : int
             Between runs that are read together.
-
-        Returns
-        -------
-        Runs
-            What could not be brought.
         """
-        row_nbytes, nowhere = self._layout.row_nbytes, runs.offset < 0
+        row_nbytes = self._layout.row_nbytes
         pieces = Pieces(
             offset=runs.offset,
-            size=np.where(nowhere, 0, runs.rows * row_nbytes),
-            plan=np.where(nowhere, FILL, 0),
+            size=runs.rows * row_nbytes,
+            plan=np.zeros(len(runs), np.int64),
             first_segment=np.arange(len(runs) + 1),
             start=np.zeros(len(runs), np.int64),
             rows=runs.rows,
@@ -192,9 +214,8 @@ class NativeRows:
         )
         plans = Plans(np.zeros(2, np.int64), np.empty((0, 4), np.int64))
         job = (pieces, plans, Sizes(0, 0, row_nbytes, _NONE, _NONE))
-        status = self._bring(file, job, window, put, scratch, max_gap_bytes)
-        left = np.flatnonzero(status)
-        return Runs(runs.offset[left], runs.dest[left], runs.rows[left])
+        done = self._bring(fetched, job, window, put, scratch, max_gap_bytes)
+        return Brought(done.status != 0, done)
 
     def _bring(
         self,
@@ -204,21 +225,16 @@ class NativeRows:
         put: Put,
         scratch: Scratch,
         max_gap_bytes: int,
-    ) -> np.ndarray:
-        """Do a job; return what came of each piece."""
+    ) -> Done:
+        """Do a job."""
         pieces, plans, sizes = job
         if window is None:
             return self._bring_and_put(file, job, put, scratch, max_gap_bytes)
         with _bytes_of(file, max_gap_bytes) as source:
             done = run_job(self._library, source, pieces, plans, sizes, window, scratch)
-        self._stats.add(
-            fetched_bytes=done.fetched_bytes,
-            decoded_bytes=done.decoded_bytes,
-            fetch_s=done.fetch_s,
-            decode_s=done.decode_s,
-            gather_s=done.place_s,
-        )
-        return done.status
+        if not source.parts:
+            file.count(done.fetched_bytes)
+        return done
 
     def _bring_and_put(
         self,
@@ -227,7 +243,7 @@ class NativeRows:
         put: Put,
         scratch: Scratch,
         max_gap_bytes: int,
-    ) -> np.ndarray:
+    ) -> Done:
         """Do a job to scratch memory, and put the rows to their places from there."""
         pieces, plans, sizes = job
         numbers, number = np.unique(
@@ -239,9 +255,9 @@ class NativeRows:
         memory = scratch.take("native rows", len(numbers) * layout.row_nbytes)
         rows = memory.view(layout.dtype).reshape(len(numbers), *layout.row_shape)
         window = Window(rows, None, self._fill)
-        status = self._bring(file, (near, plans, sizes), window, put, scratch, max_gap_bytes)
+        done = self._bring(file, (near, plans, sizes), window, put, scratch, max_gap_bytes)
         put(rows, numbers)
-        return status
+        return done
 
     def _plans_of(self, masks: np.ndarray) -> tuple[Plans, np.ndarray]:
         """Return how chunks with these filter masks are decoded, and the plan of each."""
@@ -263,16 +279,14 @@ class NativeRows:
         first_step = np.append(0, np.cumsum([len(steps) for steps in plans]))
         return Plans(first_step, np.array(steps, np.int64).reshape(-1, 4)), plan.astype(np.int64)
 
-    def _corners(self, table: ChunkTable, entry: np.ndarray, lacking: int) -> np.ndarray:
-        """Return where in a row each chunk begins, after those that are not stored."""
+    def _corners(self, index: np.ndarray) -> np.ndarray:
+        """Return where in a row each chunk begins."""
         layout, n_axes = self._layout, len(self._axes[0])
         if not n_axes:
             return _NONE
-        within = table.index[entry] % layout.chunks_per_chunk_row
+        within = index % layout.chunks_per_chunk_row
         places = np.unravel_index(within, layout.grid[1:])[:n_axes]
-        corners = np.zeros((lacking + len(entry), n_axes), np.int64)
-        corners[lacking:] = np.stack(places, axis=1) * self._axes[1]
-        return corners
+        return np.ascontiguousarray(np.stack(places, axis=1) * self._axes[1], np.int64)
 
 
 def _split_axes(layout: DatasetLayout) -> tuple[np.ndarray, np.ndarray]:

@@ -7,10 +7,11 @@ A chain is a value but for three things of its own: the count of epochs, the cou
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing.context import get_spawning_popen
 from typing import Any
@@ -19,9 +20,11 @@ from torch.utils.data import get_worker_info
 
 from h5stream.arguments import an_option, is_integer
 from h5stream.errors import ConfigError, H5StreamError, StateError
-from h5stream.fields import Rows
+from h5stream.fields import ColumnType, Rows
 from h5stream.pipes.before_fork import ScansFirst
 from h5stream.pipes.callers import refuse_callers
+from h5stream.pipes.clock import Clock
+from h5stream.pipes.early import Series
 from h5stream.pipes.epoch import (
     catalogs_of,
     count_of_rank,
@@ -35,16 +38,20 @@ from h5stream.pipes.epoch import (
     warn_of_dropped,
 )
 from h5stream.pipes.epochs import EpochCount
+from h5stream.pipes.fuse import lane_stages
 from h5stream.pipes.instance import Instance
 from h5stream.pipes.running import StreamIterator
 from h5stream.pipes.shared import WorkerCounts
 from h5stream.pipes.stage import Items, Stage
 from h5stream.pipes.start import SavedState, Start
 from h5stream.pipes.state import OnChanged, pack_state, read_epoch
+from h5stream.pipes.verdict import Stored, StreamStats, stream_stats
 from h5stream.plan import Cut, RowChunk
-from h5stream.reader import Catalog, Reader, Stats
+from h5stream.reader import COUNTERS, Catalog, Reader, Stats
 
-__all__ = ["Chain"]
+__all__ = ["Chain", "FieldInfo"]
+
+_LOG = logging.getLogger("h5stream")
 
 
 class Chain(ScansFirst):
@@ -66,10 +73,11 @@ class Chain(ScansFirst):
         self._gives = _check_chain(self.stages)
         self._epochs = EpochCount()
         self._stats = Stats()
-        self._worker_counts = WorkerCounts(tuple(field.name for field in fields(Stats)))
+        self._worker_counts = WorkerCounts(COUNTERS)
         self._loaded: tuple[int, SavedState] | None = None
         self._last: _LastIterator | None = None
         self._readers: tuple[int, tuple[Reader, ...]] | None = None
+        self._series: Series | None = None
 
     def __iter__(self) -> Iterator[Any]:
         """Start the next epoch; nothing is opened before the first `next`."""
@@ -88,7 +96,9 @@ class Chain(ScansFirst):
             start=start,
             go_on_from=self._go_on_from,
             when_left=partial(self._note_left, last),
-            when_given=self._count_for_parent(),
+            when_given=self._count_for_parent(epoch),
+            when_ended=self._ended_here(),
+            series=self._series_of_this_process(),
         )
         last.running = weakref.ref(running)
         return running
@@ -127,10 +137,12 @@ class Chain(ScansFirst):
             start=start,
             instance=instance,
             gaps=gaps,
-            when_given=self._count_for_parent("wait_s"),
+            when_given=self._count_for_parent(epoch, "wait_s", "work_s", "first_s"),
+            when_ended=self._ended_here(),
+            series=self._series_of_this_process(),
         )
 
-    def _count_for_parent(self, *left_out: str) -> Callable[[], None] | None:
+    def _count_for_parent(self, epoch: int, *left_out: str) -> Callable[[], None] | None:
         """Return what tells the parent what this process has counted, if it is a worker."""
         worker = get_worker_info()
         if worker is None:
@@ -140,12 +152,14 @@ class Chain(ScansFirst):
         def counters() -> dict[str, float]:
             return self._stats.as_dict() | zero
 
-        self._worker_counts.begin(worker.id, counters())
+        iteration = epoch, worker.seed - worker.id
+        self._worker_counts.begin(worker.id, counters(), iteration)
         return lambda: self._worker_counts.note(worker.id, counters())
 
-    def note_wait(self, seconds: float) -> None:
-        """Count how long the caller waited for workers."""
-        self._stats.add(wait_s=seconds)
+    def begin_clock(self) -> Clock:
+        """Return the clock of an epoch that workers stream, which runs where they do not."""
+        self._stats.begin_epoch(has_workers=True)
+        return Clock(self._stats, of_parent=True)
 
     @property
     def gives(self) -> Items:
@@ -203,13 +217,23 @@ class Chain(ScansFirst):
             self._readers = (os.getpid(), tuple(readers))
         return self._readers[1]
 
+    def _series_of_this_process(self) -> Series:
+        if self._series is None or self._series.process != os.getpid():
+            self._series = Series(lane_stages(self.stages))
+        return self._series
+
+    def _drop_early(self, unless: int | None = None) -> None:
+        """Drop what was read of an epoch before it began, unless it is of this one."""
+        if self._series is not None:
+            self._series.forget(unless)
+
     def scan_first(self) -> None:
         """Scan the files, so that no worker has to; what is wrong with them, workers say."""
         with contextlib.suppress(H5StreamError):
             catalogs_of(self.stages)
 
     def __getstate__(self) -> dict[str, Any]:
-        here: dict[str, Any] = {"_readers": None, "_last": None}
+        here: dict[str, Any] = {"_readers": None, "_last": None, "_series": None}
         if get_spawning_popen() is not None:  # a worker that is spawned knows no process group
             self.scan_first()
             here["stages"] = pin_rank(self.stages)
@@ -236,6 +260,24 @@ class Chain(ScansFirst):
             lanes = plan_lanes(self.stages, self.catalog, instance, self.next_epoch)
             return sum(len(lane.pieces) for lane in lanes)
         return count_of_rank(self.stages, self.catalog, instance, self.next_epoch)
+
+    @property
+    def fields(self) -> dict[str, FieldInfo]:
+        """What the fields of the files are: by name, the kind of column and its categories.
+
+        Examples
+        --------
+        >>> import h5stream as h5s
+        >>> stream = h5s.H5Stream(h5s.example_file(), {"x": "X", "phase": "obs/phase/codes"})
+        >>> print(stream.fields["x"], stream.fields["phase"].categories)
+        float32 765 ['G1', 'G2M', 'S']
+        """
+        catalog = self.catalog
+        categories = catalog.categories
+        return {
+            name: FieldInfo(column, categories.get(name))
+            for name, column in catalog.columns.items()
+        }
 
     @property
     def categories(self) -> dict[str, list[Any]]:
@@ -285,6 +327,7 @@ class Chain(ScansFirst):
             raise ConfigError(f"epoch must be an integer of 0 or more, not {epoch!r}")
         self._epochs.set(int(epoch))
         self._loaded = self._last = None
+        self._drop_early(unless=int(epoch))
 
     def state_dict(self) -> dict[str, Any]:
         """Return where the last iteration stands: a few integers for each lane, and the plan.
@@ -330,23 +373,101 @@ class Chain(ScansFirst):
             self._epochs.set(epoch)
         saved = SavedState(dict(state), an_option("on_changed", on_changed, OnChanged))
         self._loaded, self._last = (os.getpid(), saved), None
+        self._drop_early()
 
-    def stats(self) -> dict[str, float]:
+    def stats(self) -> StreamStats:
         """Return what this pipe and its DataLoader workers did so far: bytes, rows and seconds.
 
-        ``opening_requests`` are those that opened remote files, in this process.
+        It is a dict of counters, with those of the last epoch in `epoch`, and says in `verdict`
+        what the speed depended on. ``opening_requests`` are those that opened remote files, in
+        this process.
         """
-        counters = self._stats.as_dict()
-        for name, amount in self._worker_counts.total().items():
-            counters[name] += amount
-        padding, elements = counters["padding_elements"], counters["batch_elements"]
-        waste = padding / max(1, elements)
         opening = source_of(self.stages).opening_requests
-        return {**counters, "padding_waste": waste, "opening_requests": opening}
+        return stream_stats(self.counters(), self._of_last_epoch(), self._stored, opening)
+
+    def counters(self) -> dict[str, float]:
+        """Return the counters of `stats` alone, which takes microseconds."""
+        counters = self._stats.as_dict()
+        if self._worker_counts.began_s:
+            for name, amount in self._worker_counts.total().items():
+                counters[name] += amount
+        return counters
+
+    @property
+    def done(self) -> int | None:
+        """Items of the epoch before those that the next iteration gives: 0 but after a resume.
+
+        None where only a run can tell.
+        """
+        if self._loaded is None:
+            return 0
+        saved = self._loaded[1]
+        instance = instance_of(self.stages)
+        lanes = plan_lanes(self.stages, self.catalog, instance, read_epoch(saved.state))
+        return saved.items_done(lanes, lane_stages(self.stages))
+
+    def log_end(self, epoch: int) -> None:
+        """Tell the log that an epoch has ended, and what bounded it."""
+        if _LOG.isEnabledFor(logging.INFO):
+            stats = self.stats()
+            _LOG.info("epoch %d ended: %d rows; %s", epoch, stats.epoch["rows"], stats.verdict)
+
+    def _ended_here(self) -> Callable[[int], None] | None:
+        return self.log_end if get_worker_info() is None else None
+
+    def _of_last_epoch(self) -> dict[str, float]:
+        """Add up what this process and workers counted, if both had a part in the last epoch."""
+        here, workers = self._stats, self._worker_counts
+        if workers.began_s < here.began_s:
+            return here.of_epoch()
+        found = workers.of_epoch()
+        if here.has_workers:
+            for name, amount in here.of_epoch().items():
+                found[name] += amount
+        return found
+
+    def _stored(self) -> Stored:
+        """Say how what was streamed is stored."""
+        catalogs = catalogs_of(self.stages)
+        return Stored(
+            filters=frozenset(
+                spec.id
+                for catalog in catalogs
+                for field in catalog.files[0].fields.values()
+                for layout in field.layouts[:1]
+                for spec in layout.filters
+            ),
+            direct=all(
+                catalog.routes[layout.key].direct
+                for catalog in catalogs
+                for field in catalog.files[0].fields.values()
+                for layout in field.layouts[:1]
+            ),
+            row_bytes=max((catalog.row_nbytes for catalog in catalogs), default=0),
+        )
 
     def row_chunks_of(self, epoch: int) -> list[RowChunk]:
         """List the row chunks in the order of an epoch."""
         return list(ordered_chunks(self.stages, self.catalog, epoch))
+
+
+@dataclass(frozen=True)
+class FieldInfo:
+    """What a field is, over all files.
+
+    Parameters
+    ----------
+    column : ColumnType
+        Its elements and the shape of a row.
+    categories : list or None
+        What its codes stand for, if they stand for categories.
+    """
+
+    column: ColumnType
+    categories: list[Any] | None
+
+    def __str__(self) -> str:
+        return str(self.column)
 
 
 class _LastIterator:

@@ -10,7 +10,7 @@ import html
 import itertools
 import math
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -23,6 +23,7 @@ from h5stream.layout import DatasetLayout
 from h5stream.native import choose_executor
 from h5stream.pipes.chain import Chain
 from h5stream.pipes.draw_rows import DrawRows
+from h5stream.pipes.early import reads_early
 from h5stream.pipes.epoch import (
     count_items,
     cut_for,
@@ -38,8 +39,8 @@ from h5stream.pipes.mix import Mix
 from h5stream.pipes.read_chunks import ReadChunks, ReadGroups
 from h5stream.pipes.stage import Lane
 from h5stream.plan import Pieces, RowChunks, dropped_rows
-from h5stream.reader import Catalog, resident_fields, stored_spans
-from h5stream.reader.costs import count_requests
+from h5stream.reader import Catalog, resident_fields
+from h5stream.reader.planning import Costs, costs_of_windows
 from h5stream.system import available_cores
 
 __all__ = ["Explanation", "FieldReport", "explain", "format_bytes"]
@@ -204,7 +205,9 @@ def explain(pipe: Chain, instance: Instance | None = None) -> Explanation:
     assert isinstance(reading, ReadGroups), "a lane starts with a stage that reads"
     groups = [group for lane in lanes for group in _groups(reading, lane)]
     resident = resident_fields(catalog, instance.count)
-    reports = tuple(_field_reports(catalog, resident, _spread(groups, _MOST_WINDOWS)))
+    sample = _spread(groups, _MOST_WINDOWS)
+    costs = costs_of_windows(catalog, sample, instances=instance.count)
+    reports = tuple(_field_reports(catalog, resident, costs.amplification))
     row_bytes = [field.row_nbytes for field in catalog.files[0].fields.values()]
     used = sum(n * report.amplification for n, report in zip(row_bytes, reports, strict=True))
     amplification = used / sum(row_bytes) if sum(row_bytes) else 1.0
@@ -214,7 +217,7 @@ def explain(pipe: Chain, instance: Instance | None = None) -> Explanation:
         *_draw_facts(pipe),
         *_lane_facts(pipe, lanes, reading, groups, instance),
         ("decoded", f"{amplification:.2f} bytes for each byte used"),
-        *_request_facts(catalog, groups, instance.count),
+        *_request_facts(catalog, costs.total, len(groups) / max(1, len(sample))),
     )
     shuffles = bool(lanes) and reading.draw(lanes[0]) is not None
     mixed = max((len(group) for group in groups if shuffles), default=len(chunks))
@@ -293,7 +296,7 @@ def _lane_facts(
     catalog, stages = pipe.catalog, pipe.stages
     rows = max((int(group.sizes.sum()) for group in groups), default=0)
     nbytes = rows * catalog.row_nbytes
-    windows = sum(min(1 + reading.ahead(lane), len(reading.bounds(lane)) - 1) for lane in lanes)
+    windows = sum(_most_in_memory(reading, lane) for lane in lanes)
     held = windows * nbytes
     held += sum(
         min(stage.held_rows(lane), int(lane.pieces.sizes.sum())) * catalog.row_nbytes
@@ -321,6 +324,12 @@ def _lane_facts(
     yield "batches", "known only after a run" if items is None else str(sum(items))
 
 
+def _most_in_memory(reading: ReadGroups, lane: Lane) -> int:
+    """Count the groups of a lane in memory: given, read, or read of the next epoch."""
+    ahead, groups = reading.ahead(lane), len(reading.bounds(lane)) - 1
+    return 1 + min(ahead, groups if reads_early(reading.epochs, 0) else groups - 1)
+
+
 def _working_bytes(pipe: Chain, rows: int, window_bytes: int, instance: Instance) -> int:
     """Count what is in memory beside windows: threads' scratch memory, places, small fields."""
     catalog = pipe.catalog
@@ -333,18 +342,14 @@ def _working_bytes(pipe: Chain, rows: int, window_bytes: int, instance: Instance
     return threads * (min(_JOB_BYTES, window_bytes) + chunk) + _PLACE_BYTES * rows + kept
 
 
-def _request_facts(
-    catalog: Catalog, groups: Sequence[Pieces], instances: int
-) -> Iterator[tuple[str, str]]:
+def _request_facts(catalog: Catalog, costs: Costs, scale: float) -> Iterator[tuple[str, str]]:
     """Tell what an epoch of remote files costs, from some of what is read together."""
     if not any(map(catalog.access.is_remote, (file.path for file in catalog.files))):
         return
-    sample = _spread(groups, _MOST_WINDOWS)
-    requests, nbytes = count_requests(catalog, sample, instances=instances)
-    scale = len(groups) / len(sample) if sample else 0.0
     yield (
         "requests",
-        f"{requests * scale:.0f} an epoch on this rank, for {format_bytes(nbytes * scale)}",
+        f"{costs.requests * scale:.0f} an epoch on this rank, for "
+        f"{format_bytes(costs.remote_bytes * scale)}",
     )
 
 
@@ -360,7 +365,7 @@ def _spread(groups: Sequence[Pieces], most: int) -> list[Pieces]:
 
 
 def _field_reports(
-    catalog: Catalog, resident: frozenset[str], groups: Sequence[Pieces]
+    catalog: Catalog, resident: frozenset[str], amplification: Mapping[str, float]
 ) -> Iterator[FieldReport]:
     for name, field in catalog.files[0].fields.items():
         yield FieldReport(
@@ -370,7 +375,7 @@ def _field_reports(
             chunks=" ".join(_few([_storage(layout) for layout in field.layouts])) or "-",
             filters=_filters(field),
             route=_route(catalog, field, name in resident),
-            amplification=1.0 if name in resident else _amplification(catalog, name, groups),
+            amplification=amplification[name],
         )
 
 
@@ -394,22 +399,6 @@ def _route(catalog: Catalog, field: Field, resident: bool) -> str:
         return "read with the layout"
     routes = _few([str(catalog.routes[layout.key]) for layout in field.layouts])
     return ", ".join([*routes, "kept in memory"] if resident else routes)
-
-
-def _amplification(catalog: Catalog, name: str, groups: Sequence[Pieces]) -> float:
-    """Divide the rows of the chunks that serve the groups by the rows used."""
-    decoded = used = 0
-    for group in groups:
-        used += int(group.sizes.sum())
-        located, _first = catalog.locate(group)
-        for number in np.unique(located.file).tolist():
-            file = catalog.files[number]
-            field = file.fields[name]
-            of_file = located.file == number
-            chosen = located.start[of_file], located.stop[of_file], located.start[of_file]
-            start, stop, _dest = stored_spans(file, chosen)
-            decoded += field.decoded_rows(start, stop)
-    return decoded / used if used else 1.0
 
 
 def _layout_advice(catalog: Catalog, reports: Sequence[FieldReport]) -> Iterator[str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable
+import itertools
+from collections.abc import Collection, Iterable, Mapping
 
 from h5stream.errors import ConfigError
 
@@ -27,12 +28,22 @@ _OF_DATASET = {
     for name in (*_OF_LOADER, *_OF_BATCHES)
 }
 
+_WORKERS = "reading runs on threads; for worker processes write Loader(stream, num_workers=...)"
+
 _ARGUMENTS = {
     **{
         name: f"reading runs on threads; for worker processes write Loader(stream, {name}=...)"
         for name in _OF_LOADER
     },
+    **dict.fromkeys(("n_workers", "workers"), _WORKERS),
+    **dict.fromkeys(
+        ("augment", "augmentation", "augmentations", "preprocess", "preprocessing"),
+        "write transform=, a function of one sample",
+    ),
+    "bs": "write batch_size=",
+    "chunk_size": "chunks are those of the file; write buffer_size= for the rows of a window",
     "collate_fn": "write collate=",
+    "num_epochs": "write epochs=",
     "class_weights": 'write weights=Balanced("label"), or {"label": {value: weight}}',
     "columns": "write fields=",
     "datasets": "write fields=",
@@ -66,22 +77,32 @@ _METHODS = {
     "Dataset(sources, fields)[number]",
     "batched": "write batch_size= when the stream is made, or .batch(n) in a chain of pipes",
     "cuda": 'write to_device(stream, "cuda")',
+    "apply": "write .map(function) for batches, or transform= for samples",
+    "batch_size": "it is what batch_size= said when the stream is made; explain() tells all of it",
+    "columns": "stream.fields tells the fields",
+    "cycle": "iterate over the stream again for each epoch: for batch in stream",
+    "dataset": "the stream is the dataset; stream.fields tells its fields",
+    "enumerate": "write enumerate(stream)",
     "filter": 'write subset={"name": value} when the stream is made, or .where(predicate) before '
     "batches are made: open_files(...)...read_chunks().where(predicate).batch(n)",
     "head": "write next(iter(stream)), or subset=slice(n) when the stream is made",
     "iter_batches": "iterate over the stream itself: for batch in stream",
     "iter_epochs": "iterate over the stream again for each epoch: for batch in stream",
+    "keys": "stream.fields tells the fields",
     "repeat": "iterate over the stream again for each epoch: for batch in stream",
     "sample": "write shuffle=True when the stream is made",
     "select": "write subset=row_numbers when the stream is made",
     "select_columns": "write fields= when the stream is made",
     "shuffle": "write shuffle=True when the stream is made, or .shuffle_chunks(seed) and "
     ".shuffle_rows() in a chain of pipes",
+    "shape": "len(stream) counts batches, and stream.fields tells what a row is",
     "skip": "write subset=slice(n, None) when the stream is made; to go on after a stop, "
     "load_state_dict()",
     "take": "write subset=slice(n) when the stream is made, or itertools.islice(stream, n) for "
     "some batches",
     "to": 'write to_device(stream, "cuda")',
+    "zip": "rows of two shuffled streams do not belong together: ask for both as fields of one "
+    "stream",
     "with_format": 'write output="numpy" when the stream is made',
 }
 
@@ -105,8 +126,16 @@ def refuse_unknown(what: str, given: Iterable[str], known: Collection[str]) -> N
     of_others = _ARGUMENTS | _OF_DATASET if what == "Dataset" else _ARGUMENTS
     for name in given:
         if name not in known:
-            hint = of_others.get(name) or _close(name, known)
+            hint = of_others.get(name) or _same(name, known, of_others) or _close(name, known)
             raise UnknownArgumentError(f"{what} has no argument {name!r}; {hint}")
+
+
+def _same(name: str, known: Collection[str], others: Mapping[str, str]) -> str | None:
+    """Answer ``batchsize`` as ``batch_size``."""
+    plain = name.replace("_", "").lower()
+    ours = (f"did you mean {each}?" for each in known if each.replace("_", "") == plain)
+    theirs = (hint for each, hint in others.items() if each.replace("_", "") == plain)
+    return next(itertools.chain(ours, theirs), None)
 
 
 def method_hint(name: str, known: Collection[str]) -> str | None:

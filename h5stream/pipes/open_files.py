@@ -16,10 +16,11 @@ from h5stream.fetch import Access, is_url
 from h5stream.fetch.disk_cache import DiskCache
 from h5stream.fetch.redact import public_url
 from h5stream.fields import Asked, FieldSpec, Missing, Subset, Weights, WindowRows
+from h5stream.fields.subset import is_chain
+from h5stream.opening import Sources, choose_rows, open_catalog
+from h5stream.opening.layouts import LayoutOption, layout_cache
 from h5stream.pipes.stage import Items, Stage
-from h5stream.reader import ROW_NUMBERS, Catalog, choose_rows, open_catalog
-from h5stream.reader.catalog import Sources
-from h5stream.reader.layouts import LayoutOption, layout_cache
+from h5stream.reader import ROW_NUMBERS, Catalog
 
 __all__ = ["OpenFiles"]
 
@@ -71,7 +72,8 @@ class OpenFiles(Stage):
     ) -> None:
         self.sources = _as_sources(sources)
         self.fields = _named(fields)
-        if isinstance(subset, WindowRows) and not keep_order:
+        parts = subset if is_chain(subset) else (subset,)
+        if any(isinstance(part, WindowRows) for part in parts) and not keep_order:
             raise ConfigError(
                 "window_rows() lists windows row by row, and shuffle=True would take them apart; "
                 "stream windows in order, or shuffle slices: Slices(field, length, stride=...)"
@@ -221,6 +223,10 @@ def _as_sources(sources: Sources) -> _Paths | Mapping[str, _Paths]:
 def _as_paths(sources: Any) -> _Paths:
     alone = isinstance(sources, str | os.PathLike) or hasattr(sources, "id")
     given: Any = (sources,) if alone else sources
+    if hasattr(given, "read"):
+        raise ConfigError(
+            f"{sources!r:.80} is an open file, whose bytes go through Python; pass its path or URL"
+        )
     try:
         paths = tuple(os.fspath(_path_of(source)) for source in given)
     except TypeError as error:
@@ -228,7 +234,9 @@ def _as_paths(sources: Any) -> _Paths:
             f"sources must be a path, a pattern or a list of them, not {sources!r:.80}"
         ) from error
     if not all(isinstance(path, str) for path in paths):
-        raise ConfigError(f"sources must be text, not {paths!r}")
+        raise ConfigError(
+            f"sources must be a path, a pattern or a list of them, not {sources!r:.80}"
+        )
     return paths
 
 
@@ -240,6 +248,8 @@ def _path_of(source: Any) -> Any:
         raise ConfigError(f"{source!r} is closed; pass the path of the file")
     if not hasattr(source, "driver"):
         file, name = source.file.filename, str(source.name).strip("/")
+        if not name:
+            raise ConfigError(f"{source!r:.80} is a group; pass the file: H5Stream({file!r})")
         raise ConfigError(
             f"{source!r:.80} is a part of a file; pass the file, and name the part: "
             f"H5Stream({file!r}, fields=[{name!r}])"

@@ -16,6 +16,8 @@ from h5stream.collation import CollateOptions, Collation
 from h5stream.errors import ConfigError
 from h5stream.fetch import open_access
 from h5stream.fields import Asked, Missing, Subset, Weights
+from h5stream.opening import Sources
+from h5stream.opening.layouts import LayoutOption
 from h5stream.pipes.batch import Batch
 from h5stream.pipes.bucket import Bucket, By
 from h5stream.pipes.chain import Chain
@@ -41,8 +43,6 @@ from h5stream.pipes.unbatch import Unbatch
 from h5stream.pipes.where import Where
 from h5stream.plan.draws import StopCriteria
 from h5stream.plan.lanes import Uneven
-from h5stream.reader.catalog import Sources
-from h5stream.reader.layouts import LayoutOption
 
 __all__ = ["Pipe", "mix", "open_files"]
 
@@ -208,7 +208,13 @@ class Pipe(Chain):
             find_rank(rank, world_size)
         return self.then(Shard(lanes, uneven, rank, world_size))
 
-    def read_chunks(self, *, prefetch: int | None = None, threads: int | None = None) -> Pipe:
+    def read_chunks(
+        self,
+        *,
+        prefetch: int | None = None,
+        threads: int | None = None,
+        epochs: int | None = None,
+    ) -> Pipe:
         """Fetch and decode each row chunk into a block, ahead of the caller.
 
         Parameters
@@ -219,12 +225,15 @@ class Pipe(Chain):
             default one.
         threads : int, optional
             By default one for each core that this process may use.
+        epochs : int, optional
+            How many epochs you will iterate over. Then there is no pause between them: while the
+            last rows of each are given, the first ones of the next are read. By default that is
+            done from the second epoch on, as if there were always one more.
         """
-        if prefetch is not None:
-            a_count("prefetch", prefetch)
-        if threads is not None:
-            a_count("threads", threads)
-        return self.then(ReadChunks(prefetch, threads))
+        for name, value in {"prefetch": prefetch, "threads": threads, "epochs": epochs}.items():
+            if value is not None:
+                a_count(name, value)
+        return self.then(ReadChunks(prefetch, threads, epochs))
 
     def shuffle_rows(self, buffer_size: int | None = None) -> Pipe:
         """Permute the rows within windows of consecutive row chunks.

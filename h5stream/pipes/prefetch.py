@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from h5stream.fetch.waiting import leave_with
 from h5stream.pipes.stage import (
     Count,
     Items,
@@ -19,7 +19,9 @@ from h5stream.pipes.stage import (
     State,
     Upstream,
     wait_for,
+    waited_here,
 )
+from h5stream.reader import Stats
 
 __all__ = ["Prefetch"]
 
@@ -78,15 +80,10 @@ class _Ahead(LaneIterator):
 
     def __next__(self) -> Any:
         if self._executor is None:
-            self._executor = ThreadPoolExecutor(
-                1,
-                thread_name_prefix="h5stream-prefetch",
-                initializer=leave_with,
-                initargs=(self._runtime.gone,),
-            )
+            self._executor = ThreadPoolExecutor(1, thread_name_prefix="h5stream-prefetch")
         while len(self._pending) <= self._items:
-            self._pending.append(self._executor.submit(_pull, self._upstream))
-        item, state = wait_for(self._pending.popleft(), self._runtime.stats)
+            self._pending.append(self._executor.submit(_pull, self._upstream, self._runtime.stats))
+        item, state = wait_for(self._pending.popleft(), self._runtime)
         if item is _END:
             raise StopIteration
         self._state = state
@@ -103,6 +100,9 @@ class _Ahead(LaneIterator):
         self._upstream.close()
 
 
-def _pull(upstream: LaneIterator) -> tuple[Any, State]:
+def _pull(upstream: LaneIterator, stats: Stats) -> tuple[Any, State]:
+    """Make an item, and count the time that the stages before took for it."""
+    started, waited = time.perf_counter(), waited_here()
     item = next(upstream, _END)
+    stats.add(make_s=time.perf_counter() - started - (waited_here() - waited))
     return item, upstream.state()

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
+from h5stream.cancellation import Cancellation
 from h5stream.errors import StateError
-from h5stream.fetch.waiting import leave_with
+from h5stream.pipes.clock import Clock
+from h5stream.pipes.early import EarlyReads, Part, Series
 from h5stream.pipes.epoch import (
     cut_for,
     instance_of,
@@ -25,11 +29,11 @@ from h5stream.pipes.epoch import (
 from h5stream.pipes.exclusive import Exclusive
 from h5stream.pipes.fuse import lane_stages
 from h5stream.pipes.instance import Instance
-from h5stream.pipes.stage import LaneIterator, Runtime, Stage, State, begin
+from h5stream.pipes.stage import Lane, LaneIterator, Runtime, Stage, State, begin
 from h5stream.pipes.start import SavedState, Start
 from h5stream.pipes.state import describe_plan, pack_state, read_epoch
 from h5stream.pipes.switch_interval import restore_switch_interval, shorten_switch_interval
-from h5stream.reader import Reader, Stats
+from h5stream.reader import Catalog, Reader, Stats
 from h5stream.system import available_cores
 
 __all__ = ["GAP", "StreamIterator"]
@@ -67,6 +71,10 @@ class StreamIterator(Iterator[Any]):
         Called with the iterator once nobody holds it.
     when_given : callable, optional
         Called after each item.
+    when_ended : callable, optional
+        Told the epoch once it has come to its end.
+    series : Series, optional
+        The epochs that follow each other, the beginning of which may be read early.
     """
 
     def __init__(
@@ -82,6 +90,8 @@ class StreamIterator(Iterator[Any]):
         gaps: bool = False,
         when_left: Callable[[StreamIterator], None] | None = None,
         when_given: Callable[[], None] | None = None,
+        when_ended: Callable[[int], None] | None = None,
+        series: Series | None = None,
     ) -> None:
         self._stages = stages
         self._epoch = epoch
@@ -93,14 +103,21 @@ class StreamIterator(Iterator[Any]):
         self._gaps = gaps
         self._when_left = when_left
         self._when_given = when_given
+        self._when_ended = when_ended
+        self._series = series
+        self._part: Part | None = None
+        self._early: EarlyReads | None = None
+        self._at_last: deque[int] = deque()
+        self._runtime: Runtime | None = None
         self._numbers: list[int] = []
         self._plan: dict[str, Any] = {}
         self._lanes: list[LaneIterator] | None = None
         self._turn = self._last = 0
         self._alive: list[bool] = []
-        self._gone, self._done = threading.Event(), threading.Event()
+        self._until, self._done = Cancellation(), threading.Event()
         self._end: weakref.finalize[..., Any] | None = None
         self._given = 0
+        self._clock = Clock(stats)
         self._alone = Exclusive()
         self._closed = self._exhausted = False
 
@@ -126,18 +143,29 @@ class StreamIterator(Iterator[Any]):
     def _next(self) -> Any:
         if self._closed:
             raise StopIteration
+        self._clock.asked()
         try:
             if self._lanes is None:
+                self._stats.begin_epoch()
                 self._lanes = self._start_lanes()
+            self._read_early()
             item = self._take_turn(self._lanes)
             self._given += 1
+            self._clock.given()
             if self._when_given is not None:
                 self._when_given()
             return item
         except StopIteration:
             self._exhausted = True
+            self._clock.given(ended=True)
+            if self._when_given is not None:
+                self._when_given()
             self._done.set()
+            if self._series is not None and self._part is not None:
+                self._series.end(self._part, self._early)
             self.close()
+            if self._when_ended is not None:
+                self._when_ended(self._epoch)
             raise
         except BaseException:
             self.close()
@@ -159,6 +187,12 @@ class StreamIterator(Iterator[Any]):
             if self._gaps and any(self._alive):
                 return GAP
         raise StopIteration
+
+    def _read_early(self) -> None:
+        """Begin the lanes of the next epoch whose memory is free; not for a look at an item."""
+        while self._early is not None and self._at_last and self._given > 1:
+            assert self._runtime is not None, "there since the first item"
+            self._early.begin(self._at_last.popleft(), self._runtime)
 
     def state_dict(self) -> dict[str, Any]:
         """Return where the iterator stands: a few integers for each lane, and the plan."""
@@ -193,8 +227,10 @@ class StreamIterator(Iterator[Any]):
 
     def close(self) -> None:
         """End the threads and let go of files and buffers; more `next` find nothing."""
+        if self._closed and self._series is not None:
+            self._series.forget()
         self._closed = True
-        self._gone.set()
+        self._until.cancel()
         for lane in self._lanes or []:
             lane.close()
         if self._end is not None:
@@ -210,7 +246,10 @@ class StreamIterator(Iterator[Any]):
         cut = cut_for(self._stages, instance)
         if instance.number == 0:
             warn_of_dropped(self._stages, catalog, cut)
-        lanes = plan_lanes(self._stages, catalog, instance, self._epoch)
+        part = self._part = Part(self._epoch, instance, cut)
+        early = self._series and self._series.take(part if self._start is None else None)
+        plan = partial(_plan, self._stages, catalog)
+        lanes = early.lanes if early else plan(part)
         self._numbers = [lane.number for lane in lanes]
         self._plan = describe_plan(self._stages, catalog, cut)
         links = lane_stages(self._stages)
@@ -218,25 +257,41 @@ class StreamIterator(Iterator[Any]):
         if self._start is not None:
             self._turn, states = self._start.locate(lanes, links, self._plan, catalog)
         threads = threads_asked(self._stages) or available_cores(instance.num_workers)
-        executor = ThreadPoolExecutor(
-            threads, thread_name_prefix=_THREADS, initializer=leave_with, initargs=(self._gone,)
-        )
+        executor = ThreadPoolExecutor(threads, thread_name_prefix=_THREADS)
+        self._clock.threads = threads
         readers = self._make_readers()
         shorten_switch_interval()
-        self._end = weakref.finalize(self, _end, self._gone, self._done, executor, readers)
-        runtime = Runtime(readers, readers[0], executor, self._stats, self._gone)
+        if self._series is not None:
+            self._early = self._series.early_reads(part, plan)
+        self._end = weakref.finalize(
+            self, _end, self._until, self._done, executor, readers, self._early
+        )
+        runtime = self._runtime = Runtime(
+            readers, readers[0], executor, self._stats, self._until, self._at_last.append
+        )
         self._alive = [True] * len(lanes)
-        return [begin(links, lane, runtime, s) for lane, s in zip(lanes, states, strict=True)]
+        begun = early.go_on(runtime) if early else {}
+        return [
+            begin(links, lane, runtime, state, begun.get(lane.number))
+            for lane, state in zip(lanes, states, strict=True)
+        ]
+
+
+def _plan(stages: Sequence[Stage], catalog: Catalog, part: Part) -> list[Lane]:
+    return plan_lanes(stages, catalog, part.instance, part.epoch)
 
 
 def _end(
-    gone: threading.Event,
+    until: Cancellation,
     done: threading.Event,
     executor: ThreadPoolExecutor,
     readers: Sequence[Reader],
+    early: EarlyReads | None,
 ) -> None:
     """End the threads; windows serve the next epoch only if this one came to its end."""
-    gone.set()
+    if early is not None:
+        early.drop()
+    until.cancel()
     in_own_thread = threading.current_thread().name.startswith(
         _THREADS
     )  # garbage is found anywhere

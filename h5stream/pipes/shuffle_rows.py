@@ -140,6 +140,11 @@ class ReadWindows(ReadGroups):
 
     method: ClassVar[str] = "shuffle_rows"
 
+    @property
+    def epochs(self) -> int | None:
+        """How many epochs there are, if that is known."""
+        return self.read.epochs
+
     def bounds(self, lane: Lane) -> np.ndarray:
         """Group the pieces into windows."""
         shuffle = self.shuffle

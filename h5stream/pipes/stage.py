@@ -24,9 +24,9 @@ from enum import StrEnum
 from functools import partial
 from typing import Any, ClassVar, TypeVar
 
+from h5stream.cancellation import Cancellation
 from h5stream.collation import Collation
 from h5stream.errors import StateError
-from h5stream.fetch.waiting import wait_until
 from h5stream.plan import Draws, Pieces
 from h5stream.reader import Reader, Stats
 
@@ -44,6 +44,7 @@ __all__ = [
     "begin",
     "link",
     "wait_for",
+    "waited_here",
 ]
 
 T = TypeVar("T")
@@ -88,15 +89,18 @@ class Runtime:
         Threads that read and decode.
     stats : Stats
         Where they count.
-    gone : threading.Event
-        Set once the iterator is closed: none of its threads then waits any more.
+    until : Cancellation
+        Cancelled once the iterator is closed: none of its threads then waits any more.
+    at_last : callable
+        Told the number of a lane whose last rows have been read, when it begins to give them.
     """
 
     readers: tuple[Reader, ...]
     reader: Reader
     executor: ThreadPoolExecutor
     stats: Stats
-    gone: threading.Event
+    until: Cancellation
+    at_last: Callable[[int], None] = lambda _number: None
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -139,15 +143,23 @@ class Lane:
         return self.plan_part(number, turn)
 
 
-def wait_for(future: Future[T], stats: Stats) -> T:
-    """Return a job's result, and count the time until it is there."""
+_waited = threading.local()
+
+
+def wait_for(future: Future[T], runtime: Runtime) -> T:
+    """Return a job's result, and count the time until it is there: see `waited_here`."""
     if future.done():
         return future.result()
     started = time.perf_counter()
     try:
-        return wait_until(future)
+        return runtime.until.wait(future)
     finally:
-        stats.add(wait_s=time.perf_counter() - started)
+        _waited.seconds = waited_here() + time.perf_counter() - started
+
+
+def waited_here() -> float:
+    """Return the seconds that this thread has waited for jobs so far."""
+    return getattr(_waited, "seconds", 0.0)
 
 
 class LaneIterator(ABC, Iterator[Any]):
@@ -258,19 +270,38 @@ class LaneStage(Stage):
         return None
 
 
-def begin(stages: Sequence[LaneStage], lane: Lane, runtime: Runtime, state: State) -> LaneIterator:
+def begin(
+    stages: Sequence[LaneStage],
+    lane: Lane,
+    runtime: Runtime,
+    state: State,
+    begun: LaneIterator | None = None,
+) -> LaneIterator:
     """Start the stages of a lane, or go on from a state.
+
+    Parameters
+    ----------
+    stages : sequence of LaneStage
+        In their order.
+    lane : Lane
+        Where they run.
+    runtime : Runtime
+        What they share.
+    state : tuple of int
+        Where to go on; empty at the beginning.
+    begun : LaneIterator, optional
+        What the first stage gives from the beginning, if it has begun already.
 
     Raises
     ------
     StateError
         If they can have no such state.
     """
-    begun = link(stages, lane, runtime, ())
+    started = link(stages, lane, runtime, (), begun)
     if not state:
-        return begun
-    expected = len(begun.state())
-    begun.close()
+        return started
+    expected = len(started.state())
+    started.close()
     if stages[0].has_fixed_state and len(state) != expected:
         raise StateError(
             f"the state of lane {lane.number} has {len(state)} numbers, expected {expected}; it is "
@@ -279,9 +310,17 @@ def begin(stages: Sequence[LaneStage], lane: Lane, runtime: Runtime, state: Stat
     return link(stages, lane, runtime, state)
 
 
-def link(stages: Sequence[LaneStage], lane: Lane, runtime: Runtime, state: State) -> LaneIterator:
+def link(
+    stages: Sequence[LaneStage],
+    lane: Lane,
+    runtime: Runtime,
+    state: State,
+    begun: LaneIterator | None = None,
+) -> LaneIterator:
     """Wrap each stage's iterator around that of the stage before."""
     if not stages:
         raise AssertionError("a lane starts with a stage that reads")
-    upstream = partial(link, stages[:-1], lane, runtime)
+    if begun is not None and len(stages) == 1:
+        return begun
+    upstream = partial(link, stages[:-1], lane, runtime, begun=begun)
     return stages[-1].iterate(lane, runtime, upstream, state)

@@ -74,6 +74,28 @@ class SavedState(Start):
             check_plan(self.state["plan"], plan, catalog, self.on_changed)
         return lane_states(self.state, lanes)
 
+    def items_done(self, lanes: Sequence[Lane], stages: Sequence[LaneStage]) -> int | None:
+        """Count the items before the place, None where only a run can tell."""
+        _turn, states = lane_states(self.state, lanes)
+        each = [
+            0 if not state else _items_before(state, lane, stages)
+            for lane, state in zip(lanes, states, strict=True)
+        ]
+        return None if None in each else sum(each)  # type: ignore[arg-type]
+
+
+def _items_before(state: State, lane: Lane, stages: Sequence[LaneStage]) -> int | None:
+    """Find how many items of a lane come before a state; states grow with them."""
+    seek = Seek(stages, lane)
+    low, high = 0, int(lane.pieces.sizes.sum())
+    while low < high:
+        middle = (low + high) // 2
+        found = seek.items(middle)
+        if found is None:
+            return None
+        low, high = (middle + 1, high) if found < state else (low, middle)
+    return low if seek.items(low) == state else None
+
 
 @dataclass(frozen=True)
 class AfterBatches(Start):

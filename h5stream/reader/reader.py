@@ -1,60 +1,57 @@
-"""Turns the pieces of a window into columns and the jobs that fill them.
-
-1. One buffer for each dense field, from the pool, as long as the window; other kinds of column
-   are planned by `assemble`.
-2. For each file and dataset of the window: small datasets that chunks would serve badly are read
-   once and stay in memory; others are read directly, or through h5py, each chunk once.
-3. Every job fills its own part of the buffers, in any order, on any thread.
-"""
+"""Reads windows: buffers and columns for what was planned, and the threads that fill them."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Sequence
+from concurrent.futures import Executor as Threads
+from concurrent.futures import Future
+from dataclasses import dataclass
 
 import numpy as np
 
+from h5stream.cancellation import NEVER, Cancellation
 from h5stream.columns import Column
-from h5stream.decode import Scratch
 from h5stream.fetch import DataFile
 from h5stream.fetch.buffers import BufferPool
-from h5stream.fields import DenseField, FileFields
-from h5stream.plan import Pieces, expand_spans, row_seeds
-from h5stream.reader.asking import Job, run_all
-from h5stream.reader.assemble import Assembler, Rows, begins_at_random, group_names
+from h5stream.plan import Pieces
 from h5stream.reader.catalog import Catalog
-from h5stream.reader.datasets import DatasetReads
-from h5stream.reader.destination import Destination, Target
-from h5stream.reader.direct import Spans
-from h5stream.reader.resident import resident_fields
+from h5stream.reader.execution.executor import Executor
+from h5stream.reader.execution.threads import run_here, start_tasks
+from h5stream.reader.planning.window import WindowPlan, WindowPlanner
 from h5stream.reader.stats import Stats
+from h5stream.reader.tasks import ReadTask
 
-__all__ = ["ROW_NUMBERS", "Reader", "WindowReads", "stored_spans"]
-
-_STARTS = 0x737461727473
-"""Tells where slices begin from other numbers that are drawn for rows."""
-
-ROW_NUMBERS = "_row"
-"""Key of the numbers of rows, where a catalog asks for them."""
+__all__ = ["Reader", "WindowReads"]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class WindowReads:
-    """The columns of a window, and the jobs that fill them.
+    """The columns of a window, whose values are there once all tasks are done.
 
-    What the columns hold is good once all jobs are done and `check` passed.
+    Parameters
+    ----------
+    plan : WindowPlan
+        What was planned.
+    memory : sequence of numpy.ndarray
+        The buffers.
+    columns : dict
+        Key -> column.
+    files : sequence of DataFile
+        All that the tasks read.
     """
 
+    plan: WindowPlan
+    memory: Sequence[np.ndarray]
     columns: dict[str, Column]
-    jobs: list[Job]
-    files: list[DataFile]
-    n_rows: int
-    checks: list[Callable[[], None]]
+    files: Sequence[DataFile]
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of the window."""
+        return self.plan.n_rows
 
     def check_unchanged(self) -> None:
-        """Raise unless all files that the jobs read are still the ones that were scanned.
+        """Raise unless all files that the tasks read are still the ones that were scanned.
 
         Raises
         ------
@@ -72,8 +69,8 @@ class WindowReads:
         DecodeError
             Naming the dataset.
         """
-        for check in self.checks:
-            check()
+        for name, column in self.plan.columns.items():
+            column.check(self.memory, self.columns[name])
 
 
 class Reader:
@@ -95,14 +92,8 @@ class Reader:
         self.catalog = catalog
         self.stats = stats
         self._pool = BufferPool()
-        self._scratches = threading.local()
-        self._reads = DatasetReads(catalog.routes, catalog.access, stats)
-        self._assembler = Assembler(self._reads, self._pool, stats)
-        self._groups = group_names(file.fields for file in catalog.files)
-        self._moves = any(map(begins_at_random, catalog.files[0].fields.values()))
-        self._resident_names = resident_fields(catalog, instances)
-        self._resident: dict[tuple[int, str], np.ndarray] = {}
-        self._loading = threading.Lock()
+        self._planner = WindowPlanner(catalog, instances=instances)
+        self.executor = Executor(self._planner.datasets, stats)
 
     def window(
         self,
@@ -112,153 +103,33 @@ class Reader:
         seed: int = 0,
         epoch: int = 0,
     ) -> WindowReads:
-        """Prepare to read the pieces.
+        """Plan to read the pieces, and make the columns; see `WindowPlanner.plan`."""
+        plan = self._planner.plan(pieces, places, seed=seed, epoch=epoch)
+        memory = [self._pool.array(buffer.shape, buffer.dtype) for buffer in plan.buffers]
+        columns = {name: column.make(memory) for name, column in plan.columns.items()}
+        files = [self.executor.files.file(*mark) for mark in plan.files.items()]
+        return WindowReads(plan, memory, columns, files)
 
-        Parameters
-        ----------
-        pieces : Pieces
-            Their rows are counted one after the other.
-        places : numpy.ndarray, optional
-            int64 permutation: row i goes to ``places[i]``; by default all stay in order.
-        seed, epoch : int
-            Keys of where slices begin that do so at random.
-        """
-        located, first = self.catalog.locate(pieces)
-        n_rows = int(pieces.sizes.sum())
-        buffers: dict[str, np.ndarray] = {}
-        for name, field in self.catalog.files[0].fields.items():
-            if isinstance(field, DenseField):
-                buffers[name] = self._pool.array((n_rows, *field.row_shape), field.dtype)
-        jobs: list[Job] = []
-        files: list[DataFile] = []
-        rows: list[Rows] = []
-        seeds: np.ndarray | None = None
-        if self._moves:
-            seeds = row_seeds(self._numbers(pieces), seed=seed ^ _STARTS, epoch=epoch)
-        for number in np.unique(located.file).tolist():
-            of_file = located.file == number
-            file = self.catalog.files[number]
-            spans = (located.start[of_file], located.stop[of_file], first[of_file])
-            files.extend(self._reads.file(*mark) for mark in file.fingerprints.items())
-            jobs.extend(self._dense_jobs(number, stored_spans(file, spans), buffers, places))
-            if len(buffers) < len(file.fields):
-                listed = _rows_of(file, spans)
-                own = None if seeds is None else seeds[listed.numbers]
-                rows.append(replace(listed, seeds=own))
-        order = None if places is None or not rows else _inverse(places)
-        found: dict[str, Column] = {**buffers}
-        checks: list[Callable[[], None]] = []
-        for names in self._groups:
-            if names[0] in buffers:
-                continue
-            planned = self._assembler.plan(names, rows, order)
-            found |= planned.columns
-            jobs.extend(planned.jobs)
-            checks.extend(planned.checks)
-        columns = {name: found[name] for name in self.catalog.files[0].fields}
-        if self.catalog.numbered:
-            columns[ROW_NUMBERS] = self._numbers(pieces, places)
-        return WindowReads(columns, jobs, files, n_rows, checks)
+    def start(
+        self,
+        threads: Threads,
+        reads: WindowReads,
+        until: Cancellation = NEVER,
+        tasks: Sequence[ReadTask] | None = None,
+    ) -> list[Future[None]]:
+        """Start the tasks of a window, or some of them, on threads; see `start_tasks`."""
+        some = reads.plan.tasks if tasks is None else tasks
+        return start_tasks(threads, self.executor, some, reads.memory, until)
 
-    def _numbers(self, pieces: Pieces, places: np.ndarray | None = None) -> np.ndarray:
-        """Return the numbers of rows of pieces over all files; those drawn again count on."""
-        n_rows = np.array([file.n_rows for file in self.catalog.files], np.int64)
-        first = np.append(np.cumsum(n_rows) - n_rows, 0)[pieces.file]  # an order begins at 0
-        numbers = expand_spans(first + pieces.start, first + pieces.stop)
-        if pieces.turns is not None:
-            numbers += np.repeat(pieces.turns, pieces.sizes) * int(n_rows.sum())
-        if places is None:
-            return numbers
-        placed = np.empty_like(numbers)
-        placed[places] = numbers
-        return placed
-
-    def run(self, job: Job) -> None:
-        """Do one job with the calling thread's scratch memory."""
-        scratch = getattr(self._scratches, "scratch", None)
-        if scratch is None:
-            scratch = self._scratches.scratch = Scratch()
-        job(scratch)
+    def run(self, reads: WindowReads, tasks: Sequence[ReadTask] | None = None) -> None:
+        """Do the tasks of a window, or some of them, on the calling thread."""
+        some = reads.plan.tasks if tasks is None else tasks
+        run_here(self.executor, some, reads.memory, self.executor.scratch())
 
     def release_files(self) -> None:
-        """Let go of all files; a job that still needs one opens it again."""
-        self._reads.release_files()
+        """Let go of all files; a task that still needs one opens it again."""
+        self.executor.files.release()
 
     def forget_buffers(self) -> None:
         """Give the memory of windows back to the system, once nobody holds it any more."""
         self._pool.forget()
-
-    def _dense_jobs(
-        self,
-        number: int,
-        spans: Spans,
-        buffers: dict[str, np.ndarray],
-        places: np.ndarray | None,
-    ) -> Iterator[Job]:
-        file = self.catalog.files[number]
-        datasets: dict[tuple[str, str], list[Target]] = {}
-        for name, field in file.fields.items():
-            if not isinstance(field, DenseField):
-                continue
-            if name in self._resident_names:
-                destination = Destination([(field, buffers[name])], places)
-                yield partial(self._copy_resident, number, spans, destination)
-            else:
-                datasets.setdefault(field.layout.key, []).append((field, buffers[name]))
-        for targets in datasets.values():
-            yield from self._reads.jobs(file.fingerprints, spans, Destination(targets, places))
-
-    def _copy_resident(
-        self, number: int, spans: Spans, destination: Destination, scratch: Scratch
-    ) -> None:
-        (field, column) = destination.targets[0]
-        with self._loading:
-            resident = self._resident.get((number, field.name))
-            if resident is None:
-                resident = self._load(number, field, scratch)
-                self._resident[number, field.name] = resident
-        start, stop, first = spans
-        rows, numbers = expand_spans(start, stop), expand_spans(first, first + (stop - start))
-        places = destination.places
-        column[numbers if places is None else places[numbers]] = resident[rows]
-
-    def _load(self, number: int, field: DenseField, scratch: Scratch) -> np.ndarray:
-        rows = np.empty((field.n_rows, *field.row_shape), field.dtype)
-        whole = (np.array([0]), np.array([field.n_rows]), np.array([0]))
-        marks = self.catalog.files[number].fingerprints
-        run_all(self._reads.jobs(marks, whole, Destination([(field, rows)])), scratch)
-        return rows
-
-
-def _inverse(places: np.ndarray) -> np.ndarray:
-    """Say which row comes to each place."""
-    rows = np.empty_like(places)
-    rows[places] = np.arange(len(places))
-    return rows
-
-
-def _rows_of(file: FileFields, spans: Spans) -> Rows:
-    """List the rows of spans, and their numbers in the window."""
-    start, stop, first = spans
-    rows = expand_spans(start, stop)
-    numbers = expand_spans(first, first + stop - start)
-    return Rows(file, rows if file.rows is None else file.rows[rows], numbers)
-
-
-def stored_spans(file: FileFields, spans: Spans) -> Spans:
-    """Turn spans of chosen rows into spans that are consecutive in the file and in the window.
-
-    Parameters
-    ----------
-    file : FileFields
-        Where rows may be chosen.
-    spans : Spans
-        Of the chosen rows, by their number among these.
-    """
-    if file.rows is None:
-        return spans
-    listed = _rows_of(file, spans)
-    breaks = (np.diff(listed.rows) != 1) | (np.diff(listed.numbers) != 1)
-    first = np.flatnonzero(np.concatenate([[True], breaks])[: len(listed.rows)])
-    start = listed.rows[first]
-    return start, start + np.diff(np.append(first, len(listed.rows))), listed.numbers[first]

@@ -11,9 +11,9 @@ from h5stream.columns import Ragged, Sparse
 from h5stream.conventions.schema import ROWS
 from h5stream.errors import LayoutError, WriteError
 from h5stream.fields import Asked, Subset
+from h5stream.opening import Paths, Sources, expand_sources
 from h5stream.pipes import Pipe
 from h5stream.plan.seeds import mixed
-from h5stream.reader.catalog import Paths, Sources, expand_sources
 from h5stream.repacking.rows import (
     Progress,
     batch_rows_of,

@@ -17,9 +17,11 @@ from typing import Any
 
 from h5stream.errors import ConfigError
 from h5stream.fields import Asked, DenseField, Subset
+from h5stream.fields.region import RegionField
 from h5stream.fields.vlen import VlenField
+from h5stream.opening import Sources
 from h5stream.pipes import Pipe
-from h5stream.reader.catalog import Sources
+from h5stream.progress_bar import progress_bar
 from h5stream.repacking.compare import compare
 from h5stream.repacking.rows import (
     Plan,
@@ -32,8 +34,9 @@ from h5stream.repacking.rows import (
     tell_nobody,
 )
 from h5stream.repacking.shuffled import Shuffled
+from h5stream.repacking.target import Target, target_of
 from h5stream.write import Writer
-from h5stream.write.attributes import read_attributes
+from h5stream.write.attributes import Told, read_attributes
 from h5stream.write.filters import Compression
 from h5stream.write.written import rows_of
 
@@ -52,8 +55,8 @@ class Repacked:
 
     Parameters
     ----------
-    paths : tuple of Path
-        The files that were written.
+    paths : tuple of str
+        The files that were written: paths, or URLs.
     n_rows : int
         Rows in all of them.
     bytes_before, bytes_after : int
@@ -62,7 +65,7 @@ class Repacked:
         What could not be taken along, a sentence each.
     """
 
-    paths: tuple[Path, ...]
+    paths: tuple[str, ...]
     n_rows: int
     bytes_before: int
     bytes_after: int
@@ -85,7 +88,8 @@ def repack(
     overwrite: bool = False,
     check: bool = True,
     storage_options: Mapping[str, Any] | None = None,
-    progress: Progress | None = None,
+    output_options: Mapping[str, Any] | None = None,
+    progress: Progress | bool | None = None,
 ) -> Repacked:
     """Write rows of any files again, into a file that streams fast.
 
@@ -98,8 +102,10 @@ def repack(
     ----------
     sources, fields, subset, storage_options
         Which rows; as for `H5Stream`. Their order is kept.
-    output : path
-        The file; with `shard_bytes` the files are called ``name-00000.h5`` and so on.
+    output : path or URL
+        The file; with `shard_bytes` the files are called ``name-00000.h5`` and so on. For a URL
+        of fsspec they are written in the folder for temporary files, and uploaded when they are
+        whole and compared.
     shuffle : int, optional
         A seed: rows are written in an order drawn by it, so that reading in order is shuffled
         already. The column ``source/rows`` says where each row stood.
@@ -111,10 +117,12 @@ def repack(
         As for `Writer`.
     overwrite : bool
         Whether a file of that name is replaced.
+    output_options : mapping, optional
+        Of the file system that is written to; by default `storage_options`.
     check : bool
         Read both again and compare all rows, at the end.
-    progress : callable, optional
-        Told what is done, how many rows of how many.
+    progress : callable or bool, optional
+        Told what is done, how many rows of how many. True: a bar on the terminal.
 
     Returns
     -------
@@ -138,7 +146,7 @@ def repack(
     >>> done.n_rows, next(iter(h5s.H5Stream(path, batch_size=700)))["x"].shape
     (700, torch.Size([700, 765]))
     """
-    path = Path(output)
+    target = target_of(os.fspath(output), output_options or storage_options)
     options: dict[str, Any] = {
         "compression": compression,
         "level": level,
@@ -148,57 +156,63 @@ def repack(
     if memory_bytes < _LEAST_MEMORY:
         raise ConfigError(f"memory_bytes must be {_LEAST_MEMORY} or more, not {memory_bytes}")
     stream = open_in_order(sources, fields, subset, storage_options, numbered=shuffle is not None)
-    digest = _digest(stream, options, shuffle, shard_bytes, memory_bytes)
-    attributes, of_columns, lost = read_attributes(stream.catalog, _paths_of(stream))
-    options |= {"attributes": attributes, "column_attributes": of_columns}
-    tell = progress or tell_nobody
     if not stream.catalog.n_rows:
         raise ConfigError("there are no rows to write")
-    folder = path.with_name(f".{path.name}.repack")
-    _refuse(path, stream, folder, digest, overwrite=overwrite, sharded=shard_bytes is not None)
-    with _working_folder(folder, digest):
+    digest = _digest(stream, options, shuffle, shard_bytes, memory_bytes)
+    attributes, of_columns, lost = read_attributes(stream.catalog, _told_of(stream))
+    options |= {"attributes": attributes, "column_attributes": of_columns}
+    folder, sharded = target.folder, shard_bytes is not None
+    _refuse(os.fspath(output), stream, target, digest, overwrite=overwrite, sharded=sharded)
+    with _telling(progress) as tell, _working_folder(folder, digest):
         plan = Plan(stream, options, folder, tell, shard_bytes)
         parts = plan.parts
-        names = _names(path, len(parts), sharded=shard_bytes is not None)
+        names = [target.name(number if sharded else None) for number in range(len(parts))]
         if not (folder / _WHOLE).exists():
             order = Stored(plan) if shuffle is None else Shuffled(plan, shuffle, memory_bytes)
             _write(order, plan)
             if check:
                 compare(stream, [str(each) for each in parts], tell)
-            _refuse_existing(names, overwrite=overwrite)
+            _refuse_existing(target, names, overwrite=overwrite)
             (folder / _WHOLE).touch()
         for each, name in zip(parts, names, strict=True):
             if each.exists():
-                each.replace(name)
-    after = sum(name.stat().st_size for name in names)
+                target.publish(each, name)
+    after = sum(target.size(name) or 0 for name in names)
     told = [each for file in stream.catalog.files for each in file.left_out]
     left_out = tuple(dict.fromkeys([*told, *lost]))
-    return Repacked(tuple(names), plan.n_rows, _bytes_of(stream), after, left_out)
+    shown = tuple(target.shown(name) for name in names)
+    return Repacked(shown, plan.n_rows, _bytes_of(stream), after, left_out)
+
+
+@contextlib.contextmanager
+def _telling(progress: Progress | bool | None) -> Iterator[Progress]:
+    if progress is True:
+        with progress_bar("rows") as tell:
+            yield tell
+    else:
+        yield progress or tell_nobody
 
 
 def _refuse(
-    path: Path, stream: Pipe, folder: Path, digest: str, *, overwrite: bool, sharded: bool
+    output: str, stream: Pipe, target: Target, digest: str, *, overwrite: bool, sharded: bool
 ) -> None:
-    names = {Path(file.path).resolve() for file in stream.catalog.files}
-    if path.resolve() in names:
-        raise ConfigError(f"{path} is one of the sources; write to another name")
-    if not path.parent.is_dir():
-        raise ConfigError(f"{path}: there is no folder {path.parent}; make it first")
-    is_whole = _is_of(folder, digest) and (folder / _WHOLE).exists()
+    names = {str(Path(file.path).resolve()) for file in stream.catalog.files}
+    access = stream.catalog.access
+    if access.name(output) in {file.path for file in stream.catalog.files} or (
+        str(Path(output).resolve()) in names
+    ):
+        raise ConfigError(f"{target.shown(output)} is one of the sources; write to another name")
+    is_whole = _is_of(target.folder, digest) and (target.folder / _WHOLE).exists()
     if not is_whole:  # else these are what an earlier run of the same plan has named already
-        _refuse_existing(_names(path, 1, sharded=sharded), overwrite=overwrite)
+        _refuse_existing(target, [target.name(0 if sharded else None)], overwrite=overwrite)
 
 
-def _refuse_existing(names: Sequence[Path], *, overwrite: bool) -> None:
-    there = [name for name in names if name.exists()]
-    if there and not overwrite:
-        raise ConfigError(f"{there[0]} exists; write overwrite=True to replace it")
-
-
-def _names(path: Path, count: int, *, sharded: bool) -> list[Path]:
-    if not sharded:
-        return [path]
-    return [path.with_name(f"{path.stem}-{number:05}{path.suffix}") for number in range(count)]
+def _refuse_existing(target: Target, names: Sequence[str], *, overwrite: bool) -> None:
+    if overwrite:
+        return
+    for name in names:
+        if target.size(name) is not None:
+            raise ConfigError(f"{target.shown(name)} exists; write overwrite=True to replace it")
 
 
 def _digest(stream: Pipe, *options: Any) -> str:
@@ -261,8 +275,17 @@ def _write(order: Stored, plan: Plan) -> None:
         raise
 
 
-def _paths_of(stream: Pipe) -> dict[str, str]:
-    """Say which dataset a column is, of those that are one."""
-    fields = stream.catalog.files[0].fields
-    whole = (DenseField, VlenField)
-    return {n: f.layouts[0].path for n, f in fields.items() if isinstance(f, whole)}
+def _told_of(stream: Pipe) -> dict[str, Told]:
+    """Say which objects tell about each column."""
+    fields, written = stream.catalog.files[0].fields, infer_columns(stream)
+    found = {}
+    for name, field in fields.items():
+        lacks = None if name in written else "is of a compound, whose members are columns now"
+        if isinstance(field, DenseField | VlenField):
+            found[name] = Told((field.layouts[0].path,), lacks=lacks)
+        elif isinstance(field, RegionField):
+            if any(len(part.datasets) > 1 for part in field.parts):
+                lacks = "is of one dataset a sample (or of several in one column)"
+            paths = tuple(dict.fromkeys(part.first.layout.path for part in field.parts))
+            found[name] = Told(paths, in_group=True, lacks=lacks)
+    return found

@@ -9,10 +9,10 @@ from typing import Any
 
 from h5stream.conventions.schema import ROWS
 from h5stream.fields import Asked, Origin, Subset
+from h5stream.opening import Sources
 from h5stream.pipes import Instance, Pipe, open_files
 from h5stream.pipes.start import AfterBatches
 from h5stream.plan import Cut
-from h5stream.reader.catalog import Sources
 from h5stream.stream import as_arrays
 from h5stream.write.columns import ColumnSpec
 from h5stream.write.values import infer

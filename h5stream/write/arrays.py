@@ -24,7 +24,7 @@ from h5stream.errors import ConfigError
 from h5stream.write.filters import Filters, filters_of
 from h5stream.write.output import Output
 
-__all__ = ["ArraySpec", "ChunkQueue", "GrowingArray"]
+__all__ = ["ArraySpec", "ChunkQueue", "GrowingArray", "PlainArray", "begin_array", "write_array"]
 
 _MOST_CHUNK_BYTES = 2**32 - 1
 """HDF5 counts the bytes of a chunk in 32 bits."""
@@ -50,6 +50,8 @@ class ArraySpec:
         Whether chunks are left uncompressed if the first does not shrink.
     n_rows : int or None
         How many rows there will be, if that is known.
+    least_rows : int
+        Rows that the dataset has from the start, written or not.
     """
 
     path: str
@@ -59,6 +61,7 @@ class ArraySpec:
     filters: Filters
     may_drop_codec: bool = False
     n_rows: int | None = None
+    least_rows: int = 0
 
     def __post_init__(self) -> None:
         if self.chunk_nbytes > _MOST_CHUNK_BYTES:
@@ -131,24 +134,28 @@ class GrowingArray:
         self._filled = 0
 
     @classmethod
-    def begin(cls, output: Output, spec: ArraySpec, queue: ChunkQueue) -> GrowingArray:
-        """Begin a dataset, or go on with the one that is there."""
+    def begin(
+        cls, output: Output, spec: ArraySpec, queue: ChunkQueue, n_rows: int | None = None
+    ) -> GrowingArray:
+        """Begin a dataset, or go on with the one that is there behind its first `n_rows` rows."""
         dataset = output.find(spec.path)
         if dataset is None:
             return cls(output, spec, queue)
-        chunk_rows = dataset.chunks[0] if dataset.chunks else spec.chunk_rows
-        spec = replace(
-            spec,
-            chunk_rows=chunk_rows,
-            filters=filters_of(dataset, spec.dtype.itemsize),
-            may_drop_codec=False,
-        )
+        chunk_rows = dataset.chunks[0]
+        filters = filters_of(dataset, spec.dtype.itemsize) or spec.filters
+        spec = replace(spec, chunk_rows=chunk_rows, filters=filters, may_drop_codec=False)
         array = cls(output, spec, queue)
-        array._dataset, array.n_rows = dataset, len(dataset)
+        array._dataset = dataset
+        array.n_rows = len(dataset) if n_rows is None else n_rows
         array._filled = array.n_rows % chunk_rows
         if array._filled:
-            array._buffer[: array._filled] = dataset[array.n_rows - array._filled :]
+            array._buffer[: array._filled] = dataset[array.n_rows - array._filled : array.n_rows]
         return array
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of its elements."""
+        return self.spec.dtype
 
     def append(self, rows: np.ndarray) -> None:
         """Take rows, and write the chunks that they fill.
@@ -193,13 +200,15 @@ class GrowingArray:
         if self._dataset is None:
             self._make()
         assert self._dataset is not None, "it was made"
-        if len(self._dataset) != self.n_rows:
-            self._dataset.id.set_extent((self.n_rows, *self.spec.row_shape))
+        length = max(self.n_rows, self.spec.least_rows)
+        if len(self._dataset) != length:
+            self._dataset.id.set_extent((length, *self.spec.row_shape))
 
-    def shrink_to(self, n_rows: int) -> None:
+    def shrink_to(self, n_rows: int, *, may_grow: bool = False) -> None:
         """Use chunks of fewer rows, before the first was written: there will be no more rows."""
         if self._dataset is None:
-            self.spec = replace(self.spec, chunk_rows=max(1, n_rows), n_rows=n_rows)
+            length = None if may_grow else n_rows
+            self.spec = replace(self.spec, chunk_rows=max(1, n_rows), n_rows=length)
             self._buffer = self._buffer[: self.spec.chunk_rows]
 
     def write_chunk(self, number: int, stored: Any) -> None:
@@ -258,6 +267,98 @@ class GrowingArray:
         if self._free:
             return self._free.pop()
         return np.empty((self.spec.chunk_rows, *self.spec.row_shape), self.spec.dtype)
+
+
+class PlainArray:
+    """A dataset that is there already, whose rows HDF5 itself writes.
+
+    Parameters
+    ----------
+    dataset : h5py.Dataset
+        Of any layout.
+    n_rows : int
+        Rows that are written already.
+    """
+
+    def __init__(self, dataset: h5py.Dataset, n_rows: int) -> None:
+        self.dataset = dataset
+        self.n_rows = n_rows
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of its elements."""
+        return self.dataset.dtype
+
+    @property
+    def can_grow(self) -> bool:
+        """Whether it may get longer."""
+        return self.dataset.maxshape[0] is None
+
+    def append(self, rows: np.ndarray) -> None:
+        """Write rows behind those that are there."""
+        stop = self.n_rows + len(rows)
+        if stop > len(self.dataset):
+            self.dataset.resize(stop, axis=0)
+        self.dataset[self.n_rows : stop] = rows
+        self.n_rows = stop
+
+    def finish_chunk(self) -> None:
+        """Do nothing: nothing waits."""
+
+    def settle(self) -> None:
+        """Do nothing: it is as long as its rows."""
+
+    def shrink_to(self, n_rows: int, *, may_grow: bool = False) -> None:
+        """Do nothing: it is made already."""
+
+
+def begin_array(
+    output: Output, spec: ArraySpec, queue: ChunkQueue, n_rows: int | None = None
+) -> GrowingArray | PlainArray:
+    """Begin a dataset, or go on with the one that is there, behind its first `n_rows` rows.
+
+    What is stored in another way than a writer stores it goes on as it is.
+    """
+    dataset = output.find(spec.path)
+    if dataset is not None and not _is_as_written_here(dataset):
+        return PlainArray(dataset, len(dataset) if n_rows is None else n_rows)
+    return GrowingArray.begin(output, spec, queue, n_rows)
+
+
+def _is_as_written_here(dataset: h5py.Dataset) -> bool:
+    """Tell whether a dataset has chunks of whole rows, in filters that are known here."""
+    if dataset.chunks is None or dataset.chunks[1:] != dataset.shape[1:]:
+        return False
+    return filters_of(dataset, dataset.dtype.itemsize) is not None
+
+
+def write_array(file: h5py.File, path: str, array: np.ndarray, filters: Filters) -> None:
+    """Write a whole dataset at once, in chunks of about a megabyte along its longest axis."""
+    shape = array.shape
+    if not array.size or array.ndim == 0:
+        file.create_dataset(path, data=array)
+        return
+    axis = int(np.argmax(shape))
+    step = max(1, _WHOLE_CHUNK_BYTES * shape[axis] // array.nbytes)
+    chunk = tuple(min(step, size) if at == axis else size for at, size in enumerate(shape))
+    plist = h5p.create(h5p.DATASET_CREATE)
+    plist.set_chunk(chunk)
+    plist.set_obj_track_times(False)
+    filters.tell(plist)
+    links = h5p.create(h5p.LINK_CREATE)
+    links.set_create_intermediate_group(True)
+    made = h5d.create(
+        file.id, path.encode(), _stored_type(array.dtype), h5s.create_simple(shape), plist, links
+    )
+    for start in range(0, shape[axis], chunk[axis]):
+        block = np.zeros(chunk, array.dtype)
+        part = array[(slice(None),) * axis + (slice(start, start + chunk[axis]),)]
+        block[tuple(slice(size) for size in part.shape)] = part
+        place = tuple(start if at == axis else 0 for at in range(array.ndim))
+        made.write_direct_chunk(place, filters.encode(block.reshape(-1).view(np.uint8)))
+
+
+_WHOLE_CHUNK_BYTES = 2**20
 
 
 def _stored_type(dtype: np.dtype[Any]) -> Any:

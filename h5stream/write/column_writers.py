@@ -13,7 +13,14 @@ import numpy as np
 from h5stream.columns import Ragged, Sparse
 from h5stream.errors import LayoutError
 from h5stream.layout.elements import read_element_type
-from h5stream.write.arrays import ArraySpec, ChunkQueue, GrowingArray
+from h5stream.write.arrays import (
+    ArraySpec,
+    ChunkQueue,
+    GrowingArray,
+    PlainArray,
+    begin_array,
+    write_array,
+)
 from h5stream.write.columns import (
     ColumnSpec,
     DenseColumn,
@@ -24,7 +31,7 @@ from h5stream.write.columns import (
 from h5stream.write.filters import Filters
 from h5stream.write.output import Output
 
-__all__ = ["ColumnWriter", "Storage", "make_column", "spec_of"]
+__all__ = ["ColumnWriter", "Storage", "make_column", "spec_of", "write_whole"]
 
 _STRING_CHUNK = 4096
 """Strings in a chunk of a dataset of HDF5's own."""
@@ -87,7 +94,7 @@ class ColumnWriter(ABC):
     def __init__(self, name: str, spec: ColumnSpec) -> None:
         self.name = name
         self.spec = spec
-        self.arrays: list[GrowingArray] = []
+        self.arrays: list[GrowingArray | PlainArray] = []
 
     @property
     @abstractmethod
@@ -113,6 +120,11 @@ class ColumnWriter(ABC):
         for array in self.arrays:
             array.shrink_to(array.n_rows)
 
+    def trim(self) -> None:
+        """Waste no room on rows that did not come, but stay able to grow."""
+        for array in self.arrays:
+            array.shrink_to(array.n_rows, may_grow=True)
+
 
 class _Dense(ColumnWriter):
     kind = "dense"
@@ -129,7 +141,7 @@ class _Dense(ColumnWriter):
             chunk_rows=storage.chunk_rows(nbytes),
             n_rows=storage.n_rows,
         )
-        self.arrays = [GrowingArray.begin(output, array, queue)]
+        self.arrays = [begin_array(output, array, queue)]
 
     @property
     def n_rows(self) -> int:
@@ -158,7 +170,7 @@ class _Rows(ColumnWriter):
             np.dtype("<i8"),
             n_rows=None if storage.n_rows is None else storage.n_rows + 1,
         )
-        self.arrays = [GrowingArray.begin(output, part, queue) for part in (*parts, index)]
+        self.arrays = [begin_array(output, part, queue) for part in (*parts, index)]
         if not self.arrays[-1].n_rows:
             self.arrays[-1].append(np.zeros(1, np.int64))
 
@@ -214,7 +226,7 @@ class _Sparse(_Rows):
         self._n_columns = spec.n_columns
 
     def append(self, column: Sparse) -> None:
-        indices = column.indices.astype(self.arrays[1].spec.dtype)
+        indices = column.indices.astype(self.arrays[1].dtype)
         self._append(column.indptr, column.data, indices)
 
     def settle(self, file: h5py.File, n_rows: int) -> None:
@@ -258,6 +270,22 @@ class _Strings(ColumnWriter):
         if self._rows:
             dataset[before:] = self._rows
         self._rows = []
+
+
+_LEAST_COMPRESSED = 4096
+"""Bytes of a dataset of its own below which no filter is worth its overhead."""
+
+
+def write_whole(file: h5py.File, path: str, array: np.ndarray, storage: Storage) -> None:
+    """Write a dataset that does not grow; compressed, if that is worth it."""
+    filters = storage.filters(array.dtype.itemsize)
+    plain = np.ascontiguousarray(array)
+    start = plain.reshape(-1)[: max(1, 2**20 // plain.dtype.itemsize)].view(np.uint8)
+    pays = filters.codec is not None and (not storage.may_drop_codec or filters.pays(start))
+    if plain.nbytes < _LEAST_COMPRESSED or not pays:
+        file.create_dataset(path, data=array)
+    else:
+        write_array(file, path, array, filters)
 
 
 _WRITERS: dict[type[ColumnSpec], Any] = {

@@ -13,7 +13,7 @@ import imagecodecs
 import numpy as np
 from h5py import h5z
 
-from h5stream.errors import ConfigError, LayoutError, UnsupportedError
+from h5stream.errors import ConfigError, UnsupportedError
 
 __all__ = ["Codec", "Compression", "Filters", "filters_for", "filters_of"]
 
@@ -134,14 +134,8 @@ def filters_for(compression: Any, level: int | None, checksum: bool, itemsize: i
     return Filters(codec, default if level is None else level, itemsize, checksum)
 
 
-def filters_of(dataset: Any, itemsize: int) -> Filters:
-    """Return the filters of a dataset that a writer made.
-
-    Raises
-    ------
-    LayoutError
-        If they are others.
-    """
+def filters_of(dataset: Any, itemsize: int) -> Filters | None:
+    """Return the filters of a dataset, None if they are not among those that are known here."""
     plist = dataset.id.get_create_plist()
     found = [plist.get_filter(number) for number in range(plist.get_nfilters())]
     values = {each[0]: each[2] for each in found}
@@ -150,12 +144,7 @@ def filters_of(dataset: Any, itemsize: int) -> Filters:
     if codec in ("gzip", "zstd") and values[_NUMBERS[codec]]:
         level = int(values[_NUMBERS[codec]][0])
     filters = Filters(codec, level, itemsize, _FLETCHER32 in values)
-    if [each[0] for each in found] != filters.numbers:
-        raise LayoutError(
-            f"{dataset.file.filename}: {dataset.name!r} has filters that no writer of h5stream "
-            "uses; repack the file, to append to it"
-        )
-    return filters
+    return filters if [each[0] for each in found] == filters.numbers else None
 
 
 def _require_plugin(codec: Codec) -> None:

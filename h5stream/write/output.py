@@ -15,7 +15,7 @@ from h5stream.layout.journal import JournaledFile
 from h5stream.layout.opening import explain_open_failure
 from h5stream.system import open_descriptor
 
-__all__ = ["GrowingOutput", "NewOutput", "Output"]
+__all__ = ["GrowingOutput", "MemoryOutput", "NewOutput", "Output"]
 
 _LIBVER = ("v110", "v110")
 """Indexes of chunks that are found in a few reads, in files that HDF5 1.10 and later read."""
@@ -167,3 +167,37 @@ class GrowingOutput(Output):
             self._file.close()
         self._image.roll_back()
         self._image.close()
+
+
+class MemoryOutput(Output):
+    """A file in memory, which nothing else sees."""
+
+    def __init__(self) -> None:
+        self._file = h5py.File(
+            f"memory-{secrets.token_hex(8)}",
+            "w",
+            driver="core",
+            backing_store=False,
+            libver=_LIBVER,
+        )
+
+    @property
+    def file(self) -> h5py.File:
+        """The file."""
+        return self._file
+
+    def find(self, path: str) -> h5py.Dataset | None:
+        """Find a dataset."""
+        found = self._file.get(path)
+        return found if isinstance(found, h5py.Dataset) else None
+
+    def commit(self) -> None:
+        """Do nothing: what is in memory lasts no longer than this process."""
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
+
+    def discard(self) -> None:
+        """Let go of the file."""
+        self._file.close()

@@ -24,7 +24,7 @@ from h5stream.write.columns import (
     TextColumn,
 )
 
-__all__ = ["At", "as_rows", "fit", "infer"]
+__all__ = ["At", "as_array", "as_rows", "fit", "hold", "infer"]
 
 _NUMBERS = "biufc"
 
@@ -71,7 +71,7 @@ def as_rows(batch: Any, first: int) -> dict[str, Any]:
         raise WriteError(
             f"row {first}: expected a mapping from names to rows, not {type(batch).__name__}"
         )
-    rows = {str(name): _as_array(value) for name, value in batch.items()}
+    rows = {str(name): as_array(value) for name, value in batch.items()}
     lengths = {name: _length(value, At(name, first)) for name, value in rows.items()}
     if len(set(lengths.values())) > 1:
         raise WriteError(f"rows from {first} on: the columns differ in length: {lengths}")
@@ -85,7 +85,7 @@ def _length(value: Any, at: At) -> int:
     return int(shape[0]) if shape else len(value)
 
 
-def _as_array(value: Any) -> Any:
+def as_array(value: Any) -> Any:
     """Take a tensor for an array, and a sparse matrix of SciPy or torch for CSR."""
     if hasattr(value, "tocsr"):
         matrix = value.tocsr()
@@ -123,13 +123,20 @@ def _infer(value: Any, at: At) -> ColumnSpec:
         return TextColumn() if value.text else RaggedColumn(value.dtype, value.element_shape)
     if _is_text(value):
         return TextColumn()
-    if not isinstance(value, np.ndarray):
-        parts = [_plain(each, at, number) for number, each in enumerate(value)]
-        if len({part.shape for part in parts}) > 1:
-            return _ragged_like(parts, at)
-        value = np.stack(parts) if parts else np.empty(0)
-    value = _plain(value, at, 0)
-    return DenseColumn(value.shape[1:], value.dtype)
+    if isinstance(value, np.ndarray) and value.dtype != object:
+        value = _plain(value, at, 0)
+        return DenseColumn(value.shape[1:], value.dtype)
+    rows = list(value)
+    if rows and all(isinstance(row, Sparse) for row in rows):
+        return SparseColumn(rows[0].n_columns, np.result_type(*(row.dtype for row in rows)))
+    _refuse_some_text(rows, at)
+    parts = [_plain(row, at, number) for number, row in enumerate(rows)]
+    if not parts:
+        return DenseColumn((), np.float64)
+    _refuse_some_bytes(parts, at)
+    if len({part.shape for part in parts}) > 1:
+        return _ragged_like(parts, at)
+    return DenseColumn(parts[0].shape, _common_type(parts))
 
 
 def _is_text(value: Any) -> bool:
@@ -138,17 +145,43 @@ def _is_text(value: Any) -> bool:
     return bool(len(value)) and all(isinstance(row, str) for row in value)
 
 
+def _refuse_some_text(rows: Sequence[Any], at: At) -> None:
+    for number, row in enumerate(rows):
+        if isinstance(row, str) != isinstance(rows[0], str):
+            first = "text" if isinstance(rows[0], str) else "no text"
+            raise at.error(number, f"is {_shown(row)}, but row {at.first} is {first}")
+
+
+def _refuse_some_bytes(parts: Sequence[np.ndarray], at: At) -> None:
+    for number, part in enumerate(parts):
+        if (part.dtype.kind == "S") != (parts[0].dtype.kind == "S"):
+            found, other = ("bytes", "not") if part.dtype.kind == "S" else ("no bytes", "")
+            raise at.error(number, f"is {found}, but row {at.first} is {other}".rstrip())
+
+
+def _common_type(parts: Sequence[np.ndarray]) -> np.dtype[Any]:
+    """Return the type that all values go into; empty rows have none of their own."""
+    filled = [part.dtype for part in parts if part.size]
+    return np.result_type(*(filled or [part.dtype for part in parts]))
+
+
 def _ragged_like(parts: Sequence[np.ndarray], at: At) -> RaggedColumn:
-    shapes = {part.shape[1:] for part in parts}
-    if len(shapes) > 1 or any(part.ndim == 0 for part in parts):
-        listed = sorted({part.shape for part in parts})[:4]
-        raise at.error(0, f"and others have shapes {listed}; only the first axis may vary")
-    return RaggedColumn(np.result_type(*parts), shapes.pop())
+    filled = [part for part in parts if part.size] or list(parts)
+    expected = filled[0]
+    for number, part in enumerate(parts):
+        unlike = part.size and part.shape[1:] != expected.shape[1:]
+        if part.ndim == 0 or unlike or expected.ndim == 0:
+            raise at.error(
+                number,
+                f"has shape {part.shape}, but row {at.first} has {parts[0].shape}; only the first "
+                "axis may vary",
+            )
+    return RaggedColumn(_common_type(parts), expected.shape[1:])
 
 
 def _plain(value: Any, at: At, number: int) -> np.ndarray:
     """Make an array of booleans, numbers or bytes."""
-    value = _as_array(value)
+    value = as_array(value)
     try:
         array = np.asarray(value)
     except ValueError as error:  # lists in lists that differ in length
@@ -160,6 +193,22 @@ def _plain(value: Any, at: At, number: int) -> np.ndarray:
             "strings, and lists of those",
         )
     return array
+
+
+def hold(value: Any, at: At) -> Any:
+    """Keep the value of a sample for later: a copy, so that its memory may be used again.
+
+    Raises
+    ------
+    WriteError
+        If no column holds it.
+    """
+    if isinstance(value, str):
+        return value
+    found = as_array(value)
+    if isinstance(found, Sparse):
+        return Sparse(found.data.copy(), found.indices.copy(), found.indptr.copy(), found.shape)
+    return _plain(found, at, 0).copy()
 
 
 def fit(value: Any, spec: ColumnSpec, at: At) -> Column:
@@ -293,7 +342,7 @@ def _require_width(value: Sparse, spec: SparseColumn, at: At, number: int) -> No
 
 def _sparse_row(row: Any, spec: SparseColumn, at: At, number: int) -> Sparse:
     """Take a row that is a pair of indices and values, a sparse row, or a plain one."""
-    row = _as_array(row)
+    row = as_array(row)
     if isinstance(row, tuple) and len(row) == 2:
         indices, data = (_plain(part, at, number) for part in row)
         data = _cast(data, spec, at, np.full(len(data), number))
@@ -365,5 +414,5 @@ def _find_lost(values: np.ndarray, to: np.dtype[Any], *, rounds: bool) -> tuple[
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    text = repr(value.item() if isinstance(value, np.ndarray) and not value.ndim else value)
     return text if len(text) <= 60 else f"{text[:57]}…"

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import h5py
 import numpy as np
 
-from h5stream.conventions.schema import ATTRIBUTE, PROVENANCE, SCHEMA, SPLITS, read_columns
-from h5stream.errors import ConfigError, H5StreamError, LayoutError, WriteError
-from h5stream.system import available_cores
-from h5stream.write.arrays import ChunkQueue
+from h5stream.conventions.schema import ATTRIBUTE, PROVENANCE, SCHEMA, SPLITS, STATES, read_columns
+from h5stream.errors import ConfigError, LayoutError, WriteError
 from h5stream.write.column_writers import ColumnWriter, Storage, make_column, spec_of
 from h5stream.write.columns import (
     ColumnSpec,
@@ -29,20 +24,25 @@ from h5stream.write.columns import (
     SparseColumn,
     TextColumn,
 )
+from h5stream.write.file_writer import FileWriter, count_of
 from h5stream.write.filters import Compression, filters_for
-from h5stream.write.output import GrowingOutput, NewOutput, Output
-from h5stream.write.values import At, as_rows, fit, infer
+from h5stream.write.in_place import replace_row
+from h5stream.write.values import At, as_rows, fit, hold, infer
 
-__all__ = ["Writer"]
+__all__ = ["COLUMN_OPTIONS", "Writer", "checked_columns"]
 
 _LEAST_CHUNK_BYTES = 2**16
 """Chunks of light columns have as many rows as those of the heaviest, or more up to this size."""
+
+_HOW = ("compression", "level", "checksum")
+COLUMN_OPTIONS = frozenset(_HOW)
+"""What may be chosen for each column."""
 
 _FIRST_SAMPLES = 64
 """Single samples that are looked at before a column is taken to be dense or ragged."""
 
 
-class Writer:
+class Writer(FileWriter):
     """Writes rows into an HDF5 file that streams fast.
 
     Rows are gathered into chunks of about a megabyte, which are compressed on threads. Ragged rows
@@ -57,10 +57,11 @@ class Writer:
         Name -> `DenseColumn`, `RaggedColumn`, `SparseColumn` or `TextColumn`. Without, they follow
         from the first batch, or the first 64 samples. A type that was inferred is not changed later
         in silence: rows that it cannot hold exactly are an error.
-    mode : {"new", "append"}
+    mode : {"new", "append", "memory"}
         "new": the file appears under its name when the writer is closed without an error.
         "append": go on with a file of a writer, which is made if it is not there; rows are there
-        for good after each `flush`, even if the process is killed.
+        for good after each `flush`, even if the process is killed. "memory": there is no file;
+        what was written is gone when the writer is closed.
     overwrite : bool
         Whether a file of that name is replaced by a new one.
     compression : {"auto", "gzip", "zstd", "lz4", None}
@@ -80,6 +81,8 @@ class Writer:
         Of the file: name -> string, number or array.
     column_attributes : mapping of str to mapping, optional
         The same of columns, by their names.
+    column_options : mapping of str to mapping, optional
+        Name of a column -> its own compression, level, checksum.
     sources : sequence of str, optional
         What the rows were made from; kept in the file with the version of h5stream.
 
@@ -113,7 +116,7 @@ class Writer:
         path: str | os.PathLike[str],
         columns: Mapping[str, ColumnSpec] | None = None,
         *,
-        mode: Literal["new", "append"] = "new",
+        mode: Literal["new", "append", "memory"] = "new",
         overwrite: bool = False,
         compression: Compression = "auto",
         level: int | None = None,
@@ -123,43 +126,39 @@ class Writer:
         threads: int | None = None,
         attributes: Mapping[str, Any] | None = None,
         column_attributes: Mapping[str, Mapping[str, Any]] | None = None,
+        column_options: Mapping[str, Mapping[str, Any]] | None = None,
         sources: Sequence[str] = (),
     ) -> None:
-        self.path = Path(path)
-        self._n_rows = _count("n_rows", n_rows, least=0)
-        self._chunk_bytes = _count("chunk_bytes", chunk_bytes) or 1
-        self._filters = partial(filters_for, compression, level, bool(checksum))
-        self._filters(1)
-        self._may_drop_codec = compression == "auto"
+        self._n_rows = count_of("n_rows", n_rows, least=0)
         self._attributes = dict(attributes or {})
         self._column_attributes = {k: dict(v) for k, v in (column_attributes or {}).items()}
+        self._column_options = {k: dict(v) for k, v in (column_options or {}).items()}
+        for name, options in self._column_options.items():
+            if not set(options) <= COLUMN_OPTIONS:
+                raise ConfigError(f"options of column {name!r} are {sorted(COLUMN_OPTIONS)}")
+            filters_for(options.get("compression", compression), options.get("level"), True, 1)
+        self._how = {"compression": compression, "level": level, "checksum": checksum}
         self._sources = [str(source) for source in sources]
-        self._specs = _checked(columns)
+        self._specs = checked_columns(columns)
         self._inferred: set[str] = set()
         self._columns: dict[str, ColumnWriter] = {}
         self._splits: dict[str, np.ndarray] = {}
-        self._waiting: list[Mapping[str, Any]] = []
+        self._waiting: list[dict[str, Any]] = []
+        self._expected: dict[str, ColumnSpec] = {}
         self._rows = 0
-        self._is_closed = False
-        self._output = self._open(mode, overwrite)
-        count = _count("threads", threads) or available_cores()
-        self._threads = ThreadPoolExecutor(count, thread_name_prefix="h5stream-writer")
-        self._queue = ChunkQueue(self._threads, 2 * count)
-        if isinstance(self._output, GrowingOutput):
-            try:
-                self._go_on()
-            except BaseException:
-                self.discard()
-                raise
-
-    def _open(self, mode: str, overwrite: bool) -> Output:
-        if mode == "append":
-            if overwrite or self._n_rows is not None:
-                raise ConfigError('mode="append" goes without overwrite= and n_rows=')
-            return GrowingOutput(self.path)
-        if mode != "new":
-            raise ConfigError(f'mode must be "new" or "append", not {mode!r}')
-        return NewOutput(self.path, overwrite=overwrite)
+        self._rows_settled = 0
+        if mode == "append" and self._n_rows is not None:
+            raise ConfigError('mode="append" goes without n_rows=')
+        super().__init__(
+            path,
+            mode=mode,
+            overwrite=overwrite,
+            compression=compression,
+            level=level,
+            checksum=checksum,
+            chunk_bytes=chunk_bytes,
+            threads=threads,
+        )
 
     def _go_on(self) -> None:
         """Take over the columns of the file."""
@@ -186,7 +185,7 @@ class Writer:
         lengths = {name: column.n_rows for name, column in self._columns.items()}
         if len(set(lengths.values())) > 1:
             raise LayoutError(f"{self.path}: its columns differ in length: {lengths}")
-        self._rows = next(iter(lengths.values()))
+        self._rows = self._rows_settled = next(iter(lengths.values()))
 
     def __len__(self) -> int:
         """Count the rows that were taken so far."""
@@ -212,9 +211,7 @@ class Writer:
         if self._specs:
             self._take({str(name): [value] for name, value in sample.items()})
             return
-        self._waiting.append(sample)
-        if len(self._waiting) >= _FIRST_SAMPLES:
-            self._take_waiting()
+        self._wait([sample])
 
     def extend(self, batch: Mapping[str, Any]) -> None:
         """Add rows.
@@ -243,14 +240,11 @@ class Writer:
         WriteError
             If one does not fit the columns; then none is written, and the writer goes on.
         """
+        self._require_open()
         if not samples:
             return
         if not self._specs:
-            for number, sample in enumerate(samples):
-                _require_names(sample, samples[0], len(self) + number)
-            self._waiting += samples
-            if len(self._waiting) >= _FIRST_SAMPLES:
-                self._take_waiting()
+            self._wait(samples)
             return
         names = list(samples[0])
         for number, sample in enumerate(samples):
@@ -258,9 +252,46 @@ class Writer:
         self._take({str(name): [sample[name] for sample in samples] for name in names})
 
     @property
-    def is_closed(self) -> bool:
-        """Whether nothing can be written any more."""
-        return self._is_closed
+    def columns(self) -> dict[str, ColumnSpec]:
+        """What the columns are, as far as it is known."""
+        return dict(self._specs or self._expected)
+
+    def replace(self, row: int, sample: Mapping[str, Any]) -> None:
+        """Put a sample in the place of a row; in mode "append".
+
+        Where it is longer or shorter than what was there, the rows behind it move.
+
+        Raises
+        ------
+        WriteError
+            If it does not fit the columns; then nothing is changed, and the writer goes on.
+        """
+        file = self._settled()
+        if not 0 <= row < self._rows:
+            raise ConfigError(f"{self.path}: has {self._rows} rows, not one at {row}")
+        _require_names(sample, list(self._specs), row)
+        fitted = {
+            name: fit([sample[name]], spec, At(name, row, rounds=name not in self._inferred))
+            for name, spec in self._specs.items()
+        }
+        with self._explained():
+            for name, column in self._columns.items():
+                replace_row(file, name, column.kind, row, fitted[name])
+            self._make_columns({})
+
+    def _settled(self) -> h5py.File:
+        """Bring the file up to all rows so far, and lend it; not for a new file.
+
+        What is written is not committed by that.
+        """
+        self._require_open()
+        if self._is_new:
+            raise ConfigError(f'{self.path}: open it with mode="append" to look into it')
+        if self._rows_settled != len(self):
+            self._prepare()
+            with self._explained():
+                self._settle()
+        return self._output.file
 
     def set_attributes(self, attributes: Mapping[str, Any]) -> None:
         """Set attributes of the file, from the next `flush` on; None takes one away."""
@@ -299,77 +330,17 @@ class Writer:
             )
         self._splits[name] = mask
 
-    def flush(self) -> None:
-        """Write all rows so far; in mode "append" they are then there, even after kill -9.
-
-        A new file is seen only when it is closed.
-
-        Raises
-        ------
-        WriteError
-            If the disk is full or the file cannot be written.
-        """
-        self._require_open()
+    def _prepare(self) -> None:
         self._take_waiting()
-        if isinstance(self._output, GrowingOutput):
-            with self._explained():
-                self._settle()
-                self._output.commit()
 
-    def close(self) -> None:
-        """Write what is left, and give a new file its name.
-
-        Raises
-        ------
-        WriteError
-            If that fails: there is no new file then, and a file that grows is as it was after the
-            last `flush`.
-        """
-        if self._is_closed:
-            return
-        try:
-            self._take_waiting()
-            if self._n_rows is not None and self._rows != self._n_rows:
-                raise WriteError(
-                    f"{self.path}: {self._rows} rows came, but n_rows={self._n_rows} was announced"
-                )
-            with self._explained():
-                if isinstance(self._output, NewOutput):
-                    for column in self._columns.values():
-                        column.end()
-                self._settle()
-                self._output.close()
-        except BaseException:
-            self.discard()
-            raise
-        self._is_closed = True
-        self._threads.shutdown()
-
-    def discard(self) -> None:
-        """Leave no new file, and a file that grows as it was after the last `flush`."""
-        if not self._is_closed:
-            self._is_closed = True
-            self._threads.shutdown(cancel_futures=True)
-            self._output.discard()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
-        """Close; after an error leave no new file, but keep the whole rows of one that grows."""
-        if kind is None or isinstance(self._output, GrowingOutput):
-            self.close()
-        else:
-            self.discard()
-
-    def _require_open(self) -> None:
-        if self._is_closed:
-            raise WriteError(f"{self.path}: the writer is closed")
+    def _end(self) -> None:
+        if self._n_rows is not None and self._rows != self._n_rows:
+            raise WriteError(
+                f"{self.path}: {self._rows} rows came, but n_rows={self._n_rows} was announced"
+            )
+        if self._is_new:
+            for column in self._columns.values():
+                column.end()
 
     def _take_waiting(self) -> None:
         """Write the samples from which columns are inferred."""
@@ -377,12 +348,29 @@ class Writer:
             if not self._columns and self._specs and not any(map(_is_open, self._specs.values())):
                 self._make_columns({})
             return
-        first, samples = self._rows, self._waiting
-        names = list(samples[0])
-        for number, sample in enumerate(samples):
-            _require_names(sample, names, first + number)
-        self._waiting = []
-        self._take({str(name): [sample[name] for sample in samples] for name in names})
+        samples, self._waiting = self._waiting, []
+        self._expected = {}
+        self._take({name: [sample[name] for sample in samples] for name in samples[0]})
+
+    def _wait(self, samples: Sequence[Mapping[str, Any]]) -> None:
+        """Keep samples until it is clear what columns are, if they go with those that wait."""
+        first = len(self)
+        names = list(self._waiting[0] if self._waiting else samples[0])
+        held = []
+        for number, sample in enumerate(samples, first):
+            _require_names(sample, names, number)
+            held.append({str(n): hold(value, At(str(n), number)) for n, value in sample.items()})
+        every = [*self._waiting, *held]
+        rows = {name: [sample[name] for sample in every] for name in every[0]}
+        expected = checked_columns(infer(rows, self._rows))
+        for name, spec in expected.items():
+            if self._expected.get(name) == spec:
+                fit([sample[name] for sample in held], spec, At(name, first, rounds=False))
+            else:
+                _fit_all(rows[name], spec, At(name, self._rows, rounds=False), first)
+        self._waiting, self._expected = every, expected
+        if len(self._waiting) >= _FIRST_SAMPLES:
+            self._take_waiting()
 
     def _take(self, rows: Mapping[str, Any]) -> None:
         first = self._rows
@@ -407,7 +395,7 @@ class Writer:
             _require_names(rows, list(self._specs), first)
         open_ = {n: v for n, v in rows.items() if _is_open(self._specs.get(n))}
         found = infer(open_, first)
-        _checked(found)
+        checked_columns(found)
         merged = {name: _merged(self._specs.get(name), spec) for name, spec in found.items()}
         self._inferred = set(found)
         self._specs = {**{name: merged.get(name) or self._specs[name] for name in rows}}
@@ -423,13 +411,25 @@ class Writer:
                 count *= 2
             return count if nbytes else 1
 
-        storage = Storage(
-            self._filters, self._may_drop_codec, self._chunk_bytes, chunk_rows, self._n_rows
-        )
+        unknown = set(self._column_options) - set(self._specs)
+        if unknown:
+            raise ConfigError(f"column_options name {min(unknown)!r}, which is no column")
         self._columns = {
-            name: make_column(name, spec, self._output, storage, self._queue)
+            name: make_column(name, spec, self._output, self._stored(name, chunk_rows), self._queue)
             for name, spec in self._specs.items()
         }
+
+    def _stored(self, name: str, chunk_rows: Callable[[int], int]) -> Storage:
+        """Say how a column is stored: as all are, or in its own way."""
+        storage = self._storage(chunk_rows, self._n_rows)
+        own = self._column_options.get(name)
+        if own is None:
+            return storage
+        compression, level, checksum = (own.get(key, self._how[key]) for key in _HOW)
+        if "compression" in own and "level" not in own:
+            level = None
+        filters = partial(filters_for, compression, level, bool(checksum))
+        return replace(storage, filters=filters, may_drop_codec=compression == "auto")
 
     def _settle(self) -> None:
         """Write chunks that are not full, lengths, splits and attributes."""
@@ -455,6 +455,7 @@ class Writer:
             for key, value in attributes.items():
                 file[name].attrs[key] = value
         self._write_splits(file)
+        self._rows_settled = self._rows
 
     def _write_splits(self, file: h5py.File) -> None:
         before = list(file[SPLITS]) if SPLITS in file else []
@@ -471,34 +472,20 @@ class Writer:
                 chunks = (max(1, min(len(mask), 2**16)),)
                 file.create_dataset(path, data=mask, maxshape=(None,), chunks=chunks)
 
-    @contextlib.contextmanager
-    def _explained(self) -> Any:
-        """Turn what the system or HDF5 says into an error of ours; nothing more is written then."""
-        try:
-            yield
-        except H5StreamError:
-            raise
-        except (OSError, RuntimeError, ValueError) as error:
-            self.discard()
-            raise WriteError(
-                f"{self.path}: cannot be written: {error}; what was there before is as it was"
-            ) from error
-
 
 def _set(file: h5py.File, name: str, text: str) -> None:
     """Store text that any reader gets without a look into a heap."""
     file.attrs[name] = np.bytes_(text.encode())
 
 
-def _count(name: str, value: Any, least: int = 1) -> int | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ConfigError(f"{name} must be an integer of {least} or more, not {value!r}")
-    return int(value)
+def checked_columns(columns: Mapping[str, ColumnSpec] | None) -> dict[str, ColumnSpec]:
+    """Check the names of columns, and that each is one.
 
-
-def _checked(columns: Mapping[str, ColumnSpec] | None) -> dict[str, ColumnSpec]:
+    Raises
+    ------
+    ConfigError
+        Naming the first that is not.
+    """
     found = dict(columns or {})
     for name, spec in found.items():
         _require_name(name)
@@ -517,8 +504,8 @@ def _require_name(name: Any) -> None:
     parts = name.split("/") if isinstance(name, str) else [""]
     if not all(part not in ("", ".", "..") and "\0" not in part for part in parts):
         raise ConfigError(f"{name!r} is no name of a column: write 'image', or 'obs/image'")
-    if parts[0] == SPLITS:
-        raise ConfigError(f"{name!r} is where splits lie; give the column another name")
+    if parts[0] in (SPLITS, STATES):
+        raise ConfigError(f"{name!r} is where {parts[0]} lie; give the column another name")
 
 
 def _require_names(rows: Mapping[str, Any], names: Iterable[Any], first: int) -> None:
@@ -531,6 +518,16 @@ def _require_names(rows: Mapping[str, Any], names: Iterable[Any], first: int) ->
             f"row {first}: has {sorted(found - wanted)}, but the file has no such columns; they "
             f"are {sorted(wanted)}"
         )
+
+
+def _fit_all(rows: Sequence[Any], spec: ColumnSpec, at: At, newest: int) -> None:
+    """Try what the newest rows made of the type of a column."""
+    try:
+        fit(rows, spec, at)
+    except WriteError as error:
+        raise WriteError(
+            f"row {newest}: {at.name!r} cannot be in one column with the rows before: {error}"
+        ) from error
 
 
 def _is_open(spec: ColumnSpec | None) -> bool:

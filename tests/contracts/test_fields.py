@@ -60,7 +60,7 @@ def test_rows_in_order_are_those_of_the_file(kind: Kind, path: Any) -> None:
 
 @every_kind
 def test_a_shuffled_epoch_has_each_row_once(kind: Kind, path: Any) -> None:
-    stream = stream_of(path, kind, shuffle=True, buffer_size=9)
+    stream = stream_of(path, kind, shuffle=True, buffer_size=9, epochs=2)
     first, second = numbers_of(stream, kind), numbers_of(stream, kind)
     assert sorted(first) == sorted(second) == list(range(len(kind.rows)))
     assert first != second

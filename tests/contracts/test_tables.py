@@ -367,3 +367,13 @@ def test_a_resumed_run_refuses_a_table_that_changed(
     warned.load_state_dict(state, on_changed="warn")
     with pytest.warns(UserWarning, match="saved over other files"):
         next(iter(warned))
+
+
+def test_of_the_listed_rows_others_choose(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["x"] = np.arange(10)
+    listed = h5s.Listed([7, 2, 5], by=h5s.Origin("row"))
+    stream = h5s.H5Stream(tmp_path / "a.h5", ["x"], subset=[listed, slice(1, None)])
+    assert [int(row["x"]) for row in stream] == [2, 5]
+    with pytest.raises(h5s.ConfigError, match="Listed comes first"):
+        list(h5s.H5Stream(tmp_path / "a.h5", ["x"], subset=[slice(3), listed]))

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from h5stream.reader import open_catalog
+from h5stream.opening import open_catalog
 from tests.contracts.kinds import KINDS, Kind
 
 

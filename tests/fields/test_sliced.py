@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 import h5stream as h5s
 from h5stream.fields import window_rows
-from h5stream.reader import Catalog, Stats, open_catalog
+from h5stream.opening import open_catalog
+from h5stream.reader import Catalog, Stats
 from tests.places import Place
 from tests.windows import read_pieces
 

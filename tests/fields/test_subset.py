@@ -56,6 +56,35 @@ def test_rows_masks_and_slices(subset: Any, expected: list[int]) -> None:
     assert resolved(subset) == expected
 
 
+def multiples(columns: Any) -> Any:
+    return columns["number"] % 20 == 0
+
+
+SPLIT = Split(validation=0.4, seed=3)
+
+
+@pytest.mark.parametrize(
+    ("subsets", "expected"),
+    [
+        ([slice(1, None), multiples], [2, 4]),
+        ([multiples, slice(1, None)], [2, 4]),
+        ([multiples, [2, 0]], [4, 0]),
+        (({"text": ["train", "val"]}, {"number": [0, 30]}, slice(1, 2)), [3]),
+        ([[4, 4, 1], slice(2)], [4, 4]),
+        ([slice(None), None], [0, 1, 2, 3, 4]),
+    ],
+    ids=str,
+)
+def test_of_several_subsets_each_chooses_of_what_is_left(subsets: Any, expected: list[int]) -> None:
+    assert resolved(subsets) == expected
+
+
+def test_a_split_deals_the_rows_that_are_left() -> None:
+    parts = [resolved([slice(1, None), SPLIT[name]]) for name in ("train", "validation")]
+    assert sorted(row for part in parts for row in part) == [1, 2, 3, 4]
+    assert len(resolved([SPLIT["train"], slice(2)])) == 2
+
+
 @pytest.mark.parametrize("name", ["text", "bytes", "str"])
 @pytest.mark.parametrize(
     ("wanted", "expected"),

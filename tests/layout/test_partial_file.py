@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import h5stream as h5s
+from h5stream.cancellation import Cancellation
 from h5stream.layout import DatasetLayout, Fingerprint, PartialFile, scan_file
 from h5stream.layout.contents import list_paths
 from h5stream.layout.extents import Extents
@@ -29,7 +30,7 @@ class Recorder:
         self.content = path.read_bytes()
         self.turns: list[list[tuple[int, int]]] = []
 
-    def __call__(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+    def __call__(self, ranges: Sequence[tuple[int, int]], _until: Cancellation) -> list[bytes]:
         self.turns.append(list(ranges))
         return [self.content[start:stop] for start, stop in ranges]
 

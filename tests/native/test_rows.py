@@ -16,7 +16,7 @@ import h5stream as h5s
 from h5stream.errors import DecodeError, FetchError
 from h5stream.native import NativeRows, choose_executor
 from h5stream.native.choice import VARIABLE
-from h5stream.reader import open_catalog
+from h5stream.opening import open_catalog
 from tests.h5files import (
     BFLOAT16,
     DIRECT_PIPELINES,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 
 import h5stream as h5s
@@ -49,6 +51,32 @@ def test_the_first_batch_reads_two_small_windows(tmp_path: Path) -> None:
     next(batches)
     numbers = 8 * N  # the column of row numbers is small, and read as a whole
     assert pipe.stats()["decoded_bytes"] <= numbers + (4 + 16) * 12
+
+
+def test_small_windows_mix_sorted_labels_nearly_as_a_full_shuffle_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chunk, labels, batch = 16, 100, 128
+    window = 128 * chunk
+    monkeypatch.setattr(shuffle_rows, "_BUFFER_BYTES", 8 * window)
+    sorted_labels = np.arange(10 * window) * labels // (10 * window)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("y", data=sorted_labels, chunks=(chunk,))
+    pipe = h5s.open_files(tmp_path / "a.h5", ["y"]).list_chunks(8 * chunk).shuffle_chunks(0)
+    blocks = pipe.shard().read_chunks().shuffle_rows()
+    assert len(next(iter(blocks))["y"]) <= window / 8 + chunk
+    found = [entropy(block["y"]) for block in blocks.batch(batch)]
+    shuffled = np.random.default_rng(0).permutation(sorted_labels)
+    full = [entropy(part) for part in shuffled.reshape(-1, batch)]
+    assert len(found) == len(full)
+    assert np.mean(found) >= 0.97 * np.mean(full)
+
+
+def entropy(labels: np.ndarray) -> float:
+    """Of the labels of a batch, in nats."""
+    counts = np.unique(labels, return_counts=True)[1]
+    shares = counts / counts.sum()
+    return float(-(shares * np.log(shares)).sum())
 
 
 def test_a_stop_anywhere_is_resumed(tmp_path: Path) -> None:

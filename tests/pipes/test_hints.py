@@ -29,6 +29,10 @@ def path(tmp_path: Path) -> str:
         ("shufle", r"did you mean shuffle"),
         ("num_workers", r"write Loader\(stream, num_workers="),
         ("collate_fn", "write collate="),
+        ("batchsampler", "Dataset"),
+        ("workers", r"Loader\(stream, num_workers="),
+        ("augment", "write transform="),
+        ("num_epochs", "write epochs="),
         ("num_samples", "rows_per_epoch=n"),
         ("oversample", "Balanced"),
         ("limit", r"write subset=slice\(n\)"),
@@ -47,9 +51,35 @@ def test_arguments_of_others_are_answered(path: str, name: str, said: str) -> No
 def test_arguments_of_datasets_are_answered(path: str) -> None:
     with pytest.raises(h5s.ConfigError, match=r"did you mean subset\?"):
         h5s.Dataset(path, subsets=[1])
+    with pytest.raises(h5s.ConfigError, match=r"DataLoader\(dataset, batch_size=\.\.\.\)"):
+        h5s.Dataset(path, batchsize=1)
     for name in ("batch_size", "shuffle", "num_workers"):
         with pytest.raises(h5s.ConfigError, match=rf"DataLoader\(dataset, {name}=\.\.\.\)"):
             h5s.Dataset(path, **{name: 1})
+
+
+def test_arguments_of_loaders_are_answered(path: str) -> None:
+    stream = h5s.H5Stream(path, batch_size=2)
+    for error in (h5s.ConfigError, TypeError):
+        with pytest.raises(error, match=r"Loader has no argument 'pinmemory'; did you mean pin_m"):
+            h5s.Loader(stream, pinmemory=True)
+    assert len(list(h5s.Loader(stream, pin_memory=False, prefetch_factor=None))) == 5
+
+
+def test_a_stream_tells_its_fields() -> None:
+    stream = h5s.H5Stream(h5s.example_file(), {"x": "X", "phase": "obs/phase/codes"})
+    assert list(stream.fields) == ["x", "phase"]
+    assert stream.fields["phase"].categories == stream.categories["phase"]
+    assert stream.fields["x"].categories is None
+
+
+@pytest.mark.parametrize("source", ["open file", "bytes", "root"])
+def test_what_is_no_path_is_answered(path: str, source: str) -> None:
+    with h5py.File(path) as file, Path(path).open("rb") as raw:
+        sources: dict[str, Any] = {"open file": raw, "bytes": [b"a.h5"], "root": file["/"]}
+        said = {"open file": "pass its path or URL", "bytes": "path, a pattern", "root": "a group"}
+        with pytest.raises(h5s.ConfigError, match=said[source]):
+            h5s.H5Stream(sources[source])
 
 
 @pytest.mark.parametrize(

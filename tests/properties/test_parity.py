@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import h5stream as h5s
-from h5stream.reader import open_catalog
+from h5stream.opening import open_catalog
 from tests.h5files import (
     BFLOAT16,
     DIRECT_PIPELINES,

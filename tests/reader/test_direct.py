@@ -12,7 +12,8 @@ import pytest
 
 import h5stream as h5s
 from h5stream.errors import DecodeError, FetchError
-from h5stream.reader import Catalog, Stats, open_catalog
+from h5stream.opening import open_catalog
+from h5stream.reader import Catalog, Stats
 from tests.h5files import (
     DIRECT_PIPELINES,
     Recipe,
@@ -205,6 +206,15 @@ def test_a_chunk_that_serves_many_pieces_is_decoded_once(path: str) -> None:
     catalog = open_catalog(path, {"x": "g/x"})
     found = counted(catalog, (9, 11), (0, 2), (8, 9), (1, 5), (12, 16))
     assert found["decoded_bytes"] == 2 * 8 * 6 * 4
+
+
+def test_a_whole_chunk_that_is_wanted_twice_comes_twice(path: str) -> None:
+    rows = write_pipeline(path, "gzip")
+    with h5py.File(path, "a") as file:
+        file.create_dataset("whole", data=rows, chunks=(8, 6), compression="gzip")
+    catalog = open_catalog(path, {"x": "whole"})
+    found = read_pieces(catalog, [(0, 8, 16), (0, 0, 8), (0, 8, 16), (0, 10, 11)])["x"]
+    assert_same_bits(found, rows[[*range(8, 16), *range(8), *range(8, 16), 10]])
 
 
 def test_rows_without_filters_are_fetched_without_their_neighbours(path: str) -> None:

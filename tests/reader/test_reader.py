@@ -7,8 +7,9 @@ import h5py
 import numpy as np
 import pytest
 
+from h5stream.opening import open_catalog
 from h5stream.plan import Pieces
-from h5stream.reader import Reader, Stats, WindowReads, open_catalog, resident_fields
+from h5stream.reader import Reader, Stats, WindowReads, resident_fields
 from tests.h5files import assert_same_bits, read_with_h5py
 from tests.windows import read_field
 
@@ -34,8 +35,7 @@ def pieces(*ranges: tuple[int, int]) -> Pieces:
 
 
 def run(reader: Reader, window: WindowReads) -> dict[str, np.ndarray]:
-    for job in window.jobs:
-        reader.run(job)
+    reader.run(window)
     return window.columns
 
 
@@ -81,7 +81,8 @@ def test_many_threads_fill_one_window(path: str, seed: int | None) -> None:
     places = None if seed is None else np.random.default_rng(seed).permutation(350)
     window = reader.window(pieces((150, 300), (0, 150), (10, 60)), places)
     with ThreadPoolExecutor(8) as executor:
-        list(executor.map(reader.run, window.jobs))
+        for task in reader.start(executor, window):
+            task.result(60)
     reader.release_files()
     order = [*range(150, 300), *range(150), *range(10, 60)]
     for name, column in window.columns.items():

@@ -207,3 +207,69 @@ def test_the_commands_say_what_they_did(tmp_path: Path) -> None:
     assert "overwrite" in done.output
     done = run(app, ["repack", str(path), str(tmp_path / "d.h5"), "--memory", "much"])
     assert "is no size" in done.output
+
+
+def test_attributes_of_columns_that_are_groups_come_along_too(tmp_path: Path) -> None:
+    path, out, again = (tmp_path / name for name in ("a.h5", "b.h5", "c.h5"))
+    about = {"tokens": {"vocabulary": "small"}, "text": {"language": "de"}, "counts": {"unit": 1}}
+    columns = {
+        "tokens": h5s.RaggedColumn("i4"),
+        "text": h5s.TextColumn(),
+        "counts": h5s.SparseColumn(4, "f4"),
+    }
+    with h5s.Writer(path, columns, column_attributes=about) as writer:
+        writer.append({"tokens": [1, 2], "text": "ja", "counts": ([1], [2.0])})
+        writer.append({"tokens": [], "text": "nein", "counts": ([], [])})
+    with h5py.File(path, "r+") as file:
+        file["tokens/values"].attrs["bits"] = 7
+        file["tokens/values"].attrs["vocabulary"] = "large"
+    done = h5s.repack(path, out)
+    assert len(done.left_out) == 1
+    assert "'vocabulary' of '/tokens/values'" in done.left_out[0]
+    assert h5s.repack(out, again).left_out == ()
+    for each in (out, again):
+        with h5py.File(each) as file:
+            assert dict(file["tokens"].attrs) == {"vocabulary": "small", "bits": 7}
+            assert file["text"].attrs["language"] == "de"
+            assert file["counts"].attrs["unit"] == 1
+            assert file["counts"].attrs["shape"].tolist() == [2, 4]
+
+
+def test_attributes_of_one_dataset_a_sample_and_of_compounds_are_listed(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        for number in range(3):
+            file[f"sample_{number}/x"] = np.arange(number + 1)
+            file[f"sample_{number}/x"].attrs["label"] = number
+    done = h5s.repack(path, tmp_path / "b.h5", {"x": h5s.Grouped("sample_*/x")})
+    assert any("'label'" in told and "one dataset a sample" in told for told in done.left_out)
+    with h5py.File(path, "w") as file:
+        file["table"] = np.zeros(3, [("a", "i4"), ("b", "f4")])
+        file["table"].attrs["unit"] = "m"
+    done = h5s.repack(path, tmp_path / "c.h5")
+    assert any("'unit' of '/table'" in told for told in done.left_out)
+
+
+def test_marks_of_h5torch_are_not_taken_for_attributes(tmp_path: Path) -> None:
+    path, out = tmp_path / "a.h5", tmp_path / "b.h5"
+    with h5s.H5torchWriter(path) as writer:
+        writer.register(np.eye(3, dtype="f4"), "central", mode="csr")
+        writer.register([1, 2, 3], 0, name="n")
+    with h5py.File(path, "r+") as file:
+        file["0/n"].attrs["unit"] = "m"
+    assert h5s.repack(path, out).left_out == ()
+    with h5py.File(out) as file:
+        assert dict(file["0/n"].attrs) == {"unit": "m"}
+
+
+def test_splits_and_states_are_listed(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    with h5s.Writer(path) as writer:
+        writer.extend({"x": np.arange(4)})
+        writer.add_split("train", [0, 2])
+    with h5s.File(path) as file:
+        file.save_state("best", {"x": 1})
+    left_out = h5s.repack(path, tmp_path / "b.h5").left_out
+    assert len(left_out) == 2
+    assert "splits/train is left out" in left_out[0]
+    assert "state_dicts/best is left out" in left_out[1]

@@ -306,3 +306,75 @@ def test_damaged_descriptions_are_an_error_of_ours(tmp_path: Path, text: str, me
         file.attrs["h5stream"] = np.bytes_(text)
     with pytest.raises(h5s.H5StreamError, match=message):
         next(iter(h5s.H5Stream(path)))
+
+
+FIRST: dict[str, Any] = {"x": np.ones(2), "n": 3, "t": "text", "r": [1, 2], "b": b"ab"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"x": None}, "row 2: 'x' is None, which no column holds"),
+        ({"x": "text"}, "row 2: 'x' is 'text', but row 0 is no text"),
+        ({"x": np.ones((2, 2))}, r"row 2: 'x' has shape \(2, 2\), but row 0 has \(2,\)"),
+        ({"n": b"3"}, "row 2: 'n' is bytes, but row 0 is not"),
+        ({"b": 3}, "row 2: 'b' is no bytes, but row 0 is"),
+        ({"t": 3}, "row 2: 't' is 3, but row 0 is text"),
+        ({"t": "a\0"}, "row 2: 't' has a NUL"),
+        ({"r": [[1], [1, 2]]}, "row 2: 'r' is .* no array"),
+        ({"n": 2**53 + 1, "x": ...}, r"row 2: lacks \['x'\]"),
+        ({"more": 1}, r"row 2: has \['more'\]"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("whole", [False, True], ids=["append", "append_all"])
+def test_one_bad_sample_among_the_first_is_refused_alone(
+    tmp_path: Path, changes: dict[str, Any], message: str, whole: bool
+) -> None:
+    path = tmp_path / "rows.h5"
+    bad = {name: value for name, value in (FIRST | changes).items() if value is not ...}
+    with h5s.Writer(path) as writer:
+        writer.append(FIRST)
+        writer.append(FIRST | {"r": [1, 2, 3]})
+        with pytest.raises(h5s.WriteError, match=message):
+            writer.append_all([bad]) if whole else writer.append(bad)
+        writer.append(FIRST)
+        assert len(writer) == 3
+    batch = next(iter(h5s.H5Stream(path, batch_size=3)))
+    assert batch["n"].tolist() == [3, 3, 3]
+    assert batch["r_lengths"].tolist() == [2, 3, 2]
+
+
+def test_numbers_that_no_common_type_holds_are_refused_when_they_come(tmp_path: Path) -> None:
+    with h5s.Writer(tmp_path / "rows.h5") as writer:
+        writer.append({"n": 2**53 + 1})
+        with pytest.raises(h5s.WriteError, match=r"row 1: 'n' cannot be .* with the rows before"):
+            writer.append({"n": 0.5})
+        writer.append({"n": 4})
+    assert h5s.read(tmp_path / "rows.h5", "n").tolist() == [2**53 + 1, 4]
+
+
+def test_a_first_batch_of_bytes_and_numbers_is_refused(tmp_path: Path) -> None:
+    with h5s.Writer(tmp_path / "rows.h5") as writer:
+        with pytest.raises(h5s.WriteError, match="row 1: 'b' is no bytes, but row 0 is"):
+            writer.extend({"b": [b"a", 3]})
+        writer.extend({"b": [b"a", b"abc"]})
+    assert h5s.read(tmp_path / "rows.h5", "b").tolist() == [b"a", b"abc"]
+
+
+def test_samples_that_wait_are_as_they_were_given(tmp_path: Path) -> None:
+    buffer, tensor = np.zeros(2), torch.zeros(2)
+    with h5s.Writer(tmp_path / "rows.h5") as writer:
+        for number in range(3):
+            buffer[:] = number
+            tensor[:] = number
+            writer.append({"a": buffer, "t": tensor})
+    for name in ("a", "t"):
+        assert h5s.read(tmp_path / "rows.h5", name).tolist() == [[0, 0], [1, 1], [2, 2]]
+
+
+def test_an_empty_list_among_the_first_does_not_make_integers_floats(tmp_path: Path) -> None:
+    with h5s.Writer(tmp_path / "rows.h5") as writer:
+        writer.append({"tokens": []})
+        writer.append({"tokens": [1, 2]})
+    assert h5s.read(tmp_path / "rows.h5", "tokens/values").dtype == np.int64

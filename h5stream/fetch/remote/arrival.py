@@ -9,8 +9,8 @@ from concurrent.futures import CancelledError, Future
 
 import numpy as np
 
-from h5stream.fetch.file import Limits
-from h5stream.fetch.waiting import wait_until
+from h5stream.cancellation import NEVER, Cancellation
+from h5stream.fetch.file import Limits, Room
 from h5stream.layout import Extents
 
 __all__ = ["Arrival"]
@@ -21,6 +21,7 @@ _NO_LIMITS = Limits(max_gap_bytes=-1, max_bytes=0)
 Span = tuple[int, int]
 
 ReadMissing = Callable[[int, int], bytes]
+FetchMore = Callable[[np.ndarray, np.ndarray], "Arrival"]
 
 
 class Arrival:
@@ -34,14 +35,16 @@ class Arrival:
         Gets a range that is in none of the reads.
     read_anew : callable
         Gets a range that came damaged.
-    check_unchanged : callable
-        Raises if the file was replaced.
     cached : sequence of Span
         Ranges that are on disk, sorted; they are read by `settle`.
+    fetch_more : callable
+        Asks for other ranges of the file: offsets and sizes.
     keep : callable, optional
         Called once the reads have arrived, to keep them; with this.
     when_left : callable
         Called when it is cancelled.
+    until : Cancellation
+        Ends what waits for it.
     """
 
     def __init__(
@@ -49,10 +52,11 @@ class Arrival:
         spans: Sequence[Span],
         read_missing: ReadMissing,
         read_anew: ReadMissing,
-        check_unchanged: Callable[[], None],
+        fetch_more: FetchMore,
         cached: Sequence[Span] = (),
         keep: Callable[[Arrival], None] | None = None,
         when_left: Callable[[], None] = lambda: None,
+        until: Cancellation = NEVER,
     ) -> None:
         self.arrived: Future[None] = Future()
         self._asked = list(spans)
@@ -63,12 +67,16 @@ class Arrival:
         self._left = len(spans)
         self._read_missing = read_missing
         self._read_anew = read_anew
-        self._check_unchanged = check_unchanged
+        self._fetch_more = fetch_more
         self._keep = keep
         self._when_left = when_left
+        self._until = until
         self._settling = threading.Lock()
         if not spans:
             self.arrived.set_result(None)
+
+    read_bytes = 0
+    """All of them were counted when they were asked for."""
 
     @property
     def limits(self) -> Limits:
@@ -125,7 +133,7 @@ class Arrival:
     def wait(self) -> None:
         """Wait until all has arrived, or nobody wants it any more."""
         try:
-            wait_until(self.arrived)
+            self._until.wait(self.arrived)
         except CancelledError:
             self.cancel()
             raise
@@ -164,6 +172,16 @@ class Arrival:
             return memoryview(self._read_missing(offset, size))
         return pieces[0] if len(pieces) == 1 else memoryview(b"".join(pieces))
 
+    def read(self, offset: int, size: int, room: Room) -> np.ndarray:
+        """Return bytes that have arrived, where they are."""
+        return np.frombuffer(self.view(offset, size), np.uint8)
+
+    def more(self, offset: np.ndarray, size: np.ndarray) -> Arrival:
+        """Fetch other ranges of the file, and wait for them."""
+        arrival = self._fetch_more(offset, size)
+        arrival.settle()
+        return arrival
+
     def parts(self) -> tuple[list[int], list[np.ndarray]]:
         """Return where each part that has arrived begins, and its bytes."""
         return self._starts, [np.frombuffer(part, np.uint8) for part in self._parts]
@@ -179,7 +197,7 @@ class Arrival:
         """Get bytes anew, because those that came are damaged."""
         return self._read_anew(offset, size)
 
-    def read_into(self, offset: int, buffers: Sequence[np.ndarray]) -> int:
+    def read_into(self, offset: int, buffers: Sequence[np.ndarray]) -> None:
         """Fill `buffers` with bytes that have arrived."""
         total = sum(buffer.nbytes for buffer in buffers)
         data, done = np.frombuffer(self.view(offset, total), np.uint8), 0
@@ -187,8 +205,3 @@ class Arrival:
             flat = buffer.reshape(-1).view(np.uint8)
             flat[:] = data[done : done + flat.nbytes]
             done += flat.nbytes
-        return 0  # they were counted when they were asked for
-
-    def check_unchanged(self) -> None:
-        """Raise FetchError if the file was replaced."""
-        self._check_unchanged()

@@ -82,7 +82,7 @@ class Connections:
 
     def reopen(self, name: str, url: str, fingerprint: Fingerprint) -> PartialFile:
         """Look again at a version of a file; asks for nothing."""
-        return PartialFile(name, fingerprint, self.file(name, url, fingerprint).fetch)
+        return PartialFile(name, fingerprint, self.file(name, url, fingerprint).fetch_now)
 
     def file(self, name: str, url: str, fingerprint: Fingerprint) -> RemoteFile:
         """Open a version of a file to be read; asks for nothing."""

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -18,10 +19,10 @@ from typing import TypeVar
 
 import numpy as np
 
+from h5stream.cancellation import NEVER, Cancellation
 from h5stream.errors import FetchError, H5StreamError, LayoutError
-from h5stream.fetch.coalesce import REMOTE_GAP_BYTES, REMOTE_READ_BYTES, join_ranges
+from h5stream.fetch.coalesce import join_ranges
 from h5stream.fetch.disk_cache import DiskCache
-from h5stream.fetch.file import Limits
 from h5stream.fetch.loop import LoopThread
 from h5stream.fetch.redact import redact_text
 from h5stream.fetch.remote.arrival import Arrival
@@ -31,6 +32,8 @@ from h5stream.fetch.retry import Failed, Fault, FaultError, RetryPolicy, retried
 from h5stream.layout import Fingerprint
 
 __all__ = ["Connection", "RemoteFile"]
+
+_LOG = logging.getLogger("h5stream")
 
 T = TypeVar("T")
 
@@ -126,33 +129,31 @@ class RemoteFile:
         self._secrets = secrets
         self._selection = selection
 
-    @property
-    def limits(self) -> Limits:
-        """How far it pays to join ranges."""
-        return Limits(max_gap_bytes=REMOTE_GAP_BYTES, max_bytes=REMOTE_READ_BYTES)
-
-    def request(self, offset: np.ndarray, size: np.ndarray) -> Arrival:
+    def fetch(self, offset: np.ndarray, size: np.ndarray, until: Cancellation = NEVER) -> Arrival:
         """Ask for ranges, and return at once.
 
         Parameters
         ----------
         offset, size : numpy.ndarray
             int64, in any order.
+        until : Cancellation
+            Ends what waits for them.
         """
         wanted = size > 0
         offset, size = offset[wanted], size[wanted]
         if self._disk_cache is None:
-            return self._ask(join_ranges(offset, size))
+            return self._ask(join_ranges(offset, size), until)
         pairs = zip(offset.tolist(), size.tolist(), strict=True)
         ranges = sorted({(start, start + n) for start, n in pairs})
         here = {span for span in ranges if self._disk_cache.has(self._digest(span))}
         rest = np.array([span for span in ranges if span not in here], np.int64).reshape(-1, 2)
         spans = join_ranges(rest[:, 0], rest[:, 1] - rest[:, 0])
-        return self._ask(spans, sorted(here), partial(self._keep, rest.tolist()))
+        return self._ask(spans, until, sorted(here), partial(self._keep, rest.tolist()))
 
     def _ask(
         self,
         spans: Sequence[Span],
+        until: Cancellation,
         cached: Sequence[Span] = (),
         keep: Callable[[Arrival], None] | None = None,
         *,
@@ -160,12 +161,13 @@ class RemoteFile:
     ) -> Arrival:
         arrival = Arrival(
             spans,
-            self._read_kept,
-            self._read_anew,
-            self.check_unchanged,
+            partial(self._read_kept, until=until),
+            partial(self._read_anew, until=until),
+            partial(self.fetch, until=until),
             cached,
             keep,
             self._connection.end_unwanted,
+            until,
         )
         queued = [
             QueuedRequest(
@@ -190,23 +192,25 @@ class RemoteFile:
             for start, stop in ranges:
                 self._disk_cache.put(self._digest((start, stop)), arrival.view(start, stop - start))
 
-    def _read_kept(self, offset: int, size: int) -> bytes:
+    def _read_kept(self, offset: int, size: int, until: Cancellation) -> bytes:
         """Read a range from disk, or fetch it if it is there no more."""
         span = (offset, offset + size)
         data = self._disk_cache.get(self._digest(span)) if self._disk_cache is not None else None
-        return self._read_anew(offset, size) if data is None else data
+        return self._read_anew(offset, size, until) if data is None else data
 
-    def _read_anew(self, offset: int, size: int) -> bytes:
+    def _read_anew(self, offset: int, size: int, until: Cancellation) -> bytes:
         """Fetch a range, and forget what is on disk of it."""
         span = (offset, offset + size)
-        arrival = self._ask([span])
+        arrival = self._ask([span], until)
         arrival.wait()
         data = bytes(arrival.view(offset, size))
         if self._disk_cache is not None:
             self._disk_cache.put(self._digest(span), data)
         return data
 
-    def fetch(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+    def fetch_now(
+        self, ranges: Sequence[tuple[int, int]], until: Cancellation = NEVER
+    ) -> list[bytes]:
         """Return the bytes of ranges of a scan, all fetched at once.
 
         Raises
@@ -215,29 +219,9 @@ class RemoteFile:
             If some of them do not arrive.
         """
         starts, stops = np.array(ranges, np.int64).reshape(-1, 2).T
-        arrival = self._ask(join_ranges(starts, stops - starts), scan=True)
+        arrival = self._ask(join_ranges(starts, stops - starts), until, scan=True)
         arrival.wait()
         return [bytes(arrival.view(start, stop - start)) for start, stop in ranges]
-
-    def read_into(self, offset: int, buffers: Sequence[np.ndarray]) -> int:
-        """Fill `buffers`, one after the other, with the bytes from `offset` on.
-
-        Raises
-        ------
-        FetchError
-            If they do not arrive.
-        """
-        total = sum(buffer.nbytes for buffer in buffers)
-        if not total:
-            return 0
-        arrival = self._ask([(offset, offset + total)])
-        arrival.wait()
-        arrival.read_into(offset, buffers)
-        return total
-
-    def read_again(self, offset: int, size: int) -> bytes | None:
-        """Get bytes anew, because those that came are damaged."""
-        return self._read_anew(offset, size)
 
     def check_unchanged(self) -> None:
         """Raise unless the file is still the version that was scanned.
@@ -317,6 +301,7 @@ class RemoteFile:
         if fault.throttled:
             self._connection.queue.limit.note_throttled(time.monotonic())
         if fault.fault is Fault.TRANSIENT:
+            _LOG.info("%s: %s", self.name, redact_text(fault.what, self._secrets))
             self.on_retry()
 
     def _error(self, failed: Failed, span: Span | None) -> H5StreamError:
