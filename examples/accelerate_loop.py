@@ -66,6 +66,7 @@ def main() -> None:
     train(stop_after=STOP_AFTER)
     train(resume=True)
     accelerator = Accelerator()
+    accelerator.wait_for_everyone()  # as Python ends, no thread may still hold what was gathered
     if accelerator.is_main_process:
         shutil.rmtree(CHECKPOINT)
     accelerator.end_training()

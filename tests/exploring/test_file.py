@@ -238,7 +238,7 @@ def assert_equal(found: Any, expected: Any) -> None:
         ({"a": np.array(["x"])}, "only numbers are stored"),
         ({"a": torch.eye(3).to_sparse()}, "store it dense"),
     ],
-    ids=str,
+    ids=["set", "object", "key", "text", "sparse"],
 )
 def test_states_that_hold_more_than_numbers_are_refused(
     tmp_path: Path, state: Any, message: str

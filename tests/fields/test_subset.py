@@ -73,7 +73,7 @@ SPLIT = Split(validation=0.4, seed=3)
         ([[4, 4, 1], slice(2)], [4, 4]),
         ([slice(None), None], [0, 1, 2, 3, 4]),
     ],
-    ids=str,
+    ids=["slice, function", "function, slice", "function, rows", "labels", "rows", "all"],
 )
 def test_of_several_subsets_each_chooses_of_what_is_left(subsets: Any, expected: list[int]) -> None:
     assert resolved(subsets) == expected
