@@ -129,7 +129,7 @@ def test_counts_must_be_positive_integers(argument: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"output": "jax"}, 'output must be "torch" or "numpy", not \'jax\''),
+        ({"output": "jax"}, 'output must be "torch", "numpy" or "tensordict", not \'jax\''),
         ({"buffer_size": 8}, "buffer_size is for shuffling"),
         ({"shuffle": True, "seed": -1}, "seed must be an integer in"),
         ({"seed": "0"}, "seed must be an integer in"),

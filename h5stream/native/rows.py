@@ -20,7 +20,7 @@ from h5stream.native.job import Bytes, Done, Pieces, Plans, Sizes, Window, run_j
 from h5stream.native.library import load_library
 from h5stream.plan import Runs, expand_spans
 
-__all__ = ["NativeRows", "Put", "can_call_native"]
+__all__ = ["Brought", "Chunks", "NativeRows", "Put", "can_call_native"]
 
 Put = Callable[[np.ndarray, np.ndarray], None]
 """Takes decoded rows, and their numbers in the window, to their places."""
