@@ -88,7 +88,8 @@ def test_the_second_epoch_comes_from_disk(proxy: Proxy, tmp_path: Path) -> None:
     assert sorted(rows_of(other)) == expected
     assert proxy.requests == before
     assert pipe.stats()["fetched_bytes"] == fetched
-    assert 0 < pipe.stats()["cached_bytes"] <= fetched
+    # The beginning of a third epoch may have been read early.
+    assert 0 < pipe.stats()["cached_bytes"] <= 2 * fetched
 
 
 @pytest.mark.usefixtures("rows")
