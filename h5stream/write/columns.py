@@ -11,7 +11,7 @@ import numpy as np
 from h5stream.errors import ConfigError
 from h5stream.fields.specs import Casting
 
-__all__ = ["ColumnSpec", "DenseColumn", "RaggedColumn", "SparseColumn", "TextColumn"]
+__all__ = ["ColumnSpec", "DenseColumn", "RaggedColumn", "SparseColumn", "TextColumn", "form_of"]
 
 _MOST_COLUMNS = 2**62
 
@@ -111,6 +111,12 @@ class TextColumn(ColumnSpec):
     """
 
     vlen: bool = False
+
+
+def form_of(spec: ColumnSpec) -> tuple[Any, ...]:
+    """Return what must agree if rows of two columns are to follow each other."""
+    names = ("shape", "dtype", "n_columns", "vlen")
+    return type(spec), *(getattr(spec, name, None) for name in names)
 
 
 def _shape(given: Any) -> tuple[int, ...]:

@@ -18,7 +18,7 @@ from h5stream.conventions.h5mapper import (
 )
 from h5stream.errors import ConfigError, LayoutError, WriteError
 from h5stream.write.column_writers import ColumnWriter, make_column
-from h5stream.write.columns import ColumnSpec, DenseColumn, TextColumn
+from h5stream.write.columns import ColumnSpec, DenseColumn, TextColumn, form_of
 from h5stream.write.file_writer import FileWriter
 from h5stream.write.filters import Compression
 from h5stream.write.values import At, as_array, fit, infer
@@ -182,7 +182,7 @@ class H5mapperWriter(FileWriter):
             self._referred[name] = len(ids)
             array = file[f"{name}/{_ARRAY}"]
             found = _spec_of(array)
-            if name in self._asked and _form(found) != _form(self._specs[name]):
+            if name in self._asked and form_of(found) != form_of(self._specs[name]):
                 raise ConfigError(f"{self.path}: {name!r} is {found}; leave it out of columns")
             self._specs.setdefault(name, found)
 
@@ -213,9 +213,7 @@ class H5mapperWriter(FileWriter):
         bounds += [_NOTHING] * (len(self._ids) - len(bounds))
         first = self._referred.get(name, 0)
         if path not in file:
-            file.create_dataset(
-                path, (0,), h5py.regionref_dtype, maxshape=(None,), chunks=(_CHUNK,)
-            )
+            _create(file, path, h5py.regionref_dtype)
         if first == len(bounds):
             return
         array, table = file[f"{name}/{_ARRAY}"], file[path]
@@ -327,7 +325,3 @@ def _spec_of(array: h5py.Dataset) -> ColumnSpec:
     if h5py.check_string_dtype(array.dtype) is not None and array.dtype == object:
         return TextColumn(vlen=True)
     return DenseColumn(array.shape[1:], array.dtype)
-
-
-def _form(spec: ColumnSpec) -> tuple[Any, ...]:
-    return type(spec), getattr(spec, "shape", None), getattr(spec, "dtype", None)

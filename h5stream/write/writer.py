@@ -23,6 +23,7 @@ from h5stream.write.columns import (
     RaggedColumn,
     SparseColumn,
     TextColumn,
+    form_of,
 )
 from h5stream.write.file_writer import FileWriter, count_of
 from h5stream.write.filters import Compression, filters_for
@@ -173,8 +174,8 @@ class Writer(FileWriter):
         found = {name: spec_of(file, name, kind) for name, kind in read_columns(file).items()}
         if not found:
             return
-        if self._specs and {n: _form(s) for n, s in self._specs.items()} != {
-            n: _form(s) for n, s in found.items()
+        if self._specs and {n: form_of(s) for n, s in self._specs.items()} != {
+            n: form_of(s) for n, s in found.items()
         }:
             raise ConfigError(
                 f"{self.path}: has the columns {found}, but {self._specs} were asked for; leave "
@@ -549,11 +550,6 @@ def _merged(asked: ColumnSpec | None, found: ColumnSpec) -> ColumnSpec:
         return RaggedColumn(dtype, asked.shape, asked.casting)
     assert isinstance(asked, SparseColumn), "text has a type"
     return SparseColumn(asked.n_columns, dtype, asked.casting)
-
-
-def _form(spec: ColumnSpec) -> tuple[Any, ...]:
-    names = ("shape", "dtype", "n_columns", "vlen")
-    return type(spec), *(getattr(spec, name, None) for name in names)
 
 
 def _len(value: Any) -> int:
