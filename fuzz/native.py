@@ -23,7 +23,7 @@ import numpy as np
 
 from fuzz.harness import main
 from h5stream.decode import Scratch
-from h5stream.native.job import FILL, Bytes, Pieces, Plans, Sizes, Window, run_job
+from h5stream.native.job import Bytes, Pieces, Plans, Sizes, Window, run_job
 from h5stream.native.library import load_library
 
 __all__ = ["RUNS", "run_case"]
@@ -77,37 +77,20 @@ def run_case(seed: int, folder: Path) -> str:
         row_nbytes = max(1, min(some_sizes.row_nbytes, 2**16))
         memory = np.full(2 * _GUARD + rows * row_nbytes, 0xEE, np.uint8)
         column = memory[_GUARD : _GUARD + rows * row_nbytes].reshape(rows, row_nbytes)
-        fill = np.zeros(row_nbytes, np.uint8)
         if row_nbytes != some_sizes.row_nbytes:
             some_sizes = replace(some_sizes, row_nbytes=row_nbytes)
+        given = (some_plans, some_sizes, Window(column, places), scratch)
         if rng.random() < 0.9:
             parts = [stored[:100].copy(), stored[100:].copy()] if number % 3 else [stored]
             offset = np.array([0, 100][: len(parts)], np.int64)
-            source = Bytes(-1, 0, 0, offset, parts)
-            done = run_job(
-                library,
-                source,
-                damaged,
-                some_plans,
-                some_sizes,
-                Window(column, places, fill),
-                scratch,
-            )
+            done = run_job(library, Bytes(-1, 0, 0, offset, parts), damaged, *given)
         else:
             path.write_bytes(stored.tobytes())
             # A piece of a damaged table may claim any size: memory is bounded by the file.
             damaged = replace(damaged, size=np.minimum(damaged.size, len(stored) + 8))
             with path.open("rb") as raw:
                 source = Bytes(raw.fileno(), int(rng.integers(0, 64)), 512, np.empty(0, np.int64))
-                done = run_job(
-                    library,
-                    source,
-                    damaged,
-                    some_plans,
-                    some_sizes,
-                    Window(column, places, fill),
-                    scratch,
-                )
+                done = run_job(library, source, damaged, *given)
         assert (memory[:_GUARD] == 0xEE).all(), "bytes before the window were touched"
         assert (memory[-_GUARD:] == 0xEE).all(), "bytes behind the window were touched"
         ends += int((done.status != 0).any())
@@ -135,7 +118,7 @@ def _make_job(
     plans = Plans(np.array([0, len(steps)]), np.array(steps, np.int64).reshape(-1, 4))
     rows = np.full(n, chunk_rows, np.int64)
     corner = np.zeros((n, 2), np.int64) if split else np.empty(0, np.int64)
-    plan = np.where(rng.random(n) < 0.1, FILL, 0)
+    plan = np.zeros(n, np.int64)
     pieces = Pieces(
         np.cumsum(size) - size,
         size,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from h5stream.cancellation import NEVER, Cancellation
 from h5stream.layout import Extents
 
-__all__ = ["AtHand", "DataFile", "Fetched", "Limits", "Room"]
+__all__ = ["AtHand", "DataFile", "Fetched", "Lent", "Limits", "Room"]
 
 Room = Callable[[int], np.ndarray]
 """Number of bytes -> memory for them, uint8; it is used again for what is read next."""
@@ -24,6 +25,25 @@ class Limits:
 
     max_gap_bytes: int
     max_bytes: int
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Lent:
+    """Where bytes of a file are, for reads outside the interpreter.
+
+    Parameters
+    ----------
+    descriptor : int
+        Open for reading; below zero if all that was asked for is in memory.
+    offset : numpy.ndarray
+        int64: where each part that is in memory begins in the file, sorted.
+    parts : sequence of numpy.ndarray
+        uint8: their bytes.
+    """
+
+    descriptor: int = -1
+    offset: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    parts: Sequence[np.ndarray] = ()
 
 
 class Fetched(Protocol):
@@ -64,6 +84,18 @@ class Fetched(Protocol):
 
     def more(self, offset: np.ndarray, size: np.ndarray) -> Fetched:
         """Fetch other ranges of the same file, and wait for them."""
+
+    def lend(self) -> AbstractContextManager[Lent | None]:
+        """Lend the bytes for reads outside the interpreter; None if there is no other way to them.
+
+        Raises
+        ------
+        FetchError
+            If the file cannot be opened.
+        """
+
+    def count(self, nbytes: int) -> None:
+        """Count bytes that were read by the descriptor that was lent."""
 
     def extents(self) -> Extents | None:
         """Return all that has arrived; None if HDF5 reads the file itself."""
@@ -110,6 +142,13 @@ class AtHand:
     def more(self, offset: np.ndarray, size: np.ndarray) -> Fetched:
         """Ask for nothing: other ranges are at hand as well."""
         return self
+
+    def lend(self) -> AbstractContextManager[Lent | None]:
+        """Lend nothing."""
+        return nullcontext()
+
+    def count(self, nbytes: int) -> None:
+        """Count nothing: nothing was lent."""
 
     def extents(self) -> Extents | None:
         """Return None: HDF5 reads the file itself."""

@@ -23,7 +23,7 @@ import numpy as np
 from h5stream.cancellation import NEVER, Cancellation
 from h5stream.errors import FetchError
 from h5stream.fetch.descriptors import Descriptors, explain_too_many
-from h5stream.fetch.file import AtHand, Limits, Room
+from h5stream.fetch.file import AtHand, Lent, Limits, Room
 from h5stream.layout import Fingerprint
 from h5stream.system import after_fork, open_descriptor, read_at
 
@@ -191,13 +191,13 @@ class LocalRanges(AtHand):
         self.read_bytes += self._file.read_into(offset, buffers)
 
     @contextmanager
-    def descriptor(self) -> Iterator[int]:
-        """Lend the descriptor for reads outside the interpreter; see `count`."""
+    def lend(self) -> Iterator[Lent]:
+        """Lend the descriptor."""
         with self._file.descriptor() as descriptor:
-            yield descriptor
+            yield Lent(descriptor)
 
     def count(self, nbytes: int) -> None:
-        """Count bytes that were read by the descriptor."""
+        """Count bytes that were read by the descriptor that was lent."""
         self.read_bytes += nbytes
 
 

@@ -8,7 +8,7 @@ caller brings them in Python, where errors have words.
 """
 
 from h5stream.native.choice import Executor, choose_executor
-from h5stream.native.job import Done, Window
-from h5stream.native.rows import NativeRows, can_call_native
+from h5stream.native.job import Bytes, Done, Window
+from h5stream.native.rows import NativeRows
 
-__all__ = ["Done", "Executor", "NativeRows", "Window", "can_call_native", "choose_executor"]
+__all__ = ["Bytes", "Done", "Executor", "NativeRows", "Window", "choose_executor"]

@@ -41,7 +41,6 @@ enum {
     ZSTD = 32015
 };
 
-enum { FILL = -1 };            /* plan of a piece that is not stored */
 enum { FRAME_ROOM = 24 };      /* bytes in front of shuffled data for a Blosc header */
 enum { SMALLEST_FRAME = 256, LARGEST_FRAME = 1 << 29 };
 enum { LONG_ROW = 2048 };      /* from this on, a row is worth an entry of a vectored read */
@@ -81,7 +80,7 @@ struct job {
     const byte *const *part_data;
     int64_t max_gap, max_read;
 
-    /* Pieces, sorted by offset, those that are filled first; one more in `first_segment`. */
+    /* Pieces, sorted by offset; one more in `first_segment`. */
     int64_t n_pieces;
     const int64_t *offset, *size, *plan, *first_segment;
 
@@ -106,7 +105,6 @@ struct job {
     int64_t window_rows;
     const int64_t *places;
     int64_t n_places;
-    const byte *fill; /* a row of fill values */
 
     /* Working memory of this thread. */
     byte *read_memory;
@@ -197,8 +195,6 @@ static int has_sound_segments(const struct job *job, int64_t piece)
 {
     int64_t limit = job->chunk_nbytes ? job->chunk_rows : job->size[piece] / job->row_nbytes;
     int64_t numbers = job->places ? job->n_places : job->window_rows;
-    if (job->plan[piece] == FILL)
-        limit = INT64_MAX;
     for (int64_t s = job->first_segment[piece]; s < job->first_segment[piece + 1]; s++) {
         if (!is_range(job->start[s], job->rows[s], limit))
             return 0;
@@ -226,8 +222,6 @@ static int64_t check_piece(const struct job *job, int64_t piece)
 {
     if (!has_sound_segments(job, piece))
         return BAD_TABLE;
-    if (job->plan[piece] == FILL)
-        return job->fill ? DONE : BAD_TABLE;
     if (job->plan[piece] < 0 || job->plan[piece] >= job->n_plans)
         return BAD_TABLE;
     if (job->offset[piece] < 0 || job->size[piece] < 0)
@@ -527,13 +521,6 @@ static int are_together(const struct job *job, int64_t number, int64_t rows)
     return 1;
 }
 
-static void fill_rows(const struct job *job, int64_t piece)
-{
-    for (int64_t s = job->first_segment[piece]; s < job->first_segment[piece + 1]; s++)
-        for (int64_t i = 0; i < job->rows[s]; i++)
-            memcpy(place_of(job, job->number[s] + i), job->fill, (size_t)job->row_nbytes);
-}
-
 static void copy_rows(const struct job *job, int64_t segment, const byte *from)
 {
     int64_t number = job->number[segment], rows = job->rows[segment];
@@ -631,11 +618,6 @@ static int64_t do_stored(struct run *run, int64_t piece, const byte *stored)
 
 /* ------------------------------------------------------- runs of rows, read to their places */
 
-static int is_readable(const struct job *job, int64_t piece)
-{
-    return job->status[piece] == DONE && job->plan[piece] != FILL;
-}
-
 /* Whether a piece's bytes are rows as the window takes them, worth a vectored read. */
 static int is_read_in_place(const struct job *job, int64_t piece)
 {
@@ -680,7 +662,7 @@ static int64_t read_in_place(struct job *job, int64_t piece)
     do {
         ok = ok && add_vectors(job, next, vectors, &count, &offset);
         next++;
-    } while (next < job->n_pieces && is_readable(job, next) && is_read_in_place(job, next)
+    } while (next < job->n_pieces && job->status[next] == DONE && is_read_in_place(job, next)
              && job->offset[next] == job->offset[next - 1] + job->size[next - 1]);
     if (!ok || !read_vectors(job, vectors, count, offset))
         for (int64_t p = piece; p < next; p++)
@@ -720,7 +702,7 @@ static int64_t do_neighbours(struct run *run, int64_t piece)
     struct job *job = run->job;
     int64_t begin = job->offset[piece], reached = begin + job->size[piece], next = piece + 1;
     int64_t most = job->max_read < job->read_nbytes ? job->max_read : job->read_nbytes;
-    while (next < job->n_pieces && is_readable(job, next) && job->offset[next] >= begin) {
+    while (next < job->n_pieces && job->status[next] == DONE && job->offset[next] >= begin) {
         int64_t end = job->offset[next] + job->size[next];
         int64_t further = end > reached ? end : reached;
         if (job->offset[next] > reached && job->offset[next] - reached > job->max_gap)
@@ -748,10 +730,6 @@ static int64_t do_next(struct run *run, int64_t piece)
     struct job *job = run->job;
     if (job->status[piece] != DONE)
         return piece + 1;
-    if (job->plan[piece] == FILL) {
-        fill_rows(job, piece);
-        return piece + 1;
-    }
     if (job->n_parts) {
         job->status[piece] = do_in_memory(run, piece);
         return piece + 1;

@@ -14,10 +14,7 @@ import numpy as np
 from h5stream.decode import Scratch
 from h5stream.native.library import Library
 
-__all__ = ["FILL", "FRAME_ROOM", "Bytes", "Done", "Pieces", "Plans", "Sizes", "Window", "run_job"]
-
-FILL = -1
-"""Plan of a piece that is not stored."""
+__all__ = ["FRAME_ROOM", "Bytes", "Done", "Pieces", "Plans", "Sizes", "Window", "run_job"]
 
 FRAME_ROOM = 24
 """Bytes in front of working memory, for the header of a frame."""
@@ -59,7 +56,6 @@ class _Job(ctypes.Structure):
         ("window_rows", _INT64),
         ("places", _POINTER),
         ("n_places", _INT64),
-        ("fill", _POINTER),
         ("read_memory", _POINTER),
         ("read_nbytes", _INT64),
         ("work_memory", _POINTER * 3),
@@ -95,14 +91,14 @@ class Bytes:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Pieces:
-    """What is read, sorted by offset; pieces that are not stored come first.
+    """What is read, sorted by offset.
 
     Parameters
     ----------
     offset, size : numpy.ndarray
         int64: the range of each.
     plan : numpy.ndarray
-        int64: number of the plan that decodes it, or `FILL`.
+        int64: number of the plan that decodes it.
     first_segment : numpy.ndarray
         int64, one more than there are pieces: the segments of piece i are those from
         ``first_segment[i]`` to ``first_segment[i + 1]``.
@@ -179,13 +175,10 @@ class Window:
         Contiguous; of rows as they are stored.
     places : numpy.ndarray or None
         int64: row i of the window goes to ``places[i]``; None: it stays.
-    fill : numpy.ndarray or None
-        uint8: a row that is not stored.
     """
 
     column: np.ndarray
     places: np.ndarray | None
-    fill: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -254,8 +247,6 @@ def run_job(
     job.window, job.window_rows = _at(window.column), len(window.column)
     if window.places is not None:
         job.places, job.n_places = _at(window.places), len(window.places)
-    if window.fill is not None:
-        job.fill = _at(window.fill)
     job.read_memory, job.read_nbytes = _at(read), read_nbytes
     job.work_memory[:] = [_at(memory) for memory in work]
     job.work_nbytes = work_nbytes

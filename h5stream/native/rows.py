@@ -6,10 +6,9 @@ are put together in the thread's scratch memory, and converted and placed from t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -20,7 +19,7 @@ from h5stream.native.job import Bytes, Done, Pieces, Plans, Sizes, Window, run_j
 from h5stream.native.library import load_library
 from h5stream.plan import Runs, expand_spans
 
-__all__ = ["Brought", "Chunks", "NativeRows", "Put", "can_call_native"]
+__all__ = ["Brought", "Chunks", "NativeRows", "Put"]
 
 Put = Callable[[np.ndarray, np.ndarray], None]
 """Takes decoded rows, and their numbers in the window, to their places."""
@@ -99,8 +98,6 @@ class NativeRows:
         self._pipeline = Pipeline(layout.filters, layout.chunk_nbytes)
         self._library = load_library()
         self._axes = _split_axes(layout)
-        whole = np.broadcast_to(np.asarray(layout.fill, layout.dtype), layout.row_shape)
-        self._fill = np.frombuffer(whole.tobytes(), np.uint8)
 
     @staticmethod
     def misfit(layout: DatasetLayout) -> str | None:
@@ -125,16 +122,16 @@ class NativeRows:
         as_stored = self._layout.dtype.isnative and column.flags.c_contiguous
         if not as_stored or column.nbytes != len(column) * self._layout.row_nbytes:
             return None
-        return Window(column, places, self._fill)
+        return Window(column, places)
 
     def read_chunks(
-        self, fetched: Any, body: Chunks, window: Window | None, put: Put, scratch: Scratch
+        self, source: Bytes, body: Chunks, window: Window | None, put: Put, scratch: Scratch
     ) -> Brought:
         """Bring rows of chunks; those that are not stored have been filled.
 
         Parameters
         ----------
-        fetched : Fetched
+        source : Bytes
             Where bytes come from.
         body : Chunks
             Which chunks, and which rows of them.
@@ -172,34 +169,24 @@ class NativeRows:
             *self._axes,
             work_nbytes=max(stored, layout.chunk_nbytes + 4 * len(layout.filters)),
         )
-        gap = fetched.limits.max_gap_bytes
-        done = self._bring(fetched, (pieces, plans, sizes), window, put, scratch, gap)
+        done = self._bring(source, (pieces, plans, sizes), window, put, scratch)
         left = np.zeros(len(body.bounds) - 1, np.bool_)
         left[owner[done.status != 0]] = True
         return Brought(left, done)
 
     def read_runs(
-        self,
-        fetched: Any,
-        runs: Runs,
-        window: Window | None,
-        put: Put,
-        scratch: Scratch,
-        *,
-        max_gap_bytes: int,
+        self, source: Bytes, runs: Runs, window: Window | None, put: Put, scratch: Scratch
     ) -> Brought:
         """Bring runs of rows that are stored as they are in memory.
 
         Parameters
         ----------
-        fetched : Fetched
+        source : Bytes
             Where bytes come from.
         runs : Runs
             Which rows.
         window, put, scratch
             As for `read_chunks`.
-        max_gap_bytes : int
-            Between runs that are read together.
         """
         row_nbytes = self._layout.row_nbytes
         pieces = Pieces(
@@ -214,35 +201,24 @@ class NativeRows:
         )
         plans = Plans(np.zeros(2, np.int64), np.empty((0, 4), np.int64))
         job = (pieces, plans, Sizes(0, 0, row_nbytes, _NONE, _NONE))
-        done = self._bring(fetched, job, window, put, scratch, max_gap_bytes)
+        done = self._bring(source, job, window, put, scratch)
         return Brought(done.status != 0, done)
 
     def _bring(
         self,
-        file: Any,
+        source: Bytes,
         job: tuple[Pieces, Plans, Sizes],
         window: Window | None,
         put: Put,
         scratch: Scratch,
-        max_gap_bytes: int,
     ) -> Done:
         """Do a job."""
-        pieces, plans, sizes = job
         if window is None:
-            return self._bring_and_put(file, job, put, scratch, max_gap_bytes)
-        with _bytes_of(file, max_gap_bytes) as source:
-            done = run_job(self._library, source, pieces, plans, sizes, window, scratch)
-        if not source.parts:
-            file.count(done.fetched_bytes)
-        return done
+            return self._bring_and_put(source, job, put, scratch)
+        return run_job(self._library, source, *job, window, scratch)
 
     def _bring_and_put(
-        self,
-        file: Any,
-        job: tuple[Pieces, Plans, Sizes],
-        put: Put,
-        scratch: Scratch,
-        max_gap_bytes: int,
+        self, source: Bytes, job: tuple[Pieces, Plans, Sizes], put: Put, scratch: Scratch
     ) -> Done:
         """Do a job to scratch memory, and put the rows to their places from there."""
         pieces, plans, sizes = job
@@ -254,8 +230,7 @@ class NativeRows:
         layout = self._layout
         memory = scratch.take("native rows", len(numbers) * layout.row_nbytes)
         rows = memory.view(layout.dtype).reshape(len(numbers), *layout.row_shape)
-        window = Window(rows, None, self._fill)
-        done = self._bring(file, (near, plans, sizes), window, put, scratch, max_gap_bytes)
+        done = run_job(self._library, source, near, plans, sizes, Window(rows, None), scratch)
         put(rows, numbers)
         return done
 
@@ -307,19 +282,3 @@ def _split_axes(layout: DatasetLayout) -> tuple[np.ndarray, np.ndarray]:
         row[-1] *= joined
         chunk[-1] *= joined
     return np.array(row, np.int64), np.array(chunk, np.int64)
-
-
-def can_call_native(file: Any) -> bool:
-    """Tell whether the bytes of a file are there without the interpreter."""
-    return hasattr(file, "parts") or hasattr(file, "descriptor")
-
-
-@contextmanager
-def _bytes_of(file: Any, max_gap_bytes: int) -> Iterator[Bytes]:
-    """Say where the bytes of a file are, while they stay there."""
-    if hasattr(file, "parts"):
-        offset, parts = file.parts()
-        yield Bytes(-1, 0, 0, np.array(offset, np.int64), parts)
-        return
-    with file.descriptor() as descriptor:
-        yield Bytes(descriptor, max_gap_bytes, file.limits.max_bytes, _NONE)

@@ -6,11 +6,12 @@ import threading
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 
 from h5stream.cancellation import NEVER, Cancellation
-from h5stream.fetch.file import Limits, Room
+from h5stream.fetch.file import Lent, Limits, Room
 from h5stream.layout import Extents
 
 __all__ = ["Arrival"]
@@ -182,9 +183,13 @@ class Arrival:
         arrival.settle()
         return arrival
 
-    def parts(self) -> tuple[list[int], list[np.ndarray]]:
-        """Return where each part that has arrived begins, and its bytes."""
-        return self._starts, [np.frombuffer(part, np.uint8) for part in self._parts]
+    def lend(self) -> AbstractContextManager[Lent]:
+        """Lend what has arrived."""
+        parts = [np.frombuffer(part, np.uint8) for part in self._parts]
+        return nullcontext(Lent(offset=np.array(self._starts, np.int64), parts=parts))
+
+    def count(self, nbytes: int) -> None:
+        """Count nothing: all was counted when it was asked for."""
 
     def extents(self) -> Extents:
         """Return all that has arrived."""

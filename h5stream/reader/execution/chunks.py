@@ -13,7 +13,7 @@ import numpy as np
 from h5stream.decode import Pipeline
 from h5stream.errors import DecodeError
 from h5stream.plan import expand_spans
-from h5stream.reader.execution.destination import columns_of
+from h5stream.reader.execution.destination import Columns, columns_of
 from h5stream.reader.execution.natively import without_interpreter
 from h5stream.reader.execution.run import Run
 from h5stream.reader.planning.direct import damaged_chunk
@@ -28,21 +28,21 @@ _FEW = 4
 
 def read_chunks(body: Chunks, run: Run) -> None:
     """Decode every chunk of some chunk rows."""
-    columns_of(body.destination, run.memory).fill_all(body.layout, body.fills)
-    body = without_interpreter(body, run)
-    work = _Work(body, run)
-    if body.chunk_bounds is None:
+    columns = columns_of(body.destination, run.memory)
+    columns.fill_all(body.layout, body.fills)
+    work = _Work(without_interpreter(body, columns, run), columns, run)
+    if work.body.chunk_bounds is None:
         work.read_whole_rows()
     else:
-        work.read_split_rows(body.chunk_bounds.tolist())
+        work.read_split_rows(work.body.chunk_bounds.tolist())
 
 
 class _Work:
     """The chunks of one task."""
 
-    def __init__(self, body: Chunks, run: Run) -> None:
-        self.columns = columns_of(body.destination, run.memory)
-        self._body = body
+    def __init__(self, body: Chunks, columns: Columns, run: Run) -> None:
+        self.body = body
+        self.columns = columns
         self._layout = body.layout
         self._run = run
         self._pipeline = Pipeline(body.layout.filters, body.layout.chunk_nbytes)
@@ -55,7 +55,7 @@ class _Work:
         layout, columns = self._layout, self.columns
         chunk_rows = layout.chunk_rows or 1
         in_place = columns.places is None and columns.fits(layout)
-        pieces = self._run.pieces(self._body.offset, self._body.size)
+        pieces = self._run.pieces(self.body.offset, self.body.size)
         for number, data in enumerate(pieces):
             begin, end = self._bounds[number], self._bounds[number + 1]
             _start, rows, first = self._segments[begin]
@@ -76,7 +76,7 @@ class _Work:
 
     def _read_chunk_row(self, number: int, begin: int, end: int) -> None:
         """Put together rows that are to be scattered; others go to their places part by part."""
-        layout, body, scratch = self._layout, self._body, self._run.scratch
+        layout, body, scratch = self._layout, self.body, self._run.scratch
         rows = min(layout.chunk_rows or 1, layout.n_rows - int(body.first_row[number]))
         whole: np.ndarray | None = None
         if self.columns.places is not None:
@@ -105,7 +105,7 @@ class _Work:
     def _part_of_row(self, chunk: int) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
         """Say which part of a row a chunk holds, and which part of the chunk that is."""
         layout = self._layout
-        offset = layout.chunk_offset(int(self._body.index[chunk]))
+        offset = layout.chunk_offset(int(self.body.index[chunk]))
         sizes = zip(offset[1:], (layout.chunks or ())[1:], layout.row_shape, strict=True)
         inside = tuple(slice(o, min(o + c, n)) for o, c, n in sizes)
         return inside, tuple(slice(0, part.stop - part.start) for part in inside)
@@ -122,25 +122,25 @@ class _Work:
         self._run.gather_s += time.perf_counter() - started
 
     def _put_scattered(self, elements: np.ndarray, begin: int, end: int) -> None:
-        body = self._body
+        body = self.body
         start, rows, dest = body.start[begin:end], body.rows[begin:end], body.dest[begin:end]
         within, numbers = expand_spans(start, start + rows), expand_spans(dest, dest + rows)
         self.columns.put_scattered(elements, within, numbers, self._run.scratch)
 
     def _decode(self, chunk: int, data: np.ndarray, out: np.ndarray) -> None:
         started = time.perf_counter()
-        mask = int(self._body.filter_mask[chunk])
+        mask = int(self.body.filter_mask[chunk])
         for reads_again in range(_MOST_READS_AGAIN + 1):
             try:
                 self._pipeline.decode(data, mask, out, self._run.scratch)
                 break
             except DecodeError as error:
                 again = None
-                offset = int(self._body.offset[chunk])
+                offset = int(self.body.offset[chunk])
                 if reads_again < _MOST_READS_AGAIN:
-                    again = self._run.read_again(offset, int(self._body.size[chunk]))
+                    again = self._run.read_again(offset, int(self.body.size[chunk]))
                 if again is None:
-                    index = int(self._body.index[chunk])
+                    index = int(self.body.index[chunk])
                     raise damaged_chunk(self._layout, index, offset, str(error)) from error
                 data = again
         self._run.decode_s += time.perf_counter() - started

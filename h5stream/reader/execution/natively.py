@@ -3,49 +3,45 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
 
-from h5stream.native import Done, NativeRows, Window, can_call_native
+from h5stream.native import Bytes, Done, NativeRows, Window
 from h5stream.plan import Runs, expand_spans
-from h5stream.reader.execution.destination import Columns, columns_of
+from h5stream.reader.execution.destination import Columns
 from h5stream.reader.execution.run import Run
+from h5stream.reader.planning.direct import GAP_BYTES
 from h5stream.reader.tasks import Chunks, Fills, RawRows
 
 __all__ = ["runs_without_interpreter", "without_interpreter"]
 
-_GAP_BYTES = 2**17
-"""Bytes between short runs that are read sooner than a read of its own is made."""
 
-
-def without_interpreter(body: Chunks, run: Run) -> Chunks:
+def without_interpreter(body: Chunks, columns: Columns, run: Run) -> Chunks:
     """Bring rows of chunks, and return what is left to do."""
-    layout = body.layout
-    if not len(body.offset) or not can_call_native(run.fetched) or NativeRows.misfit(layout):
-        return body
-    columns = columns_of(body.destination, run.memory)
-    native = NativeRows(layout)
-    window = _window(native, columns, body)
-    if window is None and _lacks_chunks(body):
-        return body
-    put = _Put(columns, run)
-    brought = native.read_chunks(run.fetched, body, window, put, run.scratch)
+    with _source(body, run, run.fetched.limits.max_gap_bytes) as source:
+        if source is None:
+            return body
+        native = NativeRows(body.layout)
+        window = _window(native, columns, body)
+        if window is None and _lacks_chunks(body):
+            return body
+        brought = native.read_chunks(source, body, window, _Put(columns, run), run.scratch)
     _count(run, brought.done)
     return body if brought.left.all() else _rest_of(body, brought.left)
 
 
-def runs_without_interpreter(body: RawRows, run: Run) -> RawRows:
+def runs_without_interpreter(body: RawRows, columns: Columns, run: Run) -> RawRows:
     """Bring runs of rows as they are stored, and return what is left to do."""
-    if not len(body.offset) or not can_call_native(run.fetched) or NativeRows.misfit(body.layout):
-        return body
-    columns = columns_of(body.destination, run.memory)
-    native = NativeRows(body.layout)
-    window = _window(native, columns, body)
-    gap = 0 if body.bounds is None else _GAP_BYTES
-    runs = Runs(body.offset, body.dest, body.rows)
-    put = _Put(columns, run)
-    brought = native.read_runs(run.fetched, runs, window, put, run.scratch, max_gap_bytes=gap)
+    with _source(body, run, 0 if body.bounds is None else GAP_BYTES) as source:
+        if source is None:
+            return body
+        native = NativeRows(body.layout)
+        runs = Runs(body.offset, body.dest, body.rows)
+        window = _window(native, columns, body)
+        brought = native.read_runs(source, runs, window, _Put(columns, run), run.scratch)
     _count(run, brought.done)
     if brought.left.all():
         return body
@@ -58,6 +54,20 @@ def runs_without_interpreter(body: RawRows, run: Run) -> RawRows:
         bounds=None,
         fills=Fills(),
     )
+
+
+@contextmanager
+def _source(body: Chunks | RawRows, run: Run, max_gap_bytes: int) -> Iterator[Bytes | None]:
+    """Say where the bytes of a task are; None if Python reads them."""
+    if not len(body.offset):
+        yield None
+        return
+    with run.fetched.lend() as lent:
+        if lent is None or NativeRows.misfit(body.layout):
+            yield None
+            return
+        max_bytes = run.fetched.limits.max_bytes
+        yield Bytes(lent.descriptor, max_gap_bytes, max_bytes, lent.offset, lent.parts)
 
 
 def _lacks_chunks(body: Chunks) -> bool:
@@ -88,6 +98,7 @@ def _window(native: NativeRows, columns: Columns, body: Chunks | RawRows) -> Win
 
 
 def _count(run: Run, done: Done) -> None:
+    run.fetched.count(done.fetched_bytes)
     run.fetch_s += done.fetch_s
     run.decode_s += done.decode_s
     run.gather_s += done.place_s

@@ -23,7 +23,7 @@ def read_raw_rows(body: RawRows, run: Run) -> None:
     """Read runs of rows, neighbours in the file together."""
     columns = columns_of(body.destination, run.memory)
     columns.fill_all(body.layout, body.fills)
-    body = runs_without_interpreter(body, run)
+    body = runs_without_interpreter(body, columns, run)
     if body.bounds is not None:
         _read_short(body, body.bounds, columns, run)
     elif _may_be_placed(body, columns):

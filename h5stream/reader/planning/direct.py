@@ -26,7 +26,7 @@ from h5stream.plan import (
 from h5stream.reader.planning.ranges import entries_of
 from h5stream.reader.tasks import Chunks, Destination, Fills, RawRows, ReadTask
 
-__all__ = ["Spans", "damaged_chunk", "plan_direct", "plan_raw_rows"]
+__all__ = ["GAP_BYTES", "Spans", "damaged_chunk", "plan_direct", "plan_raw_rows"]
 
 Spans = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Row ranges: first row, one past the last row, and number of the first in the window; int64."""
@@ -37,7 +37,7 @@ _FEW = 4
 _SHORT_RUN_BYTES = 64 * 2**10
 """Shorter runs are read together with what lies between them."""
 
-_GAP_BYTES = 2**17
+GAP_BYTES = 2**17
 """Bytes between short runs that are read sooner than a read of its own is made."""
 
 _REMOTE_GAP_BYTES = 2**16
@@ -129,7 +129,7 @@ def plan_raw_rows(
 
 
 def _stretches(runs: Runs, row_nbytes: int, *, remote: bool) -> np.ndarray:
-    gap = _GAP_BYTES
+    gap = GAP_BYTES
     if remote:
         size = runs.rows * row_nbytes
         gap = affordable_gap(
