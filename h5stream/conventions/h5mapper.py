@@ -45,6 +45,10 @@ from h5stream.fields import Dense, FileSlices, FileSpec, Known, Picked, Vlen
 from h5stream.layout.contents import names_in
 
 __all__ = [
+    "ARRAY",
+    "IDS",
+    "KEYS",
+    "TABLE",
     "default_fields",
     "field_names",
     "list_features",
@@ -53,13 +57,13 @@ __all__ = [
     "recognise",
 ]
 
-_IDS, _KEYS, _OLD_KEYS = "__src__/id", "__src__/ds_keys", "__src__/refed"
-_ARRAY, _TABLE = "__arr__", "__ref__"
+IDS, KEYS, _OLD_KEYS = "__src__/id", "__src__/ds_keys", "__src__/refed"
+ARRAY, TABLE = "__arr__", "__ref__"
 
 
 def recognise(file: h5py.File) -> bool:
     """Tell whether h5mapper wrote the file."""
-    return isinstance(find(file, _IDS), h5py.Dataset)
+    return isinstance(find(file, IDS), h5py.Dataset)
 
 
 def list_sources(file: h5py.File) -> list[str]:
@@ -70,7 +74,7 @@ def list_sources(file: h5py.File) -> list[str]:
     LayoutError
         If one stands there twice.
     """
-    dataset = find_dataset(file, _IDS, 1)
+    dataset = find_dataset(file, IDS, 1)
     ids = read_texts(dataset)
     seen: set[str] = set()
     for name in ids:
@@ -89,19 +93,19 @@ def list_features(file: h5py.File) -> list[str]:
         If one is listed in the file but is not there.
     """
     found = sorted(_walk(file))
-    listed = find(file, _KEYS) or find(file, _OLD_KEYS)
+    listed = find(file, KEYS) or find(file, _OLD_KEYS)
     if isinstance(listed, h5py.Dataset):
-        for path in (path.strip("/").removesuffix(f"/{_ARRAY}") for path in read_texts(listed)):
+        for path in (path.strip("/").removesuffix(f"/{ARRAY}") for path in read_texts(listed)):
             if path not in found:
                 raise refuse(
-                    listed, f"lists {path!r}, which has no {_ARRAY} and {_TABLE}; it was not filled"
+                    listed, f"lists {path!r}, which has no {ARRAY} and {TABLE}; it was not filled"
                 )
     return found
 
 
 def _walk(group: h5py.Group, prefix: str = "", depth: int = 0) -> Iterator[str]:
     """Yield the groups with both datasets; hard links only, so that no cycle is followed far."""
-    if _ARRAY in group and _TABLE in group:
+    if ARRAY in group and TABLE in group:
         yield prefix.rstrip("/")
         return
     for name in names_in(group) if depth < _DEEPEST else ():
@@ -116,7 +120,7 @@ _DEEPEST = 32
 
 def field_names(file: h5py.File) -> list[str]:
     """List the features, and the ids of the sources."""
-    return [*list_features(file), _IDS]
+    return [*list_features(file), IDS]
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +134,7 @@ class _Feature:
 
     @property
     def path(self) -> str:
-        return f"{self.name}/{_ARRAY}"
+        return f"{self.name}/{ARRAY}"
 
     @property
     def sources(self) -> np.ndarray:
@@ -148,7 +152,7 @@ class _Feature:
 
 
 def _read_feature(file: h5py.File, name: str, ids: Sequence[str]) -> _Feature:
-    array, table = find_dataset(file, f"{name}/{_ARRAY}"), find_dataset(file, f"{name}/{_TABLE}", 1)
+    array, table = find_dataset(file, f"{name}/{ARRAY}"), find_dataset(file, f"{name}/{TABLE}", 1)
     if not array.shape:
         raise refuse(array, "is a scalar, but should hold rows of all sources")
     if h5py.check_ref_dtype(table.dtype) is not h5py.RegionReference:
@@ -163,7 +167,7 @@ def _read_feature(file: h5py.File, name: str, ids: Sequence[str]) -> _Feature:
         raise refuse(
             table,
             f"is out of step: {len(references)} references for {len(ids)} source ids, {missing}; "
-            f"write the feature anew, or read {name}/{_ARRAY} without its ids",
+            f"write the feature anew, or read {name}/{ARRAY} without its ids",
         )
     bounds = np.full((len(ids), 2), -1, np.int64)
     for at, reference in enumerate(references[: len(ids)]):
@@ -254,11 +258,11 @@ def default_fields(
         raise ConfigError(f'{file.filename}: by must be "id" or "whole", not {by!r}')
     known = list_features(file)
     if fields is not None:
-        choose(file, "h5mapper", fields, [*known, _IDS])
-        if by == "whole" and _IDS in fields:
-            raise ConfigError(f'{file.filename}: {_IDS} has a row for each source: use by="id"')
+        choose(file, "h5mapper", fields, [*known, IDS])
+        if by == "whole" and IDS in fields:
+            raise ConfigError(f'{file.filename}: {IDS} has a row for each source: use by="id"')
     ids = list_sources(file)
-    wanted = known if fields is None else [name for name in fields if name != _IDS]
+    wanted = known if fields is None else [name for name in fields if name != IDS]
     features = [_read_feature(file, name, ids) for name in wanted]
     if fields is None:
         features = _alike(features, by)
@@ -270,8 +274,8 @@ def default_fields(
         for item in features
         if (spec := _by_id(file, item, rows, named=fields is not None)) is not None
     }
-    if fields is None or _IDS in fields:
-        made[_IDS] = Known(read_text_column([ids[row] for row in rows]))
+    if fields is None or IDS in fields:
+        made[IDS] = Known(read_text_column([ids[row] for row in rows]))
     return {name: made[name] for name in fields} if fields is not None else made
 
 

@@ -14,6 +14,7 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from h5stream.columns import Sparse
+from h5stream.conventions.h5mapper import IDS
 from h5stream.conventions.schema import SOURCE_IDS, STATES
 from h5stream.dataset import Dataset
 from h5stream.errors import ConfigError, WriteError
@@ -25,8 +26,6 @@ from h5stream.write.open_writer import OpenWriter
 from h5stream.write.values import as_array
 
 __all__ = ["Cells", "File"]
-
-_OF_H5MAPPER = "__src__/id"
 
 
 class File:
@@ -351,7 +350,7 @@ class File:
     def _read_ids(self) -> Sequence[str]:
         if self._writer is not None:
             return self._writer.texts(SOURCE_IDS)
-        for name in (SOURCE_IDS, _OF_H5MAPPER):
+        for name in (SOURCE_IDS, IDS):
             with contextlib.suppress(ConfigError):
                 field = self._field(name)
                 return [str(each) for each in field.batch(range(len(field)))[name]]

@@ -429,20 +429,15 @@ class Chain(ScansFirst):
     def _stored(self) -> Stored:
         """Say how what was streamed is stored."""
         catalogs = catalogs_of(self.stages)
+        found = [
+            (catalog.routes[layout.key], layout)
+            for catalog in catalogs
+            for field in catalog.files[0].fields.values()
+            for layout in field.layouts[:1]
+        ]
         return Stored(
-            filters=frozenset(
-                spec.id
-                for catalog in catalogs
-                for field in catalog.files[0].fields.values()
-                for layout in field.layouts[:1]
-                for spec in layout.filters
-            ),
-            direct=all(
-                catalog.routes[layout.key].direct
-                for catalog in catalogs
-                for field in catalog.files[0].fields.values()
-                for layout in field.layouts[:1]
-            ),
+            filters=frozenset(spec.id for _route, layout in found for spec in layout.filters),
+            direct=all(route.direct for route, _layout in found),
             row_bytes=max((catalog.row_nbytes for catalog in catalogs), default=0),
         )
 

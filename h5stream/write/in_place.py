@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import h5py
@@ -9,7 +10,7 @@ import numpy as np
 
 from h5stream.columns import Ragged, Sparse
 
-__all__ = ["read_row", "replace_row"]
+__all__ = ["read_row", "read_texts", "replace_row"]
 
 _PIECE = 2**20
 """Elements that are moved at once."""
@@ -35,6 +36,16 @@ def read_row(file: h5py.File, name: str, kind: str, row: int) -> Any:
     if kind == "text":
         return bytes(found[0]).decode()
     return found[0] if kind == "ragged" else (found[1], found[0])
+
+
+def read_texts(file: h5py.File, name: str, kind: str) -> list[str]:
+    """Return all rows of a column of text."""
+    node = file[name]
+    if kind == "strings":
+        return list(node.asstr()[:])
+    (part,), offsets = _PARTS[kind]
+    data = bytes(node[part][:])
+    return [data[start:stop].decode() for start, stop in pairwise(node[offsets][:].tolist())]
 
 
 def replace_row(file: h5py.File, name: str, kind: str, row: int, column: Any) -> None:

@@ -11,6 +11,10 @@ import numpy as np
 from h5py import h5r
 
 from h5stream.conventions.h5mapper import (
+    ARRAY,
+    IDS,
+    KEYS,
+    TABLE,
     list_features,
     list_sources,
     read_bounds,
@@ -25,8 +29,6 @@ from h5stream.write.values import At, as_array, fit, infer
 
 __all__ = ["H5mapperWriter"]
 
-_IDS, _KEYS = "__src__/id", "__src__/ds_keys"
-_ARRAY, _TABLE = "__arr__", "__ref__"
 _CHUNK = 1024
 """References and ids in a chunk."""
 
@@ -156,7 +158,7 @@ class H5mapperWriter(FileWriter):
     def _column(self, name: str) -> ColumnWriter:
         if name not in self._features:
             storage = self._storage(lambda nbytes: max(1, self._chunk_bytes // max(1, nbytes)))
-            path = f"{name}/{_ARRAY}"
+            path = f"{name}/{ARRAY}"
             self._features[name] = make_column(
                 path, self._specs[name], self._output, storage, self._queue
             )
@@ -180,7 +182,7 @@ class H5mapperWriter(FileWriter):
         for name in list_features(file):
             self._bounds[name] = read_bounds(file, name, ids)
             self._referred[name] = len(ids)
-            array = file[f"{name}/{_ARRAY}"]
+            array = file[f"{name}/{ARRAY}"]
             found = _spec_of(array)
             if name in self._asked and form_of(found) != form_of(self._specs[name]):
                 raise ConfigError(f"{self.path}: {name!r} is {found}; leave it out of columns")
@@ -203,12 +205,12 @@ class H5mapperWriter(FileWriter):
             self._refer(file, name)
         for name in self._bounds.keys() - self._features.keys():
             self._refer(file, name)
-        _extend_texts(file, _IDS, list(self._ids))
-        _extend_texts(file, _KEYS, list(self._bounds))
+        _extend_texts(file, IDS, list(self._ids))
+        _extend_texts(file, KEYS, list(self._bounds))
 
     def _refer(self, file: h5py.File, name: str) -> None:
         """Write a reference for each source that has none yet."""
-        path = f"{name}/{_TABLE}"
+        path = f"{name}/{TABLE}"
         bounds = self._bounds[name]
         bounds += [_NOTHING] * (len(self._ids) - len(bounds))
         first = self._referred.get(name, 0)
@@ -216,7 +218,7 @@ class H5mapperWriter(FileWriter):
             _create(file, path, h5py.regionref_dtype)
         if first == len(bounds):
             return
-        array, table = file[f"{name}/{_ARRAY}"], file[path]
+        array, table = file[f"{name}/{ARRAY}"], file[path]
         references = np.empty(len(bounds) - first, h5py.regionref_dtype)
         space = array.id.get_space()
         for number, (start, stop) in enumerate(bounds[first:]):
@@ -263,7 +265,7 @@ def _flat(features: Any, source: str, prefix: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in features.items():
         if not isinstance(name, str) or not all(
-            part not in ("", ".", "..", _ARRAY, _TABLE, "__src__") and "\0" not in part
+            part not in ("", ".", "..", ARRAY, TABLE, "__src__") and "\0" not in part
             for part in name.split("/")
         ):
             raise WriteError(f"source {source!r}: {name!r} is no name of a feature")

@@ -11,7 +11,7 @@ import numpy as np
 from h5stream.errors import ConfigError
 from h5stream.write.column_writers import write_whole
 from h5stream.write.columns import ColumnSpec
-from h5stream.write.in_place import read_row
+from h5stream.write.in_place import read_row, read_texts
 from h5stream.write.writer import Writer, checked_columns
 
 __all__ = ["OpenWriter"]
@@ -43,10 +43,10 @@ class OpenWriter(Writer):
 
     def texts(self, name: str) -> list[str]:
         """Return all rows of a column of text; none if there is no such column."""
-        self._settled()
+        file = self._settled()
         if name not in self._columns:
             return []
-        return [self.read_row(name, row) for row in range(self._rows)]
+        return read_texts(file, name, self._columns[name].kind)
 
     def put_tree(self, path: str, tree: bytes, arrays: Sequence[np.ndarray]) -> None:
         """Store arrays and a text about them in a group, in the place of what is there."""
