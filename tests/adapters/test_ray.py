@@ -137,7 +137,7 @@ def test_repack_writes_every_row_once_in_order(files: list[str], tmp_path: Path)
     done = h5s.adapters.ray.repack(files, tmp_path / "out", ["row", "x"], shard_bytes=4000)
     assert len(done.paths) >= 3
     assert read_all(done.paths).tolist() == list(range(N))
-    assert sorted((tmp_path / "out").iterdir()) == sorted(done.paths)
+    assert sorted(map(str, (tmp_path / "out").iterdir())) == sorted(done.paths)
     assert h5s.verify(files, [str(path) for path in done.paths], ["row", "x"]) == N
     with pytest.raises(h5s.ConfigError, match="exists; name another"):
         h5s.adapters.ray.repack(files, tmp_path / "out")
@@ -166,4 +166,4 @@ def test_a_repack_whose_worker_is_killed_writes_the_same(
     done = room.repack(files, tmp_path / "out", ["row"], shard_bytes=1200)
     assert flag.exists()
     assert read_all(done.paths).tolist() == list(range(N))
-    assert sorted((tmp_path / "out").iterdir()) == sorted(done.paths)
+    assert sorted(map(str, (tmp_path / "out").iterdir())) == sorted(done.paths)
